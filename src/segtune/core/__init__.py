@@ -1,0 +1,1 @@
+"""The ground floor: the types every room shares, coordinates, errors, registries and durable files."""

@@ -1,0 +1,68 @@
+"""Run-length masks: what a sample holds instead of one full-size array per object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+BoolMask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class RunLengths:
+    """One binary mask as run lengths.
+
+    Attributes:
+        size: (height, width) in pixels.
+        counts: uint32 [R], lengths of alternating runs in column-major order, the first of background (may be 0):
+            COCO's uncompressed convention.
+    """
+
+    size: tuple[int, int]
+    counts: npt.NDArray[np.uint32]
+
+    @classmethod
+    def encode(cls, mask: BoolMask) -> RunLengths:
+        """Encode a bool mask [H, W]."""
+        flat = np.asarray(mask, dtype=np.bool_).ravel(order="F")
+        edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+        starts_inside = flat.size > 0 and bool(flat[0])
+        bounds = np.concatenate([[0, 0] if starts_inside else [0], edges, [flat.size]])
+        return cls((int(mask.shape[0]), int(mask.shape[1])), np.diff(bounds).astype(np.uint32))
+
+    def decode(self) -> BoolMask:
+        """Return the mask as bool [H, W]."""
+        values = np.zeros(len(self.counts), dtype=np.bool_)
+        values[1::2] = True
+        return np.repeat(values, self.counts).reshape(self.size, order="F")
+
+    @cached_property
+    def area(self) -> int:
+        """Number of pixels inside."""
+        return int(self.counts[1::2].sum())
+
+    @cached_property
+    def box(self) -> tuple[int, int, int, int] | None:
+        """Tight box x0, y0, x1, y1 with x1 and y1 one past the last pixel, or None for an empty mask."""
+        if self.area == 0:
+            return None
+        height = self.size[0]
+        bounds = np.cumsum(self.counts, dtype=np.int64)
+        starts, ends = bounds[0::2][: len(self.counts[1::2])], bounds[1::2]
+        inside = ends > starts
+        starts, last = starts[inside], ends[inside] - 1
+        x0, x1 = int(starts[0] // height), int(last[-1] // height) + 1
+        # A run that passes a column's end touches the last row of one column and the first of the next.
+        if bool(np.any(starts // height != last // height)):
+            return x0, 0, x1, height
+        return x0, int((starts % height).min()), x1, int((last % height).max()) + 1
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RunLengths):
+            return NotImplemented
+        return self.size == other.size and np.array_equal(self.counts, other.counts)
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,71 @@
+"""The contract every promptable model keeps, whatever network is behind it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from segtune.core.geometry import Frame
+from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
+
+
+class PromptableModel(nn.Module, ABC):
+    """Encode an image once, then answer any number of prompts on it.
+
+    Callers speak original-image pixels; the model's own frame stays behind `prepare` and `MaskPrediction.frames`.
+    Gradients flow through `encode` and `decode`; nothing here switches them off.
+
+    Attributes:
+        family: name in the registry of families ("sam").
+        accepts: kinds of prompt it understands, of "points", "boxes", "masks", "text".
+    """
+
+    family: ClassVar[str]
+    accepts: ClassVar[frozenset[str]]
+
+    @property
+    @abstractmethod
+    def side(self) -> int:
+        """Side of the square input in pixels."""
+
+    @property
+    @abstractmethod
+    def mask_size(self) -> tuple[int, int]:
+        """(h, w) of the logits over the square."""
+
+    @property
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """The image encoder, prompt encoder and mask decoder by those names: what freezing and adapters name."""
+
+    @abstractmethod
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """Where an image of `size` (height, width) will lie in the square."""
+
+    @abstractmethod
+    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Bring B images, uint8 [H, W, 3] RGB of any sizes, to float32 [B, 3, side, side] and say where each lies."""
+
+    @abstractmethod
+    def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
+        """Run the image encoder on what `prepare` returned."""
+
+    @abstractmethod
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
+        """Answer all prompts in one call.
+
+        Args:
+            embedding: B encoded images.
+            prompts: P prompts in original pixels; any mix of kinds, each on any of the B images.
+            multimask: bool [P]; three masks (whole, part, sub-part) where true, SAM's single mask where false.
+
+        Returns:
+            M is 3 when any prompt asks for three masks, else 1. A prompt that asked for one has it in slot 0 and
+            quality -inf in the others.
+
+        Raises:
+            ModelError: a kind of prompt that the model does not accept.
+        """
