@@ -41,6 +41,15 @@ class PromptableModel(nn.Module, ABC):
     def parts(self) -> dict[str, nn.Module]:
         """The image encoder, prompt encoder and mask decoder by those names: what freezing and adapters name."""
 
+    @property
+    @abstractmethod
+    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """Prefixes of the image encoder's parameter names, by depth: the patch embedding, each block, what follows.
+
+        Every parameter of the image encoder falls under exactly one stage. Late-layer training and layer-wise learning
+        rates count from the last.
+        """
+
     @abstractmethod
     def frame(self, size: tuple[int, int]) -> Frame:
         """Where an image of `size` (height, width) will lie in the square."""
