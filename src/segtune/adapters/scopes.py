@@ -1,4 +1,4 @@
-"""Which parameters train, named by prefix. Freezing is one line over names; a scope that matches nothing is an error."""
+"""Which parameters train, named by prefix. Freezing is one line over names; a scope that matches none is an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lazy registries: an open room lists its entries as `name → "module:attribute"` and imports one only when it is used."""
+"""Lazy registries: an open room lists its entries as `name → "module:attribute"` and imports one when it is used."""
 
 from __future__ import annotations
 

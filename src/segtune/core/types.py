@@ -81,7 +81,7 @@ class Prompts:
         point_labels: int64 [P, K]: 1 object, 0 not object, -10 filler.
         boxes: float32 [P, 4], x0, y0, x1, y1; read where `has_box`.
         has_box: bool [P].
-        mask_logits: float32 [P, h, w] in the model's frame, unthresholded; read where `has_mask`. None: no masks at all.
+        mask_logits: float32 [P, h, w] in the model's frame, unthresholded; read where `has_mask`. None: no mask.
         has_mask: bool [P].
         text: P phrases or None.
     """
@@ -100,7 +100,7 @@ class Prompts:
 
     @property
     def ambiguous(self) -> Tensor:
-        """bool [P]: one point and nothing else, which SAM answers with three masks."""
+        """Bool [P]: one point and nothing else, which SAM answers with three masks."""
         real = (self.point_labels == POINT_POSITIVE) | (self.point_labels == POINT_NEGATIVE)
         return (real.sum(dim=1) == 1) & ~self.has_box & ~self.has_mask
 
@@ -167,7 +167,7 @@ class MaskPrediction:
 
     @property
     def present(self) -> Tensor:
-        """bool [P, M]: which of the masks exist."""
+        """Bool [P, M]: which of the masks exist."""
         return self.quality != float("-inf")
 
     def best(self) -> Tensor:

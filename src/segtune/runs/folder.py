@@ -1,0 +1,124 @@
+"""What a run leaves on disk, and the record of how it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from segtune.core.errors import ModelError, UsageError
+from segtune.core.files import read_json, write_json
+
+_RECORDED = ("segtune", "torch", "numpy", "opencv-python-headless", "pillow", "scipy", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The places in a run folder."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """Every setting with its origin, YAML."""
+        return self.path / "settings.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Which image trains, validates and tests."""
+        return self.path / "split.json"
+
+    @property
+    def check(self) -> Path:
+        """What the data doctor found."""
+        return self.path / "check.json"
+
+    @property
+    def fingerprints(self) -> Path:
+        """Fingerprints of the run's training and validation images, to keep their like out of later tests."""
+        return self.path / "fingerprints.safetensors"
+
+    @property
+    def checkpoints(self) -> Path:
+        """State to resume from and the best weights."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The result, as transformers' SamModel opens it."""
+        return self.path / "model"
+
+    @property
+    def metrics(self) -> Path:
+        """The prompt matrix as JSON."""
+        return self.path / "metrics.json"
+
+    @property
+    def record(self) -> Path:
+        """Command, versions, machine, hashes."""
+        return self.path / "run.json"
+
+    def start(self) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            UsageError: it holds a run already.
+        """
+        if self.settings.exists():
+            raise UsageError(
+                f"{self.path} already holds a run. Go on with it by --resume, or give --out another folder; "
+                "nothing in it was touched."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def require(self) -> None:
+        """Refuse a folder that holds no run.
+
+        Raises:
+            ModelError: it is not a run folder.
+        """
+        if not self.settings.is_file():
+            raise ModelError(
+                f"{self.path} is not a run folder: it has no settings.yaml. Give the --out of a segtune fit."
+            )
+
+    def write_record(self, **fields: Any) -> None:
+        """Add fields to the record."""
+        known = read_json(self.record) if self.record.is_file() else {}
+        write_json(self.record, known | fields)
+
+
+def describe_surroundings() -> dict[str, Any]:
+    """Return the command, the versions and the machine, for the record."""
+    return {
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _RECORDED},
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "started": now(),
+    }
+
+
+def now() -> str:
+    """Return the time in UTC, to the second, in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,37 @@
+"""The recipes by name, as the settings in which they differ from the defaults; and what each base suggests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # SAM's interactive recipe: the defaults of `training.recipe` are it.
+    "default": {},
+    # The decoder-only recipe of the polyp project: one point at the mask's centre together with the tight box.
+    "slides": {
+        "model.train": "decoder",
+        "training.epochs": 60,
+        "training.patience": None,
+        "training.prompts.first": {"point_box": 1.0},
+        "training.prompts.corrections": 0,
+        "training.prompts.refinements": 0,
+        "training.loss.quality": 0.0,
+        "training.optimizer.lr": 1e-5,
+        "training.optimizer.weight_decay": 1e-4,
+        "training.optimizer.layer_decay": 1.0,
+        "training.optimizer.clip": None,
+        "training.optimizer.schedule": "constant",
+        "training.optimizer.warmup_steps": 0,
+        "training.optimizer.batch": 4,
+        "training.optimizer.micro_batch": 4,
+    },
+}
+
+
+def by_base(base: str) -> dict[str, tuple[Any, str]]:
+    """Return what suits a base, as (value, why) by setting: a small model trains whole, a large one from the cache."""
+    if base == "nano":
+        why = "suits nano, which is small enough to train whole"
+        return {"model.train": ("full", why), "training.optimizer.lr": (3e-4, why)}
+    why = f"suits {base}, whose image encoder is run once and cached"
+    return {"model.train": ("decoder+prompt", why), "training.optimizer.lr": (1e-4, why)}

@@ -1,0 +1,1 @@
+"""One training loop (`loop.train`), whatever trains: fine-tuning and pretraining differ in settings alone."""

@@ -1,0 +1,134 @@
+"""The order of training: which images make up each step, on each process, and how examples become batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from segtune.core.geometry import Frame
+from segtune.core.types import Embedding, Prompts
+from segtune.prompts.collate import collate
+from segtune.training.examples import Example, ExampleSource, generator
+from segtune.training.processes import Processes
+from segtune.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples side by side. P objects over B images.
+
+    Attributes:
+        frames: B frames.
+        pixels: float32 [M, 3, side, side] of the M images in `missing`, those without a cached embedding.
+        missing: int64 [M], their places in the batch.
+        keys: B cache keys, None without a cache.
+        features: B cached embeddings (tensors by name), None where missing.
+        prompts: P first prompts.
+        truth: float32 [P, h, w] in 0 to 1.
+        valid: bool [P, h, w].
+        uniforms: float32 [P, rounds, 3].
+    """
+
+    frames: tuple[Frame, ...]
+    pixels: Tensor
+    missing: Tensor
+    keys: tuple[str | None, ...]
+    features: tuple[dict[str, Tensor] | None, ...]
+    prompts: Prompts
+    truth: Tensor
+    valid: Tensor
+    uniforms: Tensor
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which images make up each step. A pure function of the seed and the epoch.
+
+    Attributes:
+        images: how many images the training part has.
+        recipe: batch sizes and seed.
+    """
+
+    images: int
+    recipe: Recipe
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch; the last may be smaller."""
+        return -(-self.images // self.recipe.optimizer.batch)
+
+    def step(self, epoch: int, step: int, processes: Processes) -> list[list[int]]:
+        """Return the images of one step that this process sees, as micro-batches of indices."""
+        order = generator(self.recipe.seed, "order", epoch).permutation(self.images)
+        size = self.recipe.optimizer.batch
+        mine = order[step * size : (step + 1) * size][processes.rank :: processes.world].tolist()
+        micro = self.recipe.optimizer.micro_batch
+        return [mine[start : start + micro] for start in range(0, len(mine), micro)]
+
+
+class BatchSource:
+    """Reads the steps of an epoch in order, ahead of their use, in `recipe.workers` processes."""
+
+    def __init__(self, source: ExampleSource, recipe: Recipe, processes: Processes) -> None:
+        self.source = source
+        self.order = Order(len(source.dataset), recipe)
+        self._workers = recipe.workers
+        self._processes = processes
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
+        """Yield each step's micro-batches from `first_step` on."""
+        steps = [self.order.step(epoch, step, self._processes) for step in range(first_step, self.order.steps)]
+        micro = [[(epoch, index) for index in indices] for step in steps for indices in step]
+        loader = DataLoader(
+            self.source,
+            batch_sampler=micro,
+            collate_fn=Collate(self.source.mask_size),
+            num_workers=self._workers,
+            prefetch_factor=2 if self._workers else None,
+        )
+        batches = iter(loader)
+        for step in steps:
+            yield [next(batches) for _ in step]
+
+
+@dataclass(frozen=True)
+class Collate:
+    """Puts examples side by side; a class, so that reading processes can be sent it."""
+
+    mask_size: tuple[int, int]
+
+    def __call__(self, examples: Sequence[Example]) -> Batch:
+        """Return the examples as one batch."""
+        counts = [len(example.prompts) for example in examples]
+        index = np.repeat(np.arange(len(examples)), counts)
+        frames = tuple(example.frame for example in examples)
+        pixels = [example.pixels for example in examples if example.pixels is not None]
+        missing = [place for place, example in enumerate(examples) if example.pixels is not None]
+        return Batch(
+            frames=frames,
+            pixels=torch.stack(pixels) if pixels else torch.zeros(0),
+            missing=torch.tensor(missing, dtype=torch.int64),
+            keys=tuple(example.key for example in examples),
+            features=tuple(example.features for example in examples),
+            prompts=collate([p for e in examples for p in e.prompts], index.tolist(), frames, self.mask_size),
+            truth=torch.cat([example.truth for example in examples]),
+            valid=torch.stack([example.valid for example in examples])[torch.from_numpy(index)],
+            uniforms=torch.cat([example.uniforms for example in examples]),
+        )
+
+
+def gather_embedding(encoded: Embedding | None, batch: Batch, device: torch.device | str) -> Embedding:
+    """Return the batch's embedding: cached maps and those just encoded, each in its image's place."""
+    if encoded is not None and len(encoded) == len(batch.frames):
+        return encoded
+    rows: list[dict[str, Tensor]] = [dict(cached or {}) for cached in batch.features]
+    if encoded is not None:
+        for place, row in enumerate(batch.missing.tolist()):
+            rows[row] = {"features": encoded.features[place]} | {n: t[place] for n, t in encoded.extra.items()}
+    maps = {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}
+    return Embedding(maps.pop("features"), batch.frames, maps)

@@ -1,0 +1,186 @@
+"""From a sample to what a training step needs of it: a view, its prompts, its truth at the model's output size.
+
+Everything random is drawn from generators seeded by (seed, epoch, image, object), never from a stream: so a view or a
+prompt does not depend on how many processes or workers there are, nor on where a run was interrupted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.rle import BoolMask
+from segtune.core.types import Image, Sample
+from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, apply_view, draw_view
+from segtune.data.dataset import Dataset
+from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.preparation import Preparation
+from segtune.prompts import PROMPTS
+from segtune.prompts.objects import ObjectPrompt
+from segtune.training.recipe import PromptRecipe
+
+_SMALLEST_OBJECT = 16
+"""Pixels an object must keep in a view to be prompted: less is the stump of something the crop cut off."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One view of one image.
+
+    Attributes:
+        frame: where the view lies in the model's square.
+        pixels: float32 [3, side, side], or None when the embedding is at hand.
+        features: the cached embedding's tensors by name, or None.
+        key: the view's key in the embedding cache, or None without a cache.
+        prompts: n first prompts in the view's pixels.
+        truth: float32 [n, h, w], share of each cell the object covers, at the model's output size.
+        valid: bool [h, w], cells that hold image and are not ignored.
+        uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
+    """
+
+    frame: Frame
+    pixels: Tensor | None
+    features: dict[str, Tensor] | None
+    key: str | None
+    prompts: tuple[ObjectPrompt, ...]
+    truth: Tensor
+    valid: Tensor
+    uniforms: Tensor
+
+
+@dataclass(frozen=True)
+class ViewPlan:
+    """Which views of an image training sees.
+
+    Attributes:
+        augment: how views are drawn.
+        seed: of the views and prompts.
+        cached_views: with a frozen encoder, how many views of each image exist (the first is the image itself); they
+            are the same in every run, so that runs share them. None: a fresh view every epoch.
+    """
+
+    augment: AugmentSettings
+    seed: int
+    cached_views: int | None = None
+
+    def view(self, epoch: int, name: str, size: tuple[int, int]) -> ViewParameters:
+        """Return the parameters of the view of image `name`, of `size`, seen in `epoch` (from 1)."""
+        if self.cached_views is None:
+            return draw_view(generator(self.seed, "view", epoch, name), self.augment)
+        number = (epoch - 1) % self.cached_views
+        return IDENTITY if number == 0 else draw_view(generator(0, "view", number, name), self.augment)
+
+
+@dataclass(frozen=True)
+class ExampleSource(torch.utils.data.Dataset[Example]):
+    """Makes examples by (epoch, index); runs in the reading processes.
+
+    Attributes:
+        dataset: the training part.
+        preparation: how the model wants images.
+        mask_size: (h, w) of the model's logits.
+        plan: which views.
+        recipe: which prompts.
+        cache: embeddings of a frozen encoder, or None when the encoder trains.
+    """
+
+    dataset: Dataset
+    preparation: Preparation
+    mask_size: tuple[int, int]
+    plan: ViewPlan
+    recipe: PromptRecipe
+    cache: EmbeddingCache | None = field(default=None)
+
+    def __getitem__(self, where: tuple[int, int]) -> Example:
+        """Return the example of image `index` in `epoch`, for `where` = (epoch, index)."""
+        epoch, index = where
+        sample = self.dataset[index]
+        view = self.plan.view(epoch, sample.name, sample.size)
+        key = features = None
+        if self.cache is not None:
+            key = self.cache.key(self.dataset.image_hash(index), view.key())
+            features = self.cache.get(key)
+        rng = generator(self.plan.seed, "objects", epoch, sample.name)
+        chosen = choose_objects(sample, self.recipe.objects_per_image, rng)
+        # A known embedding spares decoding the image: its masks alone are warped.
+        image = np.zeros((*sample.size, 3), np.uint8) if features is not None else sample.image
+        image, masks, ignore = shrunk(image, sample.masks(chosen), sample.ignore_mask(), self._limit(view))
+        image, masks, ignore = apply_view(image, masks, ignore, view)
+        kept = np.flatnonzero(masks.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
+        masks = masks[kept]
+        frame = self.preparation.frame(masks.shape[1:])
+        numbers = [chosen[row] for row in kept]
+        return Example(
+            frame=frame,
+            pixels=None if features is not None else self.preparation.prepare([image])[0][0],
+            features=features,
+            key=key,
+            prompts=tuple(
+                first_prompt(mask, ignore, self.recipe, generator(self.plan.seed, "prompt", epoch, sample.name, number))
+                for mask, number in zip(masks, numbers, strict=True)
+            ),
+            truth=masks_to_frame(torch.from_numpy(masks), frame, self.mask_size),
+            valid=valid_cells(ignore, frame, self.mask_size),
+            uniforms=self._uniforms(epoch, sample.name, numbers),
+        )
+
+    def _limit(self, view: ViewParameters) -> int | None:
+        # The image itself goes to the model untouched, so that its embedding is the one evaluation makes.
+        return None if view == IDENTITY else self.preparation.side
+
+    def _uniforms(self, epoch: int, name: str, numbers: list[int]) -> Tensor:
+        shape = (self.recipe.rounds, 3)
+        drawn = [generator(self.plan.seed, "clicks", epoch, name, n).random(shape, np.float32) for n in numbers]
+        return torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros((0, *shape))
+
+
+def generator(seed: int, *names: object) -> np.random.Generator:
+    """Return a generator that depends on `seed` and `names` alone, the same on every machine."""
+    digest = hashlib.sha256("\x1f".join(map(str, names)).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
+
+
+def choose_objects(sample: Sample, most: int, rng: np.random.Generator) -> list[int]:
+    """Return the numbers of at most `most` objects of the sample that are not empty, in rising order."""
+    there = [number for number, mask in enumerate(sample.objects) if mask.area]
+    if len(there) > most:
+        there = sorted(rng.choice(there, most, replace=False).tolist())
+    return there
+
+
+def first_prompt(
+    mask: BoolMask, ignore: BoolMask | None, recipe: PromptRecipe, rng: np.random.Generator
+) -> ObjectPrompt:
+    """Draw the simulator by the recipe's shares, then the prompt."""
+    names = list(recipe.first)
+    shares = np.array([recipe.first[name] for name in names])
+    return PROMPTS[names[int(rng.choice(len(names), p=shares / shares.sum()))]](mask, rng, ignore=ignore)
+
+
+def shrunk(
+    image: Image, masks: BoolMask, ignore: BoolMask | None, side: int | None
+) -> tuple[Image, BoolMask, BoolMask | None]:
+    """Bring an image larger than the model's side down to it before it is warped, its masks alike."""
+    height, width = image.shape[:2]
+    if side is None or max(height, width) <= side:
+        return image, masks, ignore
+    rows, columns = Frame.longest_side((height, width), side).resized
+    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+
+    def shrink(mask: BoolMask) -> BoolMask:
+        return cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA) > 127
+
+    smaller = np.stack([shrink(mask) for mask in masks]) if len(masks) else np.zeros((0, rows, columns), np.bool_)
+    return small, smaller, None if ignore is None else shrink(ignore)
+
+
+def valid_cells(ignore: BoolMask | None, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
+    """Return bool [h, w]: cells of the model's output that hold image, none of it ignored."""
+    counted = torch.ones((1, *frame.original)) if ignore is None else torch.from_numpy(~ignore)[None].float()
+    return masks_to_frame(counted, frame, mask_size)[0] > 0.5

@@ -1,0 +1,303 @@
+"""The training loop, on one page."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from segtune.core.errors import ModelError
+from segtune.core.progress import SILENT, Progress
+from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.family import PromptableModel
+from segtune.training.batches import BatchSource
+from segtune.training.checkpoints import CheckpointFolder
+from segtune.training.examples import generator
+from segtune.training.log import TrainingLog
+from segtune.training.optimizer import build_optimizer, load_optimizer_state, lr_at, optimizer_state, set_lr
+from segtune.training.processes import Processes
+from segtune.training.recipe import Recipe
+from segtune.training.step import Objective, Sums, accumulate_gradients
+
+Validation = Mapping[str, Mapping[str, float]]
+"""By prompt mode, the mean of each metric ("iou", "dice", "loss")."""
+
+
+@dataclass
+class TrainingState:
+    """Everything a resumed run needs beside weights, optimizer moments and torch's generator.
+
+    Attributes:
+        epoch: the epoch under way, from 1; 0 while the pretrained model is still to be validated.
+        step: steps done in all.
+        step_in_epoch: steps done in this epoch.
+        best_score: best validation score so far; starts as the pretrained model's.
+        best_epoch: its epoch; 0 is the pretrained model.
+        pretrained_score: the score of epoch 0.
+        stale: epochs since the best.
+        sums: the epoch's running sums, and its number of objects.
+        log_bytes: how much of the log is of this state.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    step_in_epoch: int = 0
+    best_score: float = -math.inf
+    best_epoch: int = 0
+    pretrained_score: float | None = None
+    stale: int = 0
+    objects: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    log_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `train` is handed, all of it finished.
+
+    Attributes:
+        model: frozen as the run wants it, on its device.
+        batches: the training part in order.
+        recipe: how to train.
+        validate: scores the model as it is; called by the first process only. None: no validation, every epoch is
+            taken as the best so far.
+        checkpoints: where state is kept.
+        open_log: opens the log, given the bytes to keep and the step.
+        processes: who trains together.
+        cache: embeddings of a frozen encoder, or None when the encoder trains.
+        stop: says whether the user asked to stop.
+        progress: what people see.
+    """
+
+    model: PromptableModel
+    batches: BatchSource
+    recipe: Recipe
+    validate: Callable[[], Validation] | None
+    checkpoints: CheckpointFolder
+    open_log: Callable[[int, int], TrainingLog]
+    processes: Processes = field(default_factory=Processes)
+    cache: EmbeddingCache | None = None
+    stop: Callable[[], bool] = lambda: False
+    progress: Progress = SILENT
+
+
+def train(job: Training, *, resume: bool = False) -> TrainingState:
+    """Train until the last epoch, until nothing improves any more, or until asked to stop.
+
+    Epoch 0 is the model as it came. After each epoch the model is validated over all prompt modes; the weights of the
+    best epoch are the checkpoint "best", which exists only once an epoch beat the pretrained model.
+
+    Raises:
+        ModelError: the loss is no longer a finite number; or nothing to resume from.
+        ResourceError: the disk is full.
+    """
+    # ---- what is resumed together: weights, optimizer, generator, state, log
+    recipe, processes, batches = job.recipe, job.processes, job.batches
+    optimizer = build_optimizer(job.model, recipe.optimizer)
+    state = _restore(job, optimizer) if resume else TrainingState()
+    if not resume:
+        torch.manual_seed(recipe.seed + processes.rank)
+    log = job.open_log(state.log_bytes, state.step) if processes.is_first else None
+    total_steps = batches.order.steps * recipe.epochs
+
+    # ---- epoch 0: the model to beat
+    if state.epoch == 0:
+        _judge(job, state, log, seconds=0.0)
+        state.epoch = 1
+        _save(job, optimizer, state, log)
+
+    # ---- the epochs
+    stopped = False
+    while not stopped and state.epoch <= recipe.epochs and not _is_stale(state, recipe):
+        started = time.perf_counter()
+        job.model.train()
+        sums = Sums(state.objects, _as_sums(state.sums))
+        with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps) as advance:
+            for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
+                set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
+                step_sums = _step(job, optimizer, micro_batches, state)
+                sums.add(step_sums)
+                state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
+                state.objects, state.sums = sums.objects, dict(sums.values)
+                _log_step(log, state, step_sums, optimizer)
+                advance(1, _summary(sums))
+                stopped = processes.any(job.stop())
+                if stopped or state.step % recipe.checkpoint_steps == 0:
+                    _save(job, optimizer, state, log)
+                if stopped:
+                    break
+        if stopped:
+            break
+        # ---- the epoch's end: judge, remember the best, keep the state
+        seconds = time.perf_counter() - started
+        _judge(job, state, log, seconds=seconds, train=sums.means())
+        state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
+        _save(job, optimizer, state, log)
+        stopped = processes.any(job.stop())
+
+    if log is not None:
+        log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=stopped)
+        log.close()
+    return state
+
+
+def trained_weights(model: PromptableModel) -> dict[str, torch.Tensor]:
+    """Return the parameters that train, by name, detached on the CPU: what a checkpoint keeps."""
+    return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def load_trained_weights(model: PromptableModel, weights: Mapping[str, torch.Tensor]) -> None:
+    """Put trained weights into a model frozen the same way.
+
+    Raises:
+        ModelError: the names differ from the parameters that train.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if set(parameters) != set(weights):
+        odd = sorted(set(parameters) ^ set(weights))
+        raise ModelError(
+            f"The checkpoint does not hold the parameters that train under the present settings; {len(odd)} differ, "
+            f"the first is '{odd[0]}'. Resume with the settings the run was started with."
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+
+
+def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[Any], state: TrainingState) -> Sums:
+    recipe, processes = job.recipe, job.processes
+    objects = int(processes.sum(torch.tensor(sum(len(batch.prompts) for batch in micro_batches))))
+    sums = Sums()
+    if objects == 0:
+        return sums
+    pause = float(generator(recipe.seed, "pause", state.step).random())
+    for batch in micro_batches:
+        sums.add(
+            accumulate_gradients(
+                job.model, batch, Objective(recipe.prompts, recipe.loss), objects=objects, pause=pause,
+                cache=job.cache, precision=recipe.optimizer.precision,
+            )
+        )  # fmt: skip
+    trainable = [p for p in job.model.parameters() if p.requires_grad]
+    processes.sum_gradients(trainable)
+    norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip or math.inf)
+    if not torch.isfinite(norm):
+        raise ModelError(
+            f"The gradient of step {state.step + 1} is not a finite number, so training stopped before it could spoil "
+            "the weights. The last checkpoint is intact. A lower learning rate usually helps: "
+            f"--set optimizer.lr={recipe.optimizer.lr / 3:.1e}."
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return _over_processes(sums, processes)
+
+
+def _judge(
+    job: Training,
+    state: TrainingState,
+    log: TrainingLog | None,
+    *,
+    seconds: float,
+    train: dict[str, float] | None = None,
+) -> None:
+    job.model.eval()
+    validation = job.validate() if job.validate is not None and job.processes.is_first else None
+    score = job.processes.share(None if validation is None else score_of(validation))
+    is_best = score is None or (state.epoch > 0 and score > state.best_score)
+    if state.epoch == 0:
+        state.best_score = -math.inf if score is None else score
+        state.pretrained_score = score
+    elif is_best:
+        state.best_score = -math.inf if score is None else score
+        state.best_epoch, state.stale = state.epoch, 0
+        if job.processes.is_first:
+            job.checkpoints.save(
+                "best", {"weights": trained_weights(job.model)}, {"epoch": state.epoch, "score": score}
+            )
+    else:
+        state.stale += 1
+    if log is not None:
+        log.write(
+            "epoch", epoch=state.epoch, step=state.step, train=train, validation=validation, score=score,
+            best=is_best and state.epoch > 0, seconds=round(seconds, 3),
+        )  # fmt: skip
+        log.scalars({f"train/{name}": value for name, value in (train or {}).items()}, state.step)
+        for mode, metrics in (validation or {}).items():
+            log.scalars({f"validation/{metric}/{mode}": value for metric, value in metrics.items()}, state.step)
+
+
+def score_of(validation: Validation) -> float:
+    """Return the mean IoU over all prompt modes: what the best epoch is chosen by."""
+    return sum(metrics["iou"] for metrics in validation.values()) / len(validation)
+
+
+def _is_stale(state: TrainingState, recipe: Recipe) -> bool:
+    return recipe.patience is not None and state.stale >= recipe.patience
+
+
+def _save(job: Training, optimizer: torch.optim.Optimizer, state: TrainingState, log: TrainingLog | None) -> None:
+    # Each process draws its own dropped paths, so each generator must come back; gathered by the first.
+    generators = _all_generators(job.processes)
+    if log is None:
+        return
+    log.sync()
+    state.log_bytes = log.position
+    values = {name: None if value == -math.inf else value for name, value in asdict(state).items()}
+    tensors = {
+        "weights": trained_weights(job.model),
+        "optimizer": optimizer_state(job.model, optimizer),
+        "generators": {str(rank): generator_state for rank, generator_state in enumerate(generators)},
+    }
+    job.checkpoints.save("last", tensors, values)
+
+
+def _restore(job: Training, optimizer: torch.optim.Optimizer) -> TrainingState:
+    checkpoint = job.checkpoints.load("last")
+    load_trained_weights(job.model, checkpoint.tensors["weights"])
+    load_optimizer_state(job.model, optimizer, checkpoint.tensors.get("optimizer", {}))
+    own = checkpoint.tensors["generators"].get(str(job.processes.rank))
+    if own is not None:
+        torch.set_rng_state(own)
+    values = dict(checkpoint.values)
+    if values["best_score"] is None:
+        values["best_score"] = -math.inf
+    return TrainingState(**values)
+
+
+def _all_generators(processes: Processes) -> list[torch.Tensor]:
+    own = torch.get_rng_state()
+    if processes.world == 1:
+        return [own]
+    gathered: list[torch.Tensor] = [torch.zeros(0)] * processes.world
+    torch.distributed.all_gather_object(gathered, own)
+    return gathered
+
+
+def _over_processes(sums: Sums, processes: Processes) -> Sums:
+    if processes.world == 1:
+        return sums
+    names = ["loss", "mask_loss", "quality_loss", "first_iou", "iou"]
+    packed = processes.sum(torch.tensor([sums.objects, *(sums.values[name] for name in names)], dtype=torch.float64))
+    objects, *values = packed.tolist()
+    return Sums(int(objects), _as_sums(dict(zip(names, values, strict=True))))
+
+
+def _as_sums(values: Mapping[str, float]) -> dict[str, float]:
+    return Sums().values | dict(values)
+
+
+def _log_step(log: TrainingLog | None, state: TrainingState, sums: Sums, optimizer: torch.optim.Optimizer) -> None:
+    if log is None or not sums.objects:
+        return
+    means, lr = sums.means(), max(group["lr"] for group in optimizer.param_groups)
+    log.write("step", step=state.step, epoch=state.epoch, lr=lr, objects=sums.objects, **means)
+    log.scalars({f"step/{name}": value for name, value in means.items()} | {"step/lr": lr}, state.step)
+
+
+def _summary(sums: Sums) -> str:
+    means = sums.means()
+    return f"loss {means['loss']:.4f}  IoU {means['iou']:.3f}" if means else "no objects yet"

@@ -1,0 +1,98 @@
+"""AdamW with layer-wise learning rates, and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from segtune.core.errors import ModelError
+from segtune.models.family import PromptableModel
+from segtune.training.recipe import OptimizerRecipe
+
+_UNDECAYED = ("pos_embed", "rel_pos", "embed", "token")
+"""Tables of positions and learned tokens: like biases and norms they are not shrunk towards zero."""
+
+
+def build_optimizer(model: PromptableModel, recipe: OptimizerRecipe) -> torch.optim.AdamW:
+    """Return AdamW over the parameters that train, grouped by depth and by whether weight decay applies.
+
+    The mask decoder, the prompt encoder and the encoder's last stage learn at the full rate; each stage before learns
+    `layer_decay` times slower than the one after it. A group's `scale` is that factor.
+    """
+    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = recipe.weight_decay if _is_decayed(name, parameter) else 0.0
+            groups[_lr_scale(model, name, recipe.layer_decay), decay].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()],
+        lr=recipe.lr,
+        betas=recipe.betas,
+    )
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group the learning rate `lr` times its own scale."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["scale"]
+
+
+def lr_at(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:
+    """Return the learning rate of step `step` (from 0) of `total_steps`.
+
+    A pure function of the step: a resumed run needs no scheduler state.
+    """
+    warmup = min(recipe.warmup_steps, total_steps // 2)
+    if step < warmup:
+        return recipe.lr * (step + 1) / warmup
+    if recipe.schedule == "constant":
+        return recipe.lr
+    done = (step - warmup) / max(1, total_steps - warmup)
+    wave = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return recipe.lr * (recipe.final_lr + (1 - recipe.final_lr) * wave)
+
+
+def _lr_scale(model: PromptableModel, name: str, layer_decay: float) -> float:
+    stages = model.encoder_stages
+    for depth, prefixes in enumerate(stages):
+        if name.startswith(prefixes):
+            return float(layer_decay ** (len(stages) - 1 - depth))
+    return 1.0
+
+
+def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim >= 2 and not any(part in name for part in _UNDECAYED)
+
+
+def optimizer_state(model: PromptableModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's moments and step counts as flat tensors, "parameter name|moment"."""
+    return {
+        f"{name}|{moment}": value
+        for name, parameter in model.named_parameters()
+        for moment, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_state(
+    model: PromptableModel, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
+) -> None:
+    """Put back what `optimizer_state` returned.
+
+    Raises:
+        ModelError: the state is of parameters that do not train now.
+    """
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for key, value in tensors.items():
+        name, moment = key.rsplit("|", 1)
+        if name not in parameters:
+            raise ModelError(
+                f"The checkpoint holds optimizer state of '{name}', which does not train under the present settings. "
+                "Resume with the settings the run was started with."
+            )
+        parameter = parameters[name]
+        # AdamW keeps its step count on the CPU wherever the parameter is.
+        optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)

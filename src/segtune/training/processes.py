@@ -1,0 +1,99 @@
+"""One process or many under `torchrun`: who this one is, and sums over all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+_BUCKET_BYTES = 32 << 20
+_PATIENCE = timedelta(hours=4)
+"""How long a process waits for the others: the first one validates while the rest stand still."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that train together.
+
+    Attributes:
+        rank: number of this one, from 0.
+        world: how many there are.
+    """
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Only the first process writes files and validates."""
+        return self.rank == 0
+
+    def sum(self, value: Tensor) -> Tensor:
+        """Return the sum of `value` over all processes."""
+        if self.world > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Say whether any process has the flag up."""
+        return bool(self.sum(torch.tensor(int(flag))).item()) if self.world > 1 else flag
+
+    def share(self, value: float | None) -> float | None:
+        """Return the first process's value to all of them."""
+        if self.world == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box)
+        return box[0]
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Add up gradients over all processes, in place, a few large messages at a time.
+
+        A process whose share of a step has no object has no gradients; it counts as zeros. This is why gradients are
+        added by hand rather than by DistributedDataParallel, which wants the same backward passes everywhere.
+        """
+        if self.world == 1:
+            return
+        for bucket in _buckets(parameters):
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
+            dist.all_reduce(flat)
+            for parameter, piece in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+                parameter.grad = piece.view_as(parameter).clone()
+
+
+@contextmanager
+def joined(device: str = "cpu") -> Iterator[Processes]:
+    """Join the processes that `torchrun` started, for the time of the block; alone without it."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield Processes()
+        return
+    started_here = not dist.is_initialized()
+    if started_here:
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        if started_here:
+            dist.destroy_process_group()
+
+
+def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
+    bucket: list[nn.Parameter] = []
+    size = 0
+    for parameter in parameters:
+        bucket.append(parameter)
+        size += parameter.numel() * parameter.element_size()
+        if size >= _BUCKET_BYTES:
+            yield bucket
+            bucket, size = [], 0
+    if bucket:
+        yield bucket

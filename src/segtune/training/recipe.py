@@ -1,0 +1,100 @@
+"""How to train, as settings. Each field's source stands beside it; `runs.settings` composes them into one tree."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from segtune.losses import LOSSES
+from segtune.losses.mixture import REFERENCE
+from segtune.prompts import PROMPTS
+
+
+class Section(BaseModel):
+    """A group of settings. Unknown names are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PromptRecipe(Section):
+    """What the model is asked while it trains."""
+
+    first: dict[str, float] = Field(
+        {"random_click": 0.3, "click": 0.1, "jittered_box": 0.2, "loose_box": 0.1, "box": 0.1, "point_box": 0.1,
+         "mask": 0.1},
+        description="Shares of the simulators that draw an object's first prompt; they need not add up to 1.",
+    )  # fmt: skip
+    objects_per_image: int = Field(8, ge=1, description="At most so many objects of an image are prompted in a step.")
+    corrections: int = Field(4, ge=0, description="Rounds with a correction click after the first (SAM: 8, SAM 2: 7).")
+    refinements: int = Field(
+        1, ge=0, le=2, description="Rounds without a new click: one last, a second at random (SAM: 2)."
+    )
+    truth_share: float = Field(
+        0.1, ge=0, le=1, description="Correction clicks from the truth, not the error (SAM 2: 0.1)."
+    )
+
+    @field_validator("first")
+    @classmethod
+    def _known(cls, first: dict[str, float]) -> dict[str, float]:
+        for name in first:
+            PROMPTS[name]
+        if not first or min(first.values()) < 0 or sum(first.values()) <= 0:
+            raise ValueError("the shares of first prompts must be positive numbers, at least one above zero")
+        return first
+
+    @property
+    def rounds(self) -> int:
+        """Decodes an object gets in one step."""
+        return 1 + self.corrections + self.refinements
+
+
+class LossRecipe(Section):
+    """What is minimised: a weighted sum per mask, the least of three where there are three, and the quality head."""
+
+    weights: dict[str, float] = Field(
+        dict(REFERENCE), description="Weight by loss (SAM: focal 20 to dice 1, as shares)."
+    )
+    quality: float = Field(1.0, ge=0, description="Weight of the quality head's squared error (SAM: 1).")
+
+    @field_validator("weights")
+    @classmethod
+    def _known(cls, weights: dict[str, float]) -> dict[str, float]:
+        for name in weights:
+            LOSSES[name]
+        return weights
+
+
+class OptimizerRecipe(Section):
+    """How the weights move."""
+
+    lr: float = Field(1e-4, gt=0, description="Highest learning rate, reached after the warm-up.")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moments (SAM).")
+    weight_decay: float = Field(
+        0.1, ge=0, description="On matrices only; biases, norms and position tables have none (SAM: 0.1)."
+    )
+    layer_decay: float = Field(
+        0.8, gt=0, le=1, description="Each encoder stage learns by this factor slower than the next (SAM: 0.8)."
+    )
+    clip: float | None = Field(1.0, gt=0, description="Largest norm of the gradient; null: no clipping.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="After the warm-up.")
+    warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up (SAM: 250 of 90,000).")
+    final_lr: float = Field(0.1, ge=0, le=1, description="Share of lr left at the end of the cosine (SAM 2: 1/10).")
+    batch: int = Field(8, ge=1, description="Images a step, over all processes together.")
+    micro_batch: int = Field(8, ge=1, description="Images a forward pass; gradients add up to the batch.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 runs matrix products in bfloat16 by autocast.")
+
+
+class Recipe(Section):
+    """All the loop needs to know."""
+
+    epochs: int = Field(20, ge=1, description="Passes over the training part.")
+    patience: int | None = Field(8, ge=1, description="Stop after so many epochs without a better score; null: never.")
+    checkpoint_steps: int = Field(
+        100, ge=1, description="Steps between checkpoints inside an epoch; each epoch ends with one."
+    )
+    seed: int = Field(0, ge=0, description="Of the order, the views and the prompts.")
+    workers: int = Field(1, ge=0, description="Processes that read and augment images.")
+    prompts: PromptRecipe = PromptRecipe()
+    loss: LossRecipe = LossRecipe()
+    optimizer: OptimizerRecipe = OptimizerRecipe()

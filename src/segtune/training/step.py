@@ -1,0 +1,197 @@
+"""The gradient of one batch: encode, roll out, compare, go backward round by round."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from segtune.core.geometry import frame_scales
+from segtune.core.types import POINT_FILLER, Embedding, MaskPrediction
+from segtune.losses.mixture import Mixture
+from segtune.losses.quality import quality_loss
+from segtune.metrics.overlap import iou, overlap
+from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.family import PromptableModel
+from segtune.prompts.correction import random_error_clicks
+from segtune.rollout import Clicks, Round, rollout
+from segtune.training.batches import Batch, gather_embedding
+from segtune.training.recipe import LossRecipe, PromptRecipe
+
+
+@dataclass
+class Sums:
+    """Sums over objects, so that any split into batches and processes adds up to the same means.
+
+    Attributes:
+        objects: how many objects were seen.
+        values: summed "loss", "iou" (of the last round), "first_iou" and each loss term.
+    """
+
+    objects: int = 0
+    values: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, other: Sums) -> None:
+        """Add another's sums to these."""
+        self.objects += other.objects
+        for name, value in other.values.items():
+            self.values[name] += value
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each value per object; empty when there was none."""
+        return {name: value / self.objects for name, value in self.values.items()} if self.objects else {}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a step minimises."""
+
+    prompts: PromptRecipe
+    loss: LossRecipe
+
+    def of_round(self, prediction: MaskPrediction, truth: Tensor, valid: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of each object [P] and its terms.
+
+        Of three masks only the one of least loss goes backward; the quality head learns from all of them, each
+        against its own IoU with the truth at the model's output size.
+        """
+        logits, present = prediction.logits, prediction.present
+        rows, slots = present.nonzero(as_tuple=True)
+        flat = logits[rows, slots].float()  # [Q, h, w], only the masks that exist
+        mask_losses = flat.new_full(present.shape, float("inf"))
+        mask_losses[rows, slots] = Mixture(self.loss.weights)(flat, truth[rows], valid[rows])
+        least = mask_losses.min(dim=1).values
+        with torch.no_grad():
+            actual = iou(overlap(flat > 0, truth[rows] > 0.5, ~valid[rows])).float()
+        errors = quality_loss(prediction.quality[rows, slots].float(), actual)
+        quality = torch.zeros_like(least).index_add(0, rows, errors) / present.sum(dim=1)
+        return least + self.loss.quality * quality, {"mask_loss": least.detach(), "quality_loss": quality.detach()}
+
+
+def accumulate_gradients(
+    model: PromptableModel,
+    batch: Batch,
+    objective: Objective,
+    *,
+    objects: int,
+    pause: float,
+    cache: EmbeddingCache | None,
+    precision: str,
+) -> Sums:
+    """Add the gradient of a batch to the parameters that train.
+
+    The embedding is cut off as a leaf: each round's gradient stops there and its graph is freed, and the encoder, if
+    it trains, goes backward once with the sum. Memory holds one round, whatever their number; the gradient is exact.
+
+    Args:
+        model: in training mode, frozen as the run wants it.
+        batch: examples of this process.
+        objective: losses and rounds.
+        objects: number of objects in the whole step, over all batches and processes: the loss is their mean.
+        pause: uniform in [0, 1), places the round without a click when the recipe has two.
+        cache: where new embeddings of a frozen encoder go; None when the encoder trains.
+        precision: "fp32" or "bf16" (autocast).
+
+    Returns:
+        Sums over this batch's objects.
+    """
+    sums = Sums(len(batch.prompts))
+    if not len(batch.prompts):
+        return sums
+    device = next(model.parameters()).device
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    with autocast:
+        embedding = encode_batch(model, batch, cache, device)
+    leaves = [embedding.features, *embedding.extra.values()]
+    cut = [leaf.detach().requires_grad_(leaf.requires_grad) for leaf in leaves]
+    held = Embedding(cut[0], embedding.frames, dict(zip(embedding.extra, cut[1:], strict=True)))
+    truth, valid = batch.truth.to(device), batch.valid.to(device)
+    corrector = RandomCorrector(truth, valid, batch.uniforms.to(device), objective.prompts, pause)
+    rounds = objective.prompts.rounds
+    with autocast:
+        for current in rollout(model, held, batch.prompts.to(device), rounds=rounds, correct=corrector):
+            with torch.autocast(device.type, enabled=False):
+                losses, terms = objective.of_round(current.prediction, truth, valid)
+                (losses.sum() / (objects * rounds)).backward()
+            _record(sums, current, losses, terms, truth, valid, rounds)
+    if any(leaf.requires_grad for leaf in leaves):
+        reached = [(leaf, piece.grad) for leaf, piece in zip(leaves, cut, strict=True) if piece.grad is not None]
+        torch.autograd.backward([leaf for leaf, _ in reached], [gradient for _, gradient in reached])
+    return sums
+
+
+def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | None, device: torch.device) -> Embedding:
+    """Return the batch's embedding; only images without a cached one are encoded, and then cached."""
+    if not len(batch.missing):
+        return gather_embedding(None, batch, device)
+    frames = tuple(batch.frames[place] for place in batch.missing.tolist())
+    if cache is None:
+        return gather_embedding(model.encode(batch.pixels.to(device), frames), batch, device)
+    with torch.no_grad():
+        encoded = model.encode(batch.pixels.to(device), frames)
+    for place, row in enumerate(batch.missing.tolist()):
+        key = batch.keys[row]
+        if key is not None:
+            maps = {"features": encoded.features[place]} | {name: t[place] for name, t in encoded.extra.items()}
+            cache.put(key, maps)
+    return gather_embedding(encoded, batch, device)
+
+
+@dataclass(frozen=True)
+class RandomCorrector:
+    """SAM's training corrections: a click drawn uniformly from the error, from numbers drawn beforehand.
+
+    Attributes:
+        truth: float [P, h, w] at the model's output size.
+        valid: bool [P, h, w].
+        uniforms: float [P, rounds, 3].
+        recipe: how many rounds and which share of clicks from the truth.
+        pause: uniform in [0, 1), places the extra round without a click.
+    """
+
+    truth: Tensor
+    valid: Tensor
+    uniforms: Tensor
+    recipe: PromptRecipe
+    pause: float
+
+    def __call__(self, current: Round) -> Clicks | None:
+        """Return the clicks for the round after `current`, in original pixels; None in a round without one."""
+        if current.number + 1 in self._rounds_without_click():
+            return None
+        cells, labels = random_error_clicks(
+            self.truth > 0.5,
+            current.logits > 0,
+            self.valid,
+            self.uniforms[:, current.number + 1],
+            truth_share=self.recipe.truth_share,
+        )
+        index, frames = current.prompts.image_index, current.prediction.frames
+        step = frames[0].side / self.truth.shape[-1]  # model pixels a cell
+        # A cell's centre in the square, as a place between pixel centres, back through the frame's scale.
+        points = ((cells * step) / frame_scales(frames, index)) - 0.5
+        return torch.where((labels == POINT_FILLER)[:, None], 0.0, points), labels
+
+    def _rounds_without_click(self) -> set[int]:
+        last = self.recipe.rounds - 1
+        if self.recipe.refinements == 0:
+            return set()
+        if self.recipe.refinements == 1 or last < 2:
+            return {last}
+        return {last, 1 + int(self.pause * (last - 1))}
+
+
+def _record(
+    sums: Sums, current: Round, losses: Tensor, terms: dict[str, Tensor], truth: Tensor, valid: Tensor, rounds: int
+) -> None:
+    sums.values["loss"] += float(losses.detach().sum()) / rounds
+    for name, value in terms.items():
+        sums.values[name] += float(value.sum()) / rounds
+    if current.number in (0, rounds - 1):
+        score = float(iou(overlap(current.logits > 0, truth > 0.5, ~valid)).sum())
+        if current.number == 0:
+            sums.values["first_iou"] += score
+        if current.number == rounds - 1:
+            sums.values["iou"] += score
