@@ -1,0 +1,71 @@
+"""Boundary IoU: how well outlines agree, which the IoU of large objects hides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from segtune.metrics.overlap import Overlap, iou
+
+WIDTH = 0.02
+"""Width of the boundary as a share of the image's diagonal (Cheng et al., Boundary IoU, CVPR 2021, section 5)."""
+
+_Bytes = npt.NDArray[np.uint8]
+
+
+def boundary_iou(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None, *, width: float = WIDTH) -> Tensor:
+    """Return the IoU of the masks' inner boundaries (Cheng et al. 2021).
+
+    A mask's boundary is the mask minus its erosion by `width` × diagonal pixels (at least one). Beyond the image
+    nothing is object, so a mask's pixels at the image border are boundary. Ignored pixels are taken out first.
+
+    Args:
+        predicted: bool [n, H, W].
+        truth: bool [n, H, W].
+        ignore: bool [H, W] or [n, H, W].
+        width: share of the image's diagonal.
+
+    Returns:
+        float64 [n] on the device of `predicted`: 1 when both are empty, 0 when one is.
+    """
+    if ignore is not None:
+        predicted, truth = predicted & ~ignore, truth & ~ignore
+    distance = max(1, round(width * math.hypot(*predicted.shape[-2:])))
+    pairs = zip(_bytes(predicted), _bytes(truth), strict=True)
+    counts = torch.tensor([_count(one, other, distance) for one, other in pairs], dtype=torch.int64).reshape(-1, 3)
+    return iou(Overlap(*counts.unbind(1))).to(predicted.device)
+
+
+def _bytes(masks: Tensor) -> _Bytes:
+    view: _Bytes = np.ascontiguousarray(masks.cpu().numpy()).view(np.uint8)
+    return view
+
+
+def _count(predicted: _Bytes, truth: _Bytes, distance: int) -> tuple[int, int, int]:
+    # All beyond the objects is background for the erosion, so the box around both gives the whole image's result.
+    window = _around(cv2.boundingRect(predicted), cv2.boundingRect(truth))
+    one, other = _boundary(predicted[window], distance), _boundary(truth[window], distance)
+    return int(np.count_nonzero(one & other)), int(np.count_nonzero(one)), int(np.count_nonzero(other))
+
+
+def _around(one: Sequence[int], other: Sequence[int]) -> tuple[slice, slice]:
+    rects = [rect for rect in (one, other) if rect[2]]
+    if not rects:
+        return slice(0), slice(0)
+    left, top = min(rect[0] for rect in rects), min(rect[1] for rect in rects)
+    right, bottom = max(rect[0] + rect[2] for rect in rects), max(rect[1] + rect[3] for rect in rects)
+    return slice(top, bottom), slice(left, right)
+
+
+def _boundary(mask: _Bytes, distance: int) -> _Bytes:
+    if min(mask.shape) <= 2 * distance:
+        return mask
+    kernel = np.ones((2 * distance + 1, 2 * distance + 1), dtype=np.uint8)
+    eroded = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return mask & ~np.asarray(eroded, dtype=np.uint8)
