@@ -1,0 +1,30 @@
+"""What all losses do first: one row of pixels per object, in safe precision, with invalid pixels silenced."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rows(logits: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Flatten N objects to rows and make every invalid pixel harmless.
+
+    Args:
+        logits: [N, h, w] in any floating precision.
+        truth: [N, h, w] in 0 to 1.
+        valid: bool [N, h, w].
+
+    Returns:
+        Logits, truth and validity (1 or 0), each [N, h·w] in float32 or better. Logits and truth are 0 where invalid,
+        so that not even an infinity in the padding reaches a sum or a gradient.
+    """
+    precision = torch.promote_types(logits.dtype, torch.float32)
+    outside = ~valid.expand_as(logits).flatten(1)
+    x = logits.flatten(1).to(precision).masked_fill(outside, 0)
+    t = truth.expand_as(logits).flatten(1).to(precision).masked_fill(outside, 0)
+    return x, t, (~outside).to(precision)
+
+
+def mean_over_valid(values: Tensor, valid: Tensor) -> Tensor:
+    """Return [N]: the mean of `values` [N, n] over the pixels where `valid` [N, n] is 1; 0 where there is none."""
+    return (values * valid).sum(1) / valid.sum(1).clamp(min=1)
