@@ -34,12 +34,32 @@ def boundary_iou(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None,
     Returns:
         float64 [n] on the device of `predicted`: 1 when both are empty, 0 when one is.
     """
+    distance = boundary_distance((int(predicted.shape[-2]), int(predicted.shape[-1])), width=width)
+    return iou(boundary_overlap(predicted, truth, ignore, distance=distance))
+
+
+def boundary_distance(size: tuple[int, int], *, width: float = WIDTH) -> int:
+    """Return the boundary's width in pixels, at least one, in an image of `size` (height, width)."""
+    return max(1, round(width * math.hypot(*size)))
+
+
+def boundary_overlap(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None, *, distance: int) -> Overlap:
+    """Count the pixels of the masks' inner boundaries and of what they share.
+
+    Args:
+        predicted: bool [n, H, W], whole masks or a window of them beyond which both are empty.
+        truth: bool [n, H, W].
+        ignore: bool [H, W] or [n, H, W].
+        distance: width of the boundary in pixels (`boundary_distance`).
+
+    Returns:
+        Counts [n] on the device of `predicted`.
+    """
     if ignore is not None:
         predicted, truth = predicted & ~ignore, truth & ~ignore
-    distance = max(1, round(width * math.hypot(*predicted.shape[-2:])))
     pairs = zip(_bytes(predicted), _bytes(truth), strict=True)
     counts = torch.tensor([_count(one, other, distance) for one, other in pairs], dtype=torch.int64).reshape(-1, 3)
-    return iou(Overlap(*counts.unbind(1))).to(predicted.device)
+    return Overlap(*counts.to(predicted.device).unbind(1))
 
 
 def _bytes(masks: Tensor) -> _Bytes:
