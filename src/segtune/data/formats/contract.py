@@ -1,0 +1,89 @@
+"""What a data format is and what reading one yields."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from segtune.core.types import Sample
+from segtune.data.formats.tree import Tree
+from segtune.data.images import PIXEL_LIMIT
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A file that is left out of a data set: its name below the data folder, why, and what would mend it."""
+
+    name: str
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a data set is to be read.
+
+    Attributes:
+        objects: what one object is: "whole", "parts", "labels" or "instances" (`data.objects`).
+        threshold: soft masks are inside above it, 0 to 255.
+        encoding: what mask files hold (`data.masks.ENCODINGS`), or None to infer it.
+        pixel_limit: images with more pixels are set aside.
+    """
+
+    objects: str = "whole"
+    threshold: int = 127
+    encoding: str | None = None
+    pixel_limit: int = PIXEL_LIMIT
+
+
+@dataclass
+class Source(ABC):
+    """Where the samples of a data set come from: an index held in memory, images and masks read when asked for.
+
+    Attributes:
+        root: the data folder.
+        format: name of its format.
+        objects: what one object is.
+        names: one per image, unique, in a stable order.
+        groups: one per image: patient, scene or video, or None.
+        set_aside: what was left out and why.
+        notes: what was inferred about the data, in sentences.
+    """
+
+    root: Path
+    format: str
+    objects: str
+    names: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def sample(self, row: int) -> Sample:
+        """Return sample `row` (0 to number of names - 1). Raises DataError naming the file that cannot be read."""
+
+    @abstractmethod
+    def image_hash(self, row: int) -> str:
+        """Return the SHA-256, in hex, of what image `row` is stored as."""
+
+
+@dataclass(frozen=True)
+class DataFormat:
+    """One way images and masks lie on disk.
+
+    Attributes:
+        name: its name in the registry.
+        layout: what such a folder looks like, in a few words, for the error about a folder that nobody understands.
+        detect: how sure (0 to 1) it is that a folder is of this format, or None.
+        read: index a folder. Raises DataError where it cannot be used, and sets single files aside.
+        write: write samples into a new folder so that reading it yields the same objects, labels, ignored pixels
+            and groups.
+    """
+
+    name: str
+    layout: str
+    detect: Callable[[Tree], float | None]
+    read: Callable[[Tree, Options], Source]
+    write: Callable[[Iterable[Sample], Path], None]

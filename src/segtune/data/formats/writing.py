@@ -1,0 +1,47 @@
+"""What the formats share when they write: names, images, masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import PIL.Image
+
+from segtune.core.files import replacing
+from segtune.core.rle import RunLengths
+from segtune.core.types import Image, Sample
+from segtune.data.formats.tree import stem_of
+
+_IMAGE_FOLDER = "images"
+
+
+def written_names(samples: Iterable[Sample]) -> Iterator[tuple[str, Sample]]:
+    """Yield each sample with the path, without extension, that its files get below images/ and masks/.
+
+    It is the sample's name without a leading images/ and without its extension, which stays, after an underscore, where
+    two samples would otherwise share a path.
+    """
+    used: set[str] = set()
+    for sample in samples:
+        path = PurePosixPath(sample.name)
+        folders = [part for part in path.parts[:-1] if part not in ("/", "..")]
+        if folders and folders[0].lower() == _IMAGE_FOLDER:
+            folders = folders[1:]
+        name = "/".join([*folders, stem_of(path.name)])
+        if name in used:
+            name = "/".join([*folders, path.name.replace(".", "_")])
+        used.add(name)
+        yield name, sample
+
+
+def write_image(path: Path, image: Image) -> None:
+    """Write an image, uint8 [H, W, 3] RGB, as PNG."""
+    with replacing(path) as temporary:
+        PIL.Image.fromarray(image).save(temporary, format="PNG")
+
+
+def write_mask(path: Path, mask: RunLengths) -> None:
+    """Write a mask as a grey PNG of 0 and 255."""
+    with replacing(path) as temporary:
+        PIL.Image.fromarray(mask.decode().astype(np.uint8) * np.uint8(255)).save(temporary, format="PNG")

@@ -1,0 +1,182 @@
+"""Mask files: the values in them, and the regions that the values mean.
+
+How values are taken from a file: EXIF orientation is applied; grey stays grey, whatever its depth; colour whose
+channels are nearly equal is grey; colour in a JPEG is its brightest channel, else each colour is a value of its own;
+a palette of greys gives its greys, a coloured one its indices, or its colours where the files' palettes differ; one
+colour with varying alpha, a cut-out, gives its alpha; floats from 0 to 1 are brought to 0 to 255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+import PIL.ImageOps
+
+from segtune.core.rle import RunLengths
+from segtune.data.formats.regions import OBJECT, Region, Truth
+from segtune.data.formats.runs import encode_values
+from segtune.data.images import PIXEL_LIMIT, open_image
+
+ENCODINGS = ("binary", "soft", "band", "labels", "instances")
+"""What mask files may hold: zero or not; grey, inside above a threshold; grey with a band of 127 or 128 between object
+and background that is ignored; a class per value; an object per value."""
+
+NEARLY_GREY = 16
+"""Channels that differ by no more are one grey: what JPEG compression leaves of a grey mask saved as colour."""
+
+Values = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """What the values of a data set's mask files mean.
+
+    Attributes:
+        kind: of `ENCODINGS`.
+        threshold: "soft" and "band" are inside above it, in the files' own values.
+        ignore: values of pixels that do not count.
+        background: the value that is no object ("labels" and "instances").
+        colours: each colour is a value, rgb as 0xRRGGBB; else greys and palette indices are.
+        names: class by value, where the data names them.
+    """
+
+    kind: str = "soft"
+    threshold: int = 127
+    ignore: tuple[int, ...] = ()
+    background: int = 0
+    colours: bool = False
+    names: tuple[tuple[int, str], ...] = ()
+
+    def label(self, value: int) -> str:
+        """Return the class of a value."""
+        if self.kind != "labels":
+            return OBJECT
+        return dict(self.names).get(value, f"#{value:06x}" if self.colours else str(value))
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """The values of one mask file.
+
+    Attributes:
+        values: integers [H, W].
+        source: "grey", "palette" or "colour": what the values were taken from.
+        lossy: the file is a JPEG, whose values are not exact.
+        palette: the colour of each palette index in use, 0xRRGGBB.
+    """
+
+    values: Values
+    source: str
+    lossy: bool = False
+    palette: tuple[tuple[int, int], ...] = ()
+
+
+def read_mask_file(path: Path, *, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
+    """Read the values of a mask file.
+
+    Args:
+        path: the file.
+        colours: give each pixel's colour as 0xRRGGBB, whatever the file's kind.
+        pixel_limit: most pixels it may have.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    with open_image(path, pixel_limit) as opened:
+        lossy = opened.format == "JPEG"
+        upright = PIL.ImageOps.exif_transpose(opened)
+        if colours:
+            return MaskFile(_pack(np.asarray(upright.convert("RGB"))), "colour", lossy)
+        if upright.mode == "P":
+            return _from_palette(upright)
+        if upright.mode in {"1", "L"} or upright.mode.startswith(("I", "F")):
+            return MaskFile(_whole_numbers(np.asarray(upright)), "grey", lossy)
+        return _from_colour(upright, lossy)
+
+
+def read_truth(
+    path: Path, encoding: Encoding, *, stored: int = 0, objects: str = "whole", pixel_limit: int = PIXEL_LIMIT
+) -> Truth:
+    """Read a mask file as regions.
+
+    Args:
+        path: the file.
+        encoding: what its values mean.
+        stored: number of this mask among those of its image.
+        objects: what is wanted; where values need not be told apart, they are not.
+        pixel_limit: most pixels it may have.
+
+    Raises:
+        DataError: as `read_mask_file`.
+    """
+    values = read_mask_file(path, colours=encoding.colours, pixel_limit=pixel_limit).values
+    return decode_values(values, encoding, stored=stored, objects=objects)
+
+
+def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, objects: str = "whole") -> Truth:
+    """Return the regions that values [H, W] mean."""
+    ignored = np.isin(values, encoding.ignore) if encoding.ignore else None
+    ignore = RunLengths.encode(ignored) if ignored is not None and ignored.any() else None
+    if encoding.kind in {"labels", "instances"}:
+        numbered = _numbered(values, encoding, ignored)
+        if objects != "whole":
+            masks = encode_values(numbered)
+            return Truth(tuple(Region(masks[n], encoding.label(n - 1), stored) for n in masks), ignore)
+        inside = numbered > 0
+    else:
+        inside = values > (0 if encoding.kind == "binary" else encoding.threshold)
+        if ignored is not None:
+            inside &= ~ignored
+    return Truth((Region(RunLengths.encode(inside), OBJECT, stored),), ignore)
+
+
+def _numbered(values: Values, encoding: Encoding, ignored: npt.NDArray[np.bool_] | None) -> Values:
+    """Return each value plus one, and 0 for background and ignored pixels: 0 itself may be a class."""
+    outside = values == encoding.background
+    if ignored is not None:
+        outside |= ignored
+    return np.where(outside, 0, values.astype(np.int64) + 1)
+
+
+def _from_palette(opened: PIL.Image.Image) -> MaskFile:
+    indices = np.asarray(opened)
+    flat = opened.getpalette("RGB") or []
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    colours[: len(flat) // 3] = np.array(flat[: len(flat) // 3 * 3], dtype=np.uint8).reshape(-1, 3)
+    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
+    if np.ptp(colours[used].astype(np.int64), axis=1).max(initial=0) == 0:
+        return MaskFile(colours[indices, 0], "grey")
+    packed = _pack(colours)
+    return MaskFile(indices, "palette", palette=tuple((int(index), int(packed[index])) for index in used))
+
+
+def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
+    if opened.mode in {"LA", "PA", "RGBA", "La", "RGBa"}:
+        alpha = np.asarray(opened.getchannel("A"))
+        stored = np.asarray(opened.convert("RGBA"))[..., :3]
+        if np.ptp(alpha) and not np.ptp(stored.reshape(-1, 3), axis=0).any():
+            return MaskFile(alpha, "grey")
+    rgb = np.asarray(opened.convert("RGB"))
+    if lossy:
+        return MaskFile(np.maximum.reduce([rgb[..., 0], rgb[..., 1], rgb[..., 2]]), "grey", lossy)
+    if (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0) <= NEARLY_GREY:
+        return MaskFile(rgb[..., 1], "grey")
+    return MaskFile(_pack(rgb), "colour")
+
+
+def _whole_numbers(values: npt.NDArray[np.generic]) -> Values:
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.integer):
+        return np.maximum(np.asarray(values, dtype=values.dtype), 0)
+    real = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.rint(real * 255 if real.max(initial=0) <= 1 else real).clip(0).astype(np.int64)
+
+
+def _pack(rgb: npt.NDArray[np.uint8]) -> Values:
+    wide = rgb.astype(np.int32)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
