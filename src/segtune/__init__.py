@@ -1,1 +1,73 @@
-__version__ = "0.1.0"
+"""From a folder of images and masks to a Segment Anything model that is measurably better on those images.
+
+The names below are the front door. Each is imported when it is first used, so that `import segtune` costs next to
+nothing; nothing inside the package imports from here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segtune.core.errors import SegtuneError
+    from segtune.core.types import Prompts, Sample
+    from segtune.data.check import check_dataset
+    from segtune.data.dataset import Dataset, open_dataset
+    from segtune.data.scenes import draw_scene, write_demo
+    from segtune.data.splits import make_split
+    from segtune.models.open import open_model
+    from segtune.runs.evaluate import evaluate_models
+    from segtune.runs.finetune import finetune
+    from segtune.runs.report import redo_report
+    from segtune.runs.settings import load_settings
+
+    __version__: str
+
+__all__ = [
+    "Dataset",
+    "Prompts",
+    "Sample",
+    "SegtuneError",
+    "check_dataset",
+    "draw_scene",
+    "evaluate_models",
+    "finetune",
+    "load_settings",
+    "make_split",
+    "open_dataset",
+    "open_model",
+    "redo_report",
+    "write_demo",
+]
+
+_PLACES = {
+    "Dataset": "segtune.data.dataset",
+    "Prompts": "segtune.core.types",
+    "Sample": "segtune.core.types",
+    "SegtuneError": "segtune.core.errors",
+    "check_dataset": "segtune.data.check",
+    "draw_scene": "segtune.data.scenes",
+    "evaluate_models": "segtune.runs.evaluate",
+    "finetune": "segtune.runs.finetune",
+    "load_settings": "segtune.runs.settings",
+    "make_split": "segtune.data.splits",
+    "open_dataset": "segtune.data.dataset",
+    "open_model": "segtune.models.open",
+    "redo_report": "segtune.runs.report",
+    "write_demo": "segtune.data.scenes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("segtune")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'segtune' has no attribute '{name}'. It has: {', '.join(__all__)}.")
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
