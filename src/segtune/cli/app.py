@@ -1,0 +1,77 @@
+"""The command `segtune`: its subcommands, and what becomes of an error that none of them caught."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from segtune.cli.check import check
+from segtune.cli.demo import demo
+from segtune.cli.evaluate import evaluate
+from segtune.cli.failures import describe
+from segtune.cli.fit import fit
+from segtune.cli.output import complain
+from segtune.cli.report import report
+from segtune.cli.version import show_version, version
+
+TRACEBACK = "--traceback"
+
+_EPILOG = """
+Exit codes: 0 done, 2 wrong usage, 3 nothing beat the pretrained model, 4 data, 5 model, 6 disk or memory,
+7 an optional package is missing, 70 a fault of segtune's own, 130 Ctrl-C.
+
+Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the code an error arose.
+"""
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
+for command in (check, fit, evaluate, report, demo, version):
+    app.command()(command)
+
+
+@app.callback()
+def segtune(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """Turn a folder of images and masks into a Segment Anything model that is measurably better on those images.
+
+    Begin with: segtune check DATA, then segtune fit DATA --out RUN.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code. Errors are printed, never raised.
+
+    Args:
+        arguments: the words after `segtune`; the process's own when not given.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}
+    words = [word for word in words if word != TRACEBACK]
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output (`head`) has enough. Python must not find the closed pipe again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        failure = describe(error)
+        complain(failure, as_json="--json" in words, traceback_of=error if traceback_wanted else None)
+        return failure.exit_code
+    return code
+
+
+def _run(words: list[str]) -> int:
+    # Not typer's own way of running: that prints errors by itself, in a shape of its own, and hides Ctrl-C.
+    group = typer.main.get_command(app)
+    try:
+        with group.make_context("segtune", words) as context:
+            return int(group.invoke(context) or 0)
+    except typer.Exit as wish:
+        return wish.exit_code

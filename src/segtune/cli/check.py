@@ -1,0 +1,44 @@
+"""`segtune check`: the data doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segtune.cli.options import AsJson, Data, Format, Objects
+from segtune.cli.output import answer
+from segtune.cli.progress import shown
+
+Out = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where check.json and check.html go. [default: segtune-check/NAME]"),
+]
+
+
+def check(data: Data, out: Out = None, objects: Objects = "whole", format: Format = None, json: AsJson = False) -> int:  # noqa: A002
+    """Look a data set over before anything is trained on it; its files are never changed.
+
+    Finds what is missing, mismatched, swapped, empty, doubled or wrongly encoded, and writes a page of statistics and
+    pictures (check.html) beside the same for programs (check.json).
+
+    For example:
+
+        segtune check polyps --out checks/polyps
+    """
+    from segtune.core.files import write_json
+    from segtune.data.check import check_dataset
+    from segtune.data.dataset import open_dataset
+    from segtune.report.check_page import write_check_page
+
+    folder = out or Path("segtune-check") / data.resolve().stem
+    with shown() as progress:
+        dataset = open_dataset(data, format=format, objects=objects)
+        found = check_dataset(dataset, progress)
+        facts = found.to_json()
+        write_json(folder / "check.json", facts)
+        write_check_page(found, dataset, folder / "check.html")
+    text = "\n".join((*found.summary(), f"Pictures and details: {folder / 'check.html'}"))
+    answer(facts | {"folder": str(folder)}, text, as_json=json)
+    return 0

@@ -1,0 +1,38 @@
+"""`segtune demo`: the main job on images that segtune draws itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segtune.cli.fit import tell
+from segtune.cli.options import AsJson
+from segtune.cli.progress import shown
+
+Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder; the images go to RUN-data beside it.")]
+Images = Annotated[int, typer.Option(min=20, metavar="N", help="How many images to draw.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of the drawing.")]
+
+
+def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, json: AsJson = False) -> int:
+    """Draw a small data set, fine-tune the built-in model on it and write the report. Needs no network and no GPU.
+
+    A demo that was cut off goes on where it was; delete its folders for a fresh one.
+
+    For example:
+
+        segtune demo --out runs/demo
+    """
+    from segtune.data.scenes import write_demo
+    from segtune.runs.finetune import finetune
+    from segtune.runs.settings import load_settings
+
+    data = out.with_name(f"{out.name}-data")
+    with shown() as progress:
+        if not data.exists():
+            write_demo(data, images, seed)
+        settings = load_settings(preset="default", data=data, out=out)
+        result = finetune(settings, resume=(out / "settings.yaml").exists(), progress=progress)
+    return tell(result, as_json=json)

@@ -1,0 +1,71 @@
+"""`segtune evaluate`: the prompt matrix of one model or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from segtune.cli.options import AsJson, Data, Format, Objects
+from segtune.cli.output import answer
+from segtune.cli.progress import shown
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or a hub id.")
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where metrics.json, per_image.csv and the report go.")]
+Against = Annotated[
+    list[str] | None, typer.Option(metavar="MODEL", help="A model to compare with on the same images. Repeatable.")
+]
+Modes = Annotated[
+    str | None, typer.Option(metavar="click,box,…", help="Prompt modes, separated by commas. [default: all]")
+]
+Split = Annotated[Path | None, typer.Option(metavar="FILE", help="A split.json that says which images are which part.")]
+Part = Annotated[
+    Literal["train", "val", "test", "all"] | None,
+    typer.Option(help="Which part of the split. [default: test where there is a split, else all]"),
+]
+Seed = Annotated[int, typer.Option(metavar="N", help="Of the prompts; every model gets the same ones.")]
+
+
+def evaluate(
+    model: Model,
+    data: Data,
+    out: Out,
+    against: Against = None,
+    modes: Modes = None,
+    split: Split = None,
+    part: Part = None,
+    objects: Objects = "whole",
+    format: Format = None,  # noqa: A002 - the word users know it by
+    seed: Seed = 0,
+    json: AsJson = False,
+) -> int:
+    """Measure models on a data set with every kind of prompt, at original image size, on the same images.
+
+    Images that a compared run was trained on, or that nearly equal one of those, are left out and counted, unless
+    --part says otherwise.
+
+    For example:
+
+        segtune evaluate runs/polyps polyps --out compared --against nano --modes click,box
+    """
+    from segtune.runs.evaluate import evaluate_models
+
+    with shown() as progress:
+        results = evaluate_models(
+            model,
+            data,
+            out,
+            against=against or (),
+            modes=[mode.strip() for mode in modes.split(",")] if modes else None,
+            split=split,
+            part=part,
+            objects=objects,
+            format=format,
+            seed=seed,
+            progress=progress,
+        )
+    answer(results.to_json() | {"folder": str(out)}, f"{results.verdict}\nReport: {out / 'report.html'}", as_json=json)
+    return 0

@@ -1,0 +1,66 @@
+"""What an exception means to whoever typed the command: its kind, one paragraph, an exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from typer.exceptions import Abort, TyperException
+
+from segtune.core.errors import INTERRUPTED, ResourceError, SegtuneError, UsageError
+
+UNEXPECTED = 70
+"""Exit code of a fault of segtune's own, as BSD's sysexits.h has it for software errors."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a command did not do what it was asked.
+
+    Attributes:
+        kind: name of the error's class, for programs.
+        message: one paragraph for people.
+        exit_code: what the command ends with.
+    """
+
+    kind: str
+    message: str
+    exit_code: int
+
+
+def describe(error: BaseException) -> Failure:
+    """Return what `error` means to the user."""
+    match error:
+        case SegtuneError():
+            return Failure(type(error).__name__, str(error), error.exit_code)
+        case KeyboardInterrupt() | Abort():
+            message = "Stopped before the end. What was complete is kept."
+            return Failure("Interrupted", message, INTERRUPTED)
+        case TyperException():
+            return Failure("UsageError", _usage(error), UsageError.exit_code)
+        case MemoryError():
+            return _resource("Memory ran out. Close other programs, or give the work smaller pieces at a time.")
+        case OSError(strerror=str() as reason, filename=filename) if filename is not None:
+            return _resource(
+                f"{filename}: {reason}. Check that it is there and that its permissions allow what was asked."
+            )
+        case _:
+            return Failure(type(error).__name__, _unexpected(error), UNEXPECTED)
+
+
+def _resource(message: str) -> Failure:
+    return Failure("ResourceError", message, ResourceError.exit_code)
+
+
+def _usage(error: TyperException) -> str:
+    message = " ".join(error.format_message().split()).removeprefix("Value error, ").rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "segtune"
+    # Asked for nothing at all: the help is printed already.
+    return f"{message}. See {command} --help." if message else ""
+
+
+def _unexpected(error: BaseException) -> str:
+    return (
+        f"segtune itself failed, which is no fault of yours: {type(error).__name__}: {error}. To see where, run the "
+        "same command with --traceback (or SEGTUNE_TRACEBACK=1), and please report it with what that prints."
+    )
