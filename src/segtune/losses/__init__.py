@@ -18,7 +18,7 @@ class Loss(Protocol):
     """Measure how far logits are from the truth, one value per object, differentiable in the logits."""
 
     def __call__(self, logits: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
-        """Return [N] for logits and truth (0 to 1), [N, h, w], over bool valid [N, h, w] (neither padding nor ignored)."""
+        """Return [N] for [N, h, w] maps: logits, truth in 0 to 1, bool valid (neither padding nor ignored)."""
         ...
 
 
