@@ -53,6 +53,7 @@ class BarProgress:
             done = next(each for each in self._bars.tasks if each.id == task)
             seconds, note = done.elapsed or 0.0, done.fields["note"]
             self._bars.remove_task(task)
+            self._bars.refresh()
             if seconds > PATIENCE:
                 line = "  ".join(part for part in (name, note, f"{seconds:.0f} s") if part)
                 self._bars.console.print(line, style="dim", markup=False, highlight=False)
@@ -75,7 +76,7 @@ def _patient_bars() -> Bars:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
-        console=Console(stderr=True),
+        console=Console(file=sys.stderr),
         transient=True,
         redirect_stdout=False,
     )

@@ -1,0 +1,83 @@
+"""Progress: silent where nobody looks, patient where somebody does."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import pytest
+
+from segtune.cli import progress
+from segtune.core.progress import SILENT
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A terminal on stderr that remembers what was drawn."""
+    drawn = io.StringIO()
+    drawn.isatty = lambda: True
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=drawn))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", "1")
+    return drawn
+
+
+def test_silent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log file gets no bars."""
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=io.StringIO()))
+    with progress.shown() as shown:
+        assert shown is SILENT
+
+
+def test_silent_in_all_processes_but_the_first(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes do not draw over each other."""
+    monkeypatch.setenv("RANK", "1")
+    with progress.shown() as shown:
+        assert shown is SILENT
+
+
+def test_a_quick_stage_leaves_no_word(screen: io.StringIO) -> None:
+    """What is done within the patience is not worth a line."""
+    with progress.shown() as shown, shown.stage("reading", 3) as advance:
+        advance(3, "note")
+    assert "reading" not in screen.getvalue()
+
+
+def test_a_long_stage_is_drawn_and_leaves_a_line(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name, remark and time of a finished stage stay on the screen; brackets in them are no markup."""
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    with progress.shown() as shown, shown.stage("epoch [1]", 2) as advance:
+        advance(note="IoU [.81]")
+        advance()
+    assert "epoch [1]  " in screen.getvalue().split("0/2")[0]
+    assert "epoch [1]  IoU [.81]  0 s" in screen.getvalue()
+
+
+def test_stages_may_lie_inside_each_other(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch with a validation inside leaves both lines, the inner first."""
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    with progress.shown() as shown, shown.stage("outer"), shown.stage("inner", 1) as advance:
+        advance()
+    lines = [line for line in screen.getvalue().splitlines() if "0 s" in line]
+    assert ["inner" in lines[0], "outer" in lines[1], len(lines)] == [True, True, 2]
+
+
+def test_nothing_on_stdout(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """Stdout belongs to the answer alone, also while bars are drawn."""
+    monkeypatch.setattr(progress, "PATIENCE", -1.0)
+    with progress.shown() as shown, shown.stage("work", 1) as advance:
+        print("answer")
+        advance()
+    assert capsys.readouterr().out == "answer\n"
+
+
+def test_silent_takes_anything() -> None:
+    """The default progress of the library accepts every call and answers none."""
+    with SILENT.stage("work") as advance:
+        assert advance(5, note="still there") is None
+
+
+def test_an_error_inside_a_stage_passes(screen: io.StringIO) -> None:
+    """The display neither swallows an error nor stays on the screen."""
+    with pytest.raises(ValueError, match="broken"), progress.shown() as shown, shown.stage("work"):
+        raise ValueError("broken")
