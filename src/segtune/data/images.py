@@ -68,7 +68,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 
-def read_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image:
+def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Image:
     """Decode an image file.
 
     Args:
@@ -85,7 +85,7 @@ def read_image(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Image:
         return to_rgb(PIL.ImageOps.exif_transpose(opened))
 
 
-def read_size(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     """Return (height, width) of an image as it will be read, from its header alone.
 
     A PNG or JPEG whose end is missing is decoded once to learn whether it can be read, so that a truncated file is

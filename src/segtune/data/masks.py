@@ -75,7 +75,7 @@ class MaskFile:
     palette: tuple[tuple[int, int], ...] = ()
 
 
-def read_mask_file(path: Path, *, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
+def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
     """Read the values of a mask file.
 
     Args:
@@ -96,25 +96,6 @@ def read_mask_file(path: Path, *, colours: bool = False, pixel_limit: int = PIXE
         if upright.mode in {"1", "L"} or upright.mode.startswith(("I", "F")):
             return MaskFile(_whole_numbers(np.asarray(upright)), "grey", lossy)
         return _from_colour(upright, lossy)
-
-
-def read_truth(
-    path: Path, encoding: Encoding, *, stored: int = 0, objects: str = "whole", pixel_limit: int = PIXEL_LIMIT
-) -> Truth:
-    """Read a mask file as regions.
-
-    Args:
-        path: the file.
-        encoding: what its values mean.
-        stored: number of this mask among those of its image.
-        objects: what is wanted; where values need not be told apart, they are not.
-        pixel_limit: most pixels it may have.
-
-    Raises:
-        DataError: as `read_mask_file`.
-    """
-    values = read_mask_file(path, colours=encoding.colours, pixel_limit=pixel_limit).values
-    return decode_values(values, encoding, stored=stored, objects=objects)
 
 
 def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, objects: str = "whole") -> Truth:

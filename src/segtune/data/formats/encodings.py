@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -64,13 +64,32 @@ class FileStatistics:
 
 def look_at(file: MaskFile) -> FileStatistics:
     """Return the statistics of one mask file."""
-    found, counts = np.unique(file.values, return_counts=True)
+    found, counts = _count(file.values)
     values = tuple(int(value) for value in found[:_MANY])
     bright = float(counts[-1] / max(1, counts[found > 0].sum()))
     exact = not file.lossy and len(values) > 1
     flat = _flatness(file.values) if exact else 0.0
     single = _single_share(file.values, values) if exact and flat > 0.5 else 0.0
     return FileStatistics(values, file.source, file.lossy, flat, bright, single, file.palette)
+
+
+def look_at_some(paths: Sequence[str], read: Callable[[str], MaskFile | None]) -> list[FileStatistics]:
+    """Return the statistics of some mask files, up to `SAMPLE_FILES` files and `SAMPLE_PIXELS` pixels.
+
+    Args:
+        paths: all mask files; the same ones are chosen each time, spread over them.
+        read: returns the file at a path, or None where it cannot be read.
+    """
+    found: list[FileStatistics] = []
+    pixels = 0
+    for row in np.random.default_rng(0).permutation(len(paths))[:SAMPLE_FILES]:
+        file = read(paths[row])
+        if file is not None:
+            found.append(look_at(file))
+            pixels += file.values.size
+        if pixels >= SAMPLE_PIXELS:
+            break
+    return found
 
 
 def infer(files: Sequence[FileStatistics], options: Options) -> tuple[Encoding, str]:
@@ -134,12 +153,23 @@ def _ids(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, s
     told = [file for file in files if file.inner]
     if not told or any(file.lossy for file in files) or median(file.flat for file in told) < _FLAT:
         return None
-    if sum(file.bright > 0.5 and len(file.inner) > 8 and file.values[-1] == 255 for file in told) > len(told) / 2:
+    if (
+        sum(file.bright > 0.5 and len(file.inner) > 8 and 200 <= file.values[-1] <= 255 for file in told)
+        > len(told) / 2
+    ):
         return None
     kind, words = ("instances", "object numbers") if _are_instances(told) else ("labels", "class values")
-    ignore = (255,) if 255 in values and max(values) == 255 and 254 not in values else ()
+    ignore = (255,) if _marks_ignored(told) else ()
     besides = " 255 is taken as pixels to be ignored." if ignore else ""
     return Encoding(kind, ignore=ignore), f"Masks hold {words} ({_listed(values - set(ignore))}).{besides}"
+
+
+def _marks_ignored(files: Sequence[FileStatistics]) -> bool:
+    """Whether 255 is no class like the others: it stands beside values that are counted up from 1."""
+    others = {value for file in files for value in file.inner}
+    together = any(255 in file.values for file in files)
+    spaced = len(others) < max(others) / 8 and max(others) > 64
+    return together and max(others) < 254 and not spaced
 
 
 def _are_instances(files: Sequence[FileStatistics]) -> bool:
@@ -184,6 +214,15 @@ def _colours_in(file: FileStatistics) -> Sequence[int]:
     if file.source == "palette":
         return [colour for _, colour in file.palette]
     return file.values if file.source == "colour" else [value * 0x010101 for value in file.values]
+
+
+def _count(values: Values) -> tuple[Values, Values]:
+    """Return the values in use, ascending, and how many pixels have each."""
+    if values.dtype.itemsize > 2:
+        return np.unique(values, return_counts=True)
+    counts = np.bincount(values.ravel())
+    found = np.flatnonzero(counts)
+    return found, counts[found]
 
 
 def _flatness(values: Values) -> float:

@@ -1,0 +1,52 @@
+"""COCO's compressed run lengths: signed numbers in base 32, each against the one before last."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+_OFFSET = 48
+_BITS = 5
+_MORE = 0x20
+_SIGN = 0x10
+_LONGEST = 7
+"""Characters that hold any difference of two 32-bit counts."""
+
+
+def decompress(text: str) -> npt.NDArray[np.uint32]:
+    """Return the run lengths in a compressed string.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - _OFFSET
+    if codes.size == 0:
+        return np.zeros(0, dtype=np.uint32)
+    if codes.min() < 0 or codes.max() >= 64 or codes[-1] & _MORE:
+        raise ValueError("not a compressed run-length string")
+    last = np.flatnonzero((codes & _MORE) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    values = np.add.reduceat((codes & (_MORE - 1)) << (_BITS * place), first)
+    negative = (codes[last] & _SIGN) != 0
+    values = np.where(negative, values - (1 << (_BITS * (last - first + 1))), values)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    if values.min() < 0:
+        raise ValueError("a run-length string with negative lengths")
+    return values.astype(np.uint32)
+
+
+def compress(counts: npt.NDArray[np.uint32]) -> str:
+    """Return run lengths as a compressed string."""
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2].astype(np.int64)
+    places = np.arange(_LONGEST)
+    digits = (values[:, None] >> (_BITS * places)) & (_MORE - 1)
+    # k characters hold a signed number of 5 k bits.
+    reach = 1 << (_BITS * (places + 1) - 1)
+    length = _LONGEST - ((values[:, None] >= -reach) & (values[:, None] < reach)).sum(axis=1) + 1
+    used = places < length[:, None]
+    more = places < length[:, None] - 1
+    codes = (digits + _MORE * more + _OFFSET)[used].astype(np.uint8)
+    return bytes(codes).decode("ascii")

@@ -1,0 +1,190 @@
+"""Images with their masks in files of their own: what the formats of that kind share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from urllib.parse import unquote
+
+from segtune.core.errors import DataError
+from segtune.core.files import hash_file
+from segtune.core.types import Image, Sample
+from segtune.data.formats.contract import Options, SetAside, Source
+from segtune.data.formats.encodings import infer, look_at_some
+from segtune.data.formats.groups import read_groups
+from segtune.data.formats.pairing import Pair, pair_files
+from segtune.data.formats.regions import Region, Truth, make_sample
+from segtune.data.formats.runs import union
+from segtune.data.formats.tree import Tree, name_of
+from segtune.data.images import PIXEL_LIMIT, UnreadableError
+from segtune.data.masks import Encoding, MaskFile, decode_values
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of image and mask files. The functions are module-level ones, so that a data set pickles.
+
+    Attributes:
+        is_image: whether a file name can be that of an image.
+        is_mask: whether it can be that of a mask.
+        size: (path, pixel limit) → (height, width), from the header.
+        image: (path, pixel limit) → RGB uint8 [H, W, 3].
+        mask: (path, colours, pixel limit) → values (`data.masks.read_mask_file`).
+    """
+
+    is_image: Callable[[str], bool]
+    is_mask: Callable[[str], bool]
+    size: Callable[[Path, int], Size]
+    image: Callable[[Path, int], Image]
+    mask: Callable[[Path, bool, int], MaskFile]
+
+
+@dataclass
+class PairedFiles(Source):
+    """Pairs of image and mask files.
+
+    Attributes:
+        kind: how the files are read.
+        pairs: one per name.
+        sizes: (height, width) of each image.
+        encoding: what mask files of several objects hold.
+        encoding_each: what mask files of one object hold.
+        pixel_limit: most pixels an image may have.
+    """
+
+    kind: Kind = field(kw_only=True)
+    pairs: list[Pair] = field(default_factory=list)
+    sizes: list[Size] = field(default_factory=list)
+    encoding: Encoding = field(default_factory=Encoding)
+    encoding_each: Encoding = field(default_factory=Encoding)
+    pixel_limit: int = PIXEL_LIMIT
+
+    def sample(self, row: int) -> Sample:
+        """Return sample `row`, its masks read."""
+        pair, size = self.pairs[row], self.sizes[row]
+        read = partial(self.kind.image, self.root / pair.image, self.pixel_limit)
+        return make_sample(self.names[row], size, self._truth(pair, size), self.objects, self.groups[row], read)
+
+    def image_hash(self, row: int) -> str:
+        """Return the SHA-256 of the image file."""
+        return hash_file(self.root / self.pairs[row].image)
+
+    def _truth(self, pair: Pair, size: Size) -> Truth:
+        encoding = self.encoding_each if pair.one_each else self.encoding
+        regions: list[Region] = []
+        ignored = []
+        for stored, path in enumerate(pair.masks):
+            truth = self._read(path, encoding, size, stored)
+            label = label_in_name(path) if pair.one_each else None
+            regions += truth.regions if label is None else [replace(one, label=label) for one in truth.regions]
+            ignored += [truth.ignore] if truth.ignore is not None else []
+        if pair.ignore is not None:
+            ignored += [one.mask for one in self._read(pair.ignore, Encoding("binary"), size, 0).regions]
+        return Truth(tuple(regions), union(ignored) if ignored else None)
+
+    def _read(self, path: str, encoding: Encoding, size: Size, stored: int) -> Truth:
+        values = self.kind.mask(self.root / path, encoding.colours, self.pixel_limit).values
+        if values.shape != size:
+            raise UnreadableError(self.root / path, _other_size(size, path, values.shape), _SAME_SIZE)
+        return decode_values(values, encoding, stored=stored, objects=self.objects)
+
+
+def index_pairs(tree: Tree, options: Options, kind: Kind, name: str, layout: str) -> PairedFiles:
+    """Index the pairs of a folder.
+
+    Args:
+        tree: the data folder.
+        options: how it is to be read.
+        kind: how the files are read.
+        name: the format's name.
+        layout: what was expected, for the error.
+
+    Raises:
+        DataError: no pairs are there, or the objects asked for cannot be told from the masks.
+    """
+    pairing = pair_files(tree, kind.is_image, kind.is_mask, options.objects)
+    if pairing is None:
+        raise DataError(f"{tree.root} holds no images with masks. {tree.describe()} Expected: {layout}.")
+    pairs, sizes, bad = _check_headers(tree.root, pairing.pairs, kind, options.pixel_limit)
+    encoding, encoding_each, notes = _infer(tree.root, pairs, kind, options)
+    names = tuple(pair.image for pair in pairs)
+    groups, more = read_groups(tree, names)
+    set_aside = tuple(sorted([*pairing.set_aside, *bad], key=lambda one: one.name))
+    return PairedFiles(
+        tree.root, name, options.objects, names, groups, set_aside, (*notes, *more), kind=kind, pairs=pairs,
+        sizes=sizes, encoding=encoding, encoding_each=encoding_each, pixel_limit=options.pixel_limit,
+    )  # fmt: skip
+
+
+def label_in_name(path: str) -> str | None:
+    """Return the class in the name of a file of one object, `0007.polyp.png`, or None."""
+    number, _, rest = name_of(path).partition(".")
+    label, _, _ = rest.rpartition(".")
+    return unquote(label) if label and number.isdecimal() else None
+
+
+_SAME_SIZE = "Export the mask at the size of its image, or remove both."
+
+
+def _check_headers(
+    root: Path, pairs: Sequence[Pair], kind: Kind, pixel_limit: int
+) -> tuple[list[Pair], list[Size], list[SetAside]]:
+    good, sizes, bad = [], [], []
+    for pair in pairs:
+        try:
+            size = kind.size(root / pair.image, pixel_limit)
+            _check_masks(root, pair, size, kind, pixel_limit)
+        except UnreadableError as error:
+            at = error.path.relative_to(root).as_posix()
+            reason = error.reason if at == pair.image else f"its mask {at} cannot be used: {error.reason}"
+            bad.append(SetAside(pair.image, reason, error.remedy))
+        else:
+            good.append(pair)
+            sizes.append(size)
+    return good, sizes, bad
+
+
+def _check_masks(root: Path, pair: Pair, size: Size, kind: Kind, pixel_limit: int) -> None:
+    for mask in (*pair.masks, *([pair.ignore] if pair.ignore else ())):
+        found = kind.size(root / mask, pixel_limit)
+        if found != size:
+            raise UnreadableError(root / pair.image, _other_size(size, mask, found), _SAME_SIZE)
+
+
+def _other_size(size: Size, mask: str, found: tuple[int, ...]) -> str:
+    words = f"it is {size[1]} × {size[0]} pixels, its mask {mask} is {found[1]} × {found[0]}"
+    if found == size[::-1]:
+        words += "; one of them may lack the other's EXIF orientation"
+    return words
+
+
+def _infer(
+    root: Path, pairs: Sequence[Pair], kind: Kind, options: Options
+) -> tuple[Encoding, Encoding, tuple[str, ...]]:
+    """Return the encodings of mask files of several objects and of one object, and notes."""
+    read = partial(_try_mask, kind, root, options.pixel_limit)
+    several = look_at_some([pair.masks[0] for pair in pairs if not pair.one_each], read)
+    each = look_at_some([pair.masks[0] for pair in pairs if pair.one_each and pair.masks], read)
+    encoding, encoding_each, notes = Encoding(), Encoding(), []
+    if each:
+        # Numbers or classes in a file of one object are just its inside.
+        encoding_each, words = infer(each, replace(options, objects="whole"))
+        if encoding_each.kind in {"labels", "instances"}:
+            encoding_each = replace(encoding_each, kind="binary")
+        notes.append(f"Each object has a mask file of its own. {words}")
+    if several:
+        told_apart = each and options.objects == "instances"
+        encoding, words = infer(several, replace(options, objects="whole") if told_apart else options)
+        notes.append(words)
+    return encoding, encoding_each, tuple(notes)
+
+
+def _try_mask(kind: Kind, root: Path, pixel_limit: int, path: str) -> MaskFile | None:
+    try:
+        return kind.mask(root / path, False, pixel_limit)
+    except UnreadableError:
+        return None
