@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from segtune.data.scenes import draw_scene, write_demo
     from segtune.data.splits import make_split
     from segtune.models.open import open_model
+    from segtune.report.page import write_report
     from segtune.runs.evaluate import evaluate_models
     from segtune.runs.finetune import finetune
-    from segtune.runs.report import redo_report
     from segtune.runs.settings import load_settings
 
     __version__: str
@@ -37,8 +37,8 @@ __all__ = [
     "make_split",
     "open_dataset",
     "open_model",
-    "redo_report",
     "write_demo",
+    "write_report",
 ]
 
 _PLACES = {
@@ -54,8 +54,8 @@ _PLACES = {
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",
     "open_model": "segtune.models.open",
-    "redo_report": "segtune.runs.report",
     "write_demo": "segtune.data.scenes",
+    "write_report": "segtune.report.page",
 }
 
 
