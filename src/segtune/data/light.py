@@ -139,9 +139,14 @@ class Camera:
             grey = cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
             photo = cv2.addWeighted(grey, self.grey, photo, 1 - self.grey, 0)
         if self.quality is not None:
-            _, file = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-            photo = cv2.imdecode(file, cv2.IMREAD_COLOR)
+            photo = through_jpeg(np.asarray(photo, np.uint8), self.quality)
         return np.asarray(photo, dtype=np.uint8)
+
+
+def through_jpeg(image: Image, quality: int) -> Image:
+    """Return an RGB image as it comes back from a JPEG file of this quality, 1 to 100."""
+    _, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def draw_camera(rng: np.random.Generator, side: int) -> Camera:

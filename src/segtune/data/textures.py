@@ -20,6 +20,9 @@ HalfArray = npt.NDArray[np.float16]
 TILE = 1024
 """Side of a tile in pixels."""
 
+MOST_LEVELS = 3
+"""How often a tile is halved at most."""
+
 VARIANTS = 2
 """Independent tiles of each kind, so that two fields of one material need not agree."""
 
@@ -40,25 +43,31 @@ def cut(kind: str, variant: int, origin: tuple[int, int], shape: tuple[int, int]
     Returns:
         float32 [height, width], around 0 with a spread around 1.
     """
-    height, width = (max(1, round(length / zoom)) for length in shape)
-    rows = np.arange(origin[0], origin[0] + height) % TILE
-    columns = np.arange(origin[1], origin[1] + width) % TILE
-    source = tile(kind, variant % VARIANTS)
-    if rows[0] <= rows[-1] and height <= TILE and columns[0] <= columns[-1] and width <= TILE:
-        window = source[rows[0] : rows[0] + height, columns[0] : columns[0] + width]
+    # Shrinking much, start from a tile already shrunk: the same field at a quarter of the work.
+    level = int(min(max(np.log2(1 / zoom), 0), MOST_LEVELS))
+    zoom, length = zoom * (1 << level), TILE >> level
+    height, width = (max(1, round(pixels / zoom)) for pixels in shape)
+    row, column = (origin[0] >> level) % length, (origin[1] >> level) % length
+    source = tile(kind, variant % VARIANTS, level)
+    if row + height <= length and column + width <= length:
+        window = source[row : row + height, column : column + width]
     else:
-        window = source[np.ix_(rows, columns)]
+        window = source[np.ix_(np.arange(row, row + height) % length, np.arange(column, column + width) % length)]
     field = window.astype(np.float32)
     if (height, width) == shape:
         return field
-    shrinking = height > shape[0]
-    resized = cv2.resize(field, shape[::-1], interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.float32)
+    interpolation = cv2.INTER_AREA if height > shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(field, shape[::-1], interpolation=interpolation), dtype=np.float32)
 
 
 @cache
-def tile(kind: str, variant: int) -> HalfArray:
-    """Return the periodic tile of a kind, float16 [TILE, TILE], mean 0 and variance 1."""
+def tile(kind: str, variant: int, level: int = 0) -> HalfArray:
+    """Return the periodic tile of a kind, mean 0 and variance 1, float16 [TILE, TILE] halved `level` times."""
+    if level:
+        finer = tile(kind, variant, level - 1).astype(np.float32)
+        half = np.asarray(cv2.resize(finer, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float16)
+        half.flags.writeable = False
+        return half
     rng = np.random.default_rng([sorted(TILES).index(kind), variant])
     field = TILES[kind](rng)
     field = (field - field.mean()) / field.std()
