@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from segtune.core.types import Prompts, Sample
     from segtune.data.check import check_dataset
     from segtune.data.dataset import Dataset, open_dataset
-    from segtune.data.scenes import draw_scene, write_demo
+    from segtune.data.demo import write_demo
+    from segtune.data.scenes import draw_scene
     from segtune.data.splits import make_split
     from segtune.models.open import open_model
     from segtune.report.page import write_report
@@ -54,7 +55,7 @@ _PLACES = {
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",
     "open_model": "segtune.models.open",
-    "write_demo": "segtune.data.scenes",
+    "write_demo": "segtune.data.demo",
     "write_report": "segtune.report.page",
 }
 

@@ -25,14 +25,14 @@ def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, jso
 
         segtune demo --out runs/demo
     """
-    from segtune.data.scenes import write_demo
+    from segtune.data.demo import write_demo
     from segtune.runs.finetune import finetune
     from segtune.runs.settings import load_settings
 
     data = out.with_name(f"{out.name}-data")
+    is_begun = (out / "settings.yaml").exists()
     with shown() as progress:
-        if not data.exists():
-            write_demo(data, images, seed)
-        settings = load_settings(preset="default", data=data, out=out)
-        result = finetune(settings, resume=(out / "settings.yaml").exists(), progress=progress)
+        if not is_begun:
+            write_demo(data, count=images, seed=seed)
+        result = finetune(load_settings(data=data, out=out), resume=is_begun, progress=progress)
     return tell(result, as_json=json)
