@@ -1,0 +1,219 @@
+"""Which images are shown, and their pictures: drawn once by whoever has the models, kept beside the report."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from segtune.core.files import hash_file, read_json, write_bytes, write_json
+from segtune.core.progress import SILENT, Progress
+from segtune.core.types import Image
+from segtune.report.collage import Collage, compose, draw_panels
+from segtune.report.run import RunView
+from segtune.report.scores import Scores
+
+Pictures = Callable[[str, str], Collage | None]
+"""(image name, prompt mode) → what the models answer there; None where it cannot be shown."""
+
+FOLDER = "figures"
+INDEX = "pictures.json"
+
+FAILURES = 10
+"""Worst images that are listed per leading mode."""
+PICTURED_FAILURES = 4
+"""How many of them get a picture."""
+
+_PANEL_BYTES = 56 * 1024
+"""Most of one panel, so that the page stays below six megabytes."""
+_COLLAGE_BYTES = 400 * 1024
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image worth looking at.
+
+    Attributes:
+        title: why: "Best gain", "Median", "Worst", or its rank among the failures.
+        mode: prompt mode.
+        image: name.
+        before: the reference model's IoU, None without one.
+        after: the subject's IoU.
+    """
+
+    title: str
+    mode: str
+    image: str
+    before: float | None
+    after: float
+
+    @property
+    def gain(self) -> float | None:
+        """IoU gained by tuning, None without a reference."""
+        return None if self.before is None else self.after - self.before
+
+
+@dataclass(frozen=True)
+class StoredPanel:
+    """One panel's file below the folder of figures, with what stands above it."""
+
+    kind: str
+    title: str
+    iou: float | None
+    file: str
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """The files of one collage: its panels, all of one width and height in pixels, and all of them in one."""
+
+    image: str
+    mode: str
+    collage: str
+    width: int
+    height: int
+    panels: tuple[StoredPanel, ...]
+
+
+Gallery = dict[tuple[str, str], StoredPicture]
+"""By (image name, prompt mode)."""
+
+
+def choose_examples(run: RunView, mode: str) -> tuple[Example, ...]:
+    """Return the best gain, the median and the worst of one mode; by IoU itself where nothing is compared."""
+    scores, (subject, reference) = run.scores, run.pair
+    if scores is None:
+        return ()
+    images = scores.paired(subject, reference if reference is not None else subject, mode)
+    after = scores.of(subject, mode)[images]
+    gain = after - scores.of(reference, mode)[images] if reference is not None else after
+    order = _ranked(scores, images, gain)[::-1]
+    if not len(order):
+        return ()
+    places = {
+        "Best gain" if reference is not None else "Best": 0,
+        "Median": (len(order) - 1) // 2,
+        "Worst": len(order) - 1,
+    }
+    # With one or two images the places fall together.
+    chosen = {order[place]: title for title, place in reversed(places.items())}
+    return tuple(_example(scores, run.pair, mode, image, title) for image, title in reversed(chosen.items()))
+
+
+def choose_failures(run: RunView, mode: str) -> tuple[Example, ...]:
+    """Return the images of lowest IoU in one mode, the worst first."""
+    scores, subject = run.scores, run.pair[0]
+    if scores is None:
+        return ()
+    images = scores.paired(subject, subject, mode)
+    order = _ranked(scores, images, scores.of(subject, mode)[images])[:FAILURES]
+    return tuple(_example(scores, run.pair, mode, image, f"{rank}") for rank, image in enumerate(order, start=1))
+
+
+def choose_pictures(run: RunView) -> tuple[tuple[str, str], ...]:
+    """Return the (image, mode) pairs that are drawn, each once."""
+    shown: list[Example] = []
+    for mode in run.leading_modes:
+        shown += [*choose_examples(run, mode), *choose_failures(run, mode)[:PICTURED_FAILURES]]
+    return tuple(dict.fromkeys((example.image, example.mode) for example in shown))
+
+
+def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT) -> Gallery:
+    """Draw the chosen images and write them below `figures/`, in place of what was there before.
+
+    Raises:
+        ResourceError: the disk is full or the folder cannot be written.
+    """
+    folder = run.folder / FOLDER
+    before = _files(read_gallery(run.folder, check=False))
+    gallery: Gallery = {}
+    wanted = choose_pictures(run)
+    with progress.stage("pictures", len(wanted)) as advance:
+        for number, (image, mode) in enumerate(wanted, start=1):
+            collage = pictures(image, mode)
+            if collage is not None:
+                gallery[image, mode] = _store(folder, f"{_safe(mode)}-{number:02d}", collage, image, mode)
+            advance(1)
+    write_json(
+        folder / INDEX, {"scores": _scores_hash(run.folder), "pictures": [asdict(one) for one in gallery.values()]}
+    )
+    for file in before - _files(gallery):
+        (folder / file).unlink(missing_ok=True)
+    return gallery
+
+
+def read_gallery(folder: Path, *, check: bool = True) -> Gallery:
+    """Read the pictures of an earlier report.
+
+    Args:
+        folder: the run folder.
+        check: leave out pictures of other scores than `per_image.csv` holds now, and those whose files are gone.
+    """
+    path = folder / FOLDER / INDEX
+    if not path.exists():
+        return {}
+    index = read_json(path)
+    if check and index["scores"] != _scores_hash(folder):
+        return {}
+    stored = [
+        StoredPicture(**{**entry, "panels": tuple(StoredPanel(**panel) for panel in entry["panels"])})
+        for entry in index["pictures"]
+    ]
+    whole = [one for one in stored if not check or all((path.parent / panel.file).exists() for panel in one.panels)]
+    return {(one.image, one.mode): one for one in whole}
+
+
+def encode_jpeg(pixels: Image, most: int) -> bytes:
+    """Return `pixels` as JPEG of at most `most` bytes where any quality reaches it, else as small as it gets."""
+    from PIL import Image as PillowImage
+
+    picture = PillowImage.fromarray(pixels)
+    content = b""
+    for quality in (88, 80, 70, 58, 45, 30):
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
+        content = file.getvalue()
+        if len(content) <= most:
+            break
+    return content
+
+
+def _store(folder: Path, key: str, collage: Collage, image: str, mode: str) -> StoredPicture:
+    panels = draw_panels(collage)
+    write_bytes(folder / f"{key}.jpg", encode_jpeg(compose(panels), _COLLAGE_BYTES))
+    stored = []
+    for panel in panels:
+        file = f"{key}.{_safe(panel.kind)}.jpg"
+        write_bytes(folder / file, encode_jpeg(panel.pixels, _PANEL_BYTES))
+        stored.append(StoredPanel(panel.kind, panel.title, panel.iou, file))
+    height, width = panels[0].pixels.shape[:2]
+    return StoredPicture(image, mode, f"{key}.jpg", width, height, tuple(stored))
+
+
+def _ranked(scores: Scores, images: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> list[int]:
+    """Return image indices by rising value; equal ones by name, so that two reports show the same."""
+    pairs = zip(images.tolist(), values.tolist(), strict=True)
+    return [image for image, _ in sorted(pairs, key=lambda pair: (pair[1], scores.images[pair[0]]))]
+
+
+def _example(scores: Scores, pair: tuple[str | None, str | None], mode: str, image: int, title: str) -> Example:
+    after, before = (float(scores.of(model, mode)[image]) for model in pair)
+    return Example(title, mode, scores.images[image], None if np.isnan(before) else before, after)
+
+
+def _files(gallery: Gallery) -> set[str]:
+    return {file for one in gallery.values() for file in (one.collage, *(panel.file for panel in one.panels))}
+
+
+def _scores_hash(folder: Path) -> str | None:
+    path = folder / "per_image.csv"
+    return hash_file(path) if path.exists() else None
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^a-z0-9_]+", "-", name.lower())

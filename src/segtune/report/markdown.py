@@ -1,0 +1,165 @@
+"""The report as Markdown that GitHub and model cards render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from segtune.report import facts
+from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
+from segtune.report.glossary import metric_term, mode_term, model_label
+from segtune.report.matrix import Cell, Table, build_tables
+from segtune.report.numbers import count, decimal, plain, signed
+from segtune.report.run import RunView
+
+_SPECIAL = str.maketrans(
+    {character: f"\\{character}" for character in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "}
+)
+
+
+def escape(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is, in a table cell too."""
+    return text.translate(_SPECIAL)
+
+
+def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) -> str:
+    """Return the whole report; `curves` names the files of the training curves, relative to the report."""
+    sections = [
+        _verdict(run), _matrix(run), _curves(curves), _examples(run, gallery), _failures(run), _sizes(run), _empty(run),
+        _data(run), _made(run), _reading(run),
+    ]  # fmt: skip
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _verdict(run: RunView) -> str:
+    state = {True: "**Crowned.** ", False: "**Not crowned.** ", None: ""}[run.results.crowned]
+    lines = ["# segtune report", f"{state}{escape(run.results.verdict)}"]
+    if leaks := facts.leaked_images(run):
+        lines.append(
+            f"> [!CAUTION]\n> {count(leaks)} of the images scored here are, or nearly duplicate, images that a "
+            "compared model was trained or chosen on: these figures are not to be trusted as a test."
+        )
+    lines.append(
+        "\n".join(
+            f"- {escape(fact.label)}: {fact.value}{f' ({fact.note})' if fact.note else ''}"
+            for fact in facts.key_facts(run)
+        )
+    )
+    return "\n\n".join(lines)
+
+
+def _matrix(run: RunView) -> str:
+    parts = ["## The prompt matrix", "Mean over images with its 95 % interval; pooled over all pixels in italics."]
+    for number, table in enumerate(build_tables(run)):
+        text = _matrix_table(table)
+        if number:
+            text = _folded(escape(table.term.label), text)
+        parts.append(text)
+    return "\n\n".join(parts)
+
+
+def _matrix_table(table: Table) -> str:
+    compared = any(line.change for line in table.lines)
+    head = [
+        table.term.label,
+        *(model_label(model) for model in table.models),
+        *(["Change", "p"] if compared else []),
+        "Images",
+    ]
+    rows = []
+    for line in table.lines:
+        change = [f"{line.change.mean} ({line.change.interval})", line.change.p] if line.change else ["–", "–"]
+        cells = [_cell(cell) for cell in line.cells]
+        rows.append([f"{line.term.label} `{line.mode}`", *cells, *(change if compared else []), line.n])
+    return _table(head, rows, left=1)
+
+
+def _cell(cell: Cell) -> str:
+    if not cell.mean:
+        return ""
+    mean = f"**{cell.mean}**" if cell.best else cell.mean
+    return f"{mean}{f' ({cell.interval})' if cell.interval else ''}{f' *{cell.pooled}*' if cell.pooled else ''}"
+
+
+def _curves(curves: Mapping[str, str]) -> str:
+    pictures = [f"![{name} by epoch]({file})" for name, file in curves.items()]
+    return "\n\n".join(["## Training", *pictures]) if pictures else ""
+
+
+def _examples(run: RunView, gallery: Gallery) -> str:
+    parts = []
+    for mode in run.leading_modes:
+        for one in choose_examples(run, mode):
+            if (one.image, mode) in gallery:
+                file = gallery[one.image, mode].collage
+                parts.append(f"{_caption(one)}\n\n![{escape(one.title)}]({FOLDER}/{file})")
+    return "\n\n".join(["## Best, median and worst", *parts]) if parts else ""
+
+
+def _caption(one: Example) -> str:
+    gain = "" if one.gain is None else f", {signed(one.gain)}"
+    return f"**{one.title}**, {mode_term(one.mode).label.lower()}{gain}: {escape(one.image)}"
+
+
+def _failures(run: RunView) -> str:
+    parts = []
+    for mode in run.leading_modes:
+        found = choose_failures(run, mode)
+        if found:
+            rows = [[one.title, escape(one.image), decimal(one.before), decimal(one.after)] for one in found]
+            heads = [model_label(model) if model else "" for model in reversed(run.pair)]
+            parts.append(f"{mode_term(mode).label}\n\n{_table(['#', 'Image', *heads], rows, left=2)}")
+    return "\n\n".join(["## Where it fails", *parts]) if parts else ""
+
+
+def _sizes(run: RunView) -> str:
+    sizes, lines = facts.bucket_table(run)
+    if not lines:
+        return ""
+    rows = [[line.mode, *(f"{before} → {after}" for before, after, _ in line.sizes)] for line in lines]
+    return "## By object size\n\n" + _table(["IoU", *(f"{size} ({n})" for size, n in sizes)], rows, left=1)
+
+
+def _empty(run: RunView) -> str:
+    found = facts.empty_facts(run)
+    return "## Images without objects\n\n" + _list(found) if found else ""
+
+
+def _data(run: RunView) -> str:
+    parts = [
+        ("The data", facts.flatten(run.check)),
+        ("What was scored", facts.data_facts(run)),
+        ("The split", facts.split_facts(run)),
+    ]
+    return "\n\n".join(["## Data and split", *(f"### {title}\n\n{_list(items)}" for title, items in parts if items)])
+
+
+def _made(run: RunView) -> str:
+    parts = ["## How it was made"]
+    if command := facts.command_line(run):
+        parts.append(f"```\n{command}\n```")
+    if run.settings:
+        rows = [[f"`{one.name}`", escape(plain(one.value)), escape(one.origin)] for one in run.settings]
+        parts.append(_folded(f"{len(rows)} settings", _table(["Setting", "Value", "Origin"], rows, left=3)))
+    parts += [f"### {escape(topic)}\n\n{_list(items)}" for topic, items in facts.provenance(run)]
+    return "\n\n".join(parts)
+
+
+def _reading(run: RunView) -> str:
+    modes = [(f"{mode_term(mode).label} `{mode}`", mode_term(mode).meaning) for mode in run.modes]
+    metrics = [(metric_term(metric).label, metric_term(metric).meaning) for metric in run.metrics]
+    lines = [f"- **{name}**: {escape(meaning)}" for name, meaning in (*modes, *metrics)]
+    return "## How to read this\n\n" + "\n".join(lines)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def _list(items: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- {escape(name)}: {escape(text)}" for name, text in items)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], *, left: int) -> str:
+    """Return a table whose first `left` columns are set left, the numbers right."""
+    rule = [":--" if number < left else "--:" for number in range(len(head))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
