@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+import numpy as np
+
 from segtune.core.errors import DataError, unknown_name
 from segtune.core.types import Sample
 from segtune.data.formats import FORMATS
@@ -115,7 +117,7 @@ class Dataset(Sequence[Sample]):
         return cls(MemorySource.of(tuple(samples), root))
 
 
-@dataclass
+@dataclass(kw_only=True)
 class MemorySource(Source):
     """Samples held in memory or drawn when asked for."""
 
@@ -125,7 +127,7 @@ class MemorySource(Source):
     def of(cls, samples: tuple[Sample, ...], root: Path) -> MemorySource:
         """Return the source of these samples."""
         names, groups = tuple(s.name for s in samples), tuple(s.group for s in samples)
-        return cls(root, "memory", "whole", names, groups, samples=samples)
+        return cls(root=root, format="memory", objects="whole", names=names, groups=groups, samples=samples)
 
     def sample(self, row: int) -> Sample:
         """Return sample `row`."""
@@ -169,6 +171,7 @@ def open_dataset(
     source = (chosen or _detect(tree)).read(tree, Options(objects, threshold, encoding, pixel_limit))
     if not source.names:
         raise DataError(_nothing_left(source))
+    _refuse_without_objects(source, threshold)
     return Dataset(source)
 
 
@@ -188,6 +191,22 @@ def _detect(tree: Tree) -> DataFormat:
             f"Say which one is meant with --format {rivals[0]}."
         )
     return FORMATS[found[0][1]]
+
+
+def _refuse_without_objects(source: Source, threshold: int) -> None:
+    """Raise a DataError when no image at all has an object. Images in a shuffled order: the first mostly answers."""
+    unread = 0
+    for row in np.random.default_rng(0).permutation(len(source.names)):
+        try:
+            if source.sample(int(row)).objects:
+                return
+        except DataError:
+            unread += 1
+    if unread < len(source.names):
+        raise DataError(
+            f"None of the {len(source.names)} images of {source.root} has an object: all masks are empty (soft masks "
+            f"are inside above {threshold}). {' '.join(source.notes)} Check how the masks were exported."
+        )
 
 
 def _nothing_left(source: Source) -> str:

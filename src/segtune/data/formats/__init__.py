@@ -14,6 +14,8 @@ FORMATS: Registry[DataFormat] = Registry(
     "data format",
     {
         "mask_folder": "segtune.data.formats.mask_folder:FORMAT",
+        "coco": "segtune.data.formats.coco:FORMAT",
+        "yolo": "segtune.data.formats.yolo:FORMAT",
     },
     group="segtune.formats",
 )

@@ -38,7 +38,7 @@ class Options:
     pixel_limit: int = PIXEL_LIMIT
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Source(ABC):
     """Where the samples of a data set come from: an index held in memory, images and masks read when asked for.
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from segtune.core.errors import DataError
-from segtune.core.files import hash_file
-from segtune.core.types import Image, Sample
-from segtune.data.formats.contract import Options, SetAside, Source
+from segtune.core.types import Image
+from segtune.data.formats.contract import Options, SetAside
 from segtune.data.formats.encodings import infer, look_at_some
 from segtune.data.formats.groups import read_groups
+from segtune.data.formats.image_files import ImageFiles, Size
 from segtune.data.formats.pairing import Pair, pair_files
-from segtune.data.formats.regions import Region, Truth, make_sample
+from segtune.data.formats.regions import Region, Truth
 from segtune.data.formats.runs import union
 from segtune.data.formats.tree import Tree, name_of
-from segtune.data.images import PIXEL_LIMIT, UnreadableError
+from segtune.data.images import UnreadableError
 from segtune.data.masks import Encoding, MaskFile, decode_values
-
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -43,37 +41,25 @@ class Kind:
     mask: Callable[[Path, bool, int], MaskFile]
 
 
-@dataclass
-class PairedFiles(Source):
+@dataclass(kw_only=True)
+class PairedFiles(ImageFiles):
     """Pairs of image and mask files.
 
     Attributes:
         kind: how the files are read.
         pairs: one per name.
-        sizes: (height, width) of each image.
         encoding: what mask files of several objects hold.
         encoding_each: what mask files of one object hold.
-        pixel_limit: most pixels an image may have.
     """
 
-    kind: Kind = field(kw_only=True)
-    pairs: list[Pair] = field(default_factory=list)
-    sizes: list[Size] = field(default_factory=list)
-    encoding: Encoding = field(default_factory=Encoding)
-    encoding_each: Encoding = field(default_factory=Encoding)
-    pixel_limit: int = PIXEL_LIMIT
+    kind: Kind
+    pairs: Sequence[Pair]
+    encoding: Encoding
+    encoding_each: Encoding
 
-    def sample(self, row: int) -> Sample:
-        """Return sample `row`, its masks read."""
+    def truth(self, row: int) -> Truth:
+        """Return what the mask files of image `row` hold."""
         pair, size = self.pairs[row], self.sizes[row]
-        read = partial(self.kind.image, self.root / pair.image, self.pixel_limit)
-        return make_sample(self.names[row], size, self._truth(pair, size), self.objects, self.groups[row], read)
-
-    def image_hash(self, row: int) -> str:
-        """Return the SHA-256 of the image file."""
-        return hash_file(self.root / self.pairs[row].image)
-
-    def _truth(self, pair: Pair, size: Size) -> Truth:
         encoding = self.encoding_each if pair.one_each else self.encoding
         regions: list[Region] = []
         ignored = []
@@ -115,8 +101,9 @@ def index_pairs(tree: Tree, options: Options, kind: Kind, name: str, layout: str
     groups, more = read_groups(tree, names)
     set_aside = tuple(sorted([*pairing.set_aside, *bad], key=lambda one: one.name))
     return PairedFiles(
-        tree.root, name, options.objects, names, groups, set_aside, (*notes, *more), kind=kind, pairs=pairs,
-        sizes=sizes, encoding=encoding, encoding_each=encoding_each, pixel_limit=options.pixel_limit,
+        root=tree.root, format=name, objects=options.objects, names=names, groups=groups, set_aside=set_aside,
+        notes=(*notes, *more), sizes=sizes, read_image=kind.image, pixel_limit=options.pixel_limit, kind=kind,
+        pairs=pairs, encoding=encoding, encoding_each=encoding_each,
     )  # fmt: skip
 
 

@@ -101,6 +101,18 @@ def image_key(stem: str) -> str:
     return match[2] if (match := _IMAGE_START.match(stem)) else stem
 
 
+def ignore_mask_of(tree: Tree, image: str) -> str | None:
+    """Return the path of the mask of an image's ignored pixels, `ignore/a/X.png` for `images/a/X.jpg`, or None."""
+    parts = parent_of(image).split("/")
+    for place in range(len(parts) - 1, -1, -1):
+        if parts[place].lower() in IMAGE_FOLDERS:
+            folder = "/".join([*parts[:place], IGNORE_FOLDER, *parts[place + 1 :]])
+            for suffix in (".png", ".tif"):
+                if f"{stem_of(image)}{suffix}" in tree.files.get(folder, ()):
+                    return join(folder, f"{stem_of(image)}{suffix}")
+    return None
+
+
 def _folder_pairs(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str) -> Iterable[tuple[str, str, bool]]:
     inside: tuple[str, ...] = ()
     for folder in tree.files:
@@ -146,7 +158,7 @@ def _pair_folders(
         elif not finder.take(path, found):
             result.set_aside.append(_shared_mask(path, finder.taken[found.masks]))
         else:
-            result.pairs.append(Pair(path, found.masks, found.one_each, _ignore_of(tree, images, path)))
+            result.pairs.append(Pair(path, found.masks, found.one_each, ignore_mask_of(tree, path)))
     result.set_aside.extend(_without_image(path) for path in finder.left())
 
 
@@ -227,12 +239,6 @@ def _match_names(images: list[str], masks: dict[str, list[str]], result: Pairing
         else:
             result.set_aside.append(_without_mask(path))
     result.set_aside.extend(_without_image(path) for paths in masks.values() for path in paths)
-
-
-def _ignore_of(tree: Tree, images: str, path: str) -> str | None:
-    folder = join(join(parent_of(images), IGNORE_FOLDER), parent_of(path)[len(images) + 1 :]).rstrip("/")
-    name = f"{stem_of(path)}.png"
-    return join(folder, name) if name in tree.files.get(folder, ()) else None
 
 
 def _below(folder: str, path: str) -> str:

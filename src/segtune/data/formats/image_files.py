@@ -1,0 +1,112 @@
+"""Data sets whose images are files: what their formats share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from segtune.core.files import hash_file
+from segtune.core.types import Image, Sample
+from segtune.data.formats.contract import SetAside, Source
+from segtune.data.formats.regions import Truth, make_sample
+from segtune.data.formats.tree import Tree, join, name_of
+from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+@dataclass(kw_only=True)
+class ImageFiles(Source):
+    """Images that are files, each named by its path below the data folder.
+
+    Attributes:
+        sizes: (height, width) of each image.
+        read_image: (path, pixel limit) → RGB uint8 [H, W, 3].
+        pixel_limit: most pixels an image may have.
+    """
+
+    sizes: Sequence[Size]
+    read_image: Callable[[Path, int], Image] = read_image
+    pixel_limit: int = PIXEL_LIMIT
+
+    @abstractmethod
+    def truth(self, row: int) -> Truth:
+        """Return what is known about image `row`."""
+
+    def sample(self, row: int) -> Sample:
+        """Return sample `row`, its objects read."""
+        read = partial(self.read_image, self.root / self.names[row], self.pixel_limit)
+        return make_sample(self.names[row], self.sizes[row], self.truth(row), self.objects, self.groups[row], read)
+
+    def image_hash(self, row: int) -> str:
+        """Return the SHA-256 of the image file."""
+        return hash_file(self.root / self.names[row])
+
+
+class ImageFinder:
+    """Finds the image files that annotations name."""
+
+    def __init__(self, tree: Tree, is_image: Callable[[str], bool] = is_image_name) -> None:
+        self.paths = [path for path in tree.paths() if is_image(name_of(path))]
+        self._known = set(self.paths)
+        self._by_name: dict[str, list[str]] = {}
+        for path in self.paths:
+            self._by_name.setdefault(name_of(path), []).append(path)
+
+    def find(self, name: str, near: str = "") -> str | None:
+        """Return the path below the data folder of the image called `name` in a file in folder `near`.
+
+        Looked for beside that file, in the data folder, in images/, and anywhere if only one file has that name.
+        """
+        short = str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")
+        for folder in (near, "", "images", join(near, "images")):
+            if join(folder, short) in self._known:
+                return join(folder, short)
+        same = self._by_name.get(name_of(short), [])
+        ending = [path for path in same if path.endswith(f"/{short}")] or same
+        return ending[0] if len(ending) == 1 else None
+
+
+def check_sizes(
+    root: Path,
+    paths: Iterable[str],
+    claimed: Callable[[str], Size | None],
+    pixel_limit: int,
+    size_of: Callable[[Path, int], Size] = read_size,
+) -> tuple[dict[str, Size], list[SetAside]]:
+    """Read the headers of image files.
+
+    Args:
+        root: the data folder.
+        paths: the images' paths below it.
+        claimed: the size that the annotations say an image has, or None.
+        pixel_limit: most pixels an image may have.
+        size_of: reads a header.
+
+    Returns:
+        The size of each image that can be used, and the others with the reason.
+    """
+    sizes: dict[str, Size] = {}
+    bad: list[SetAside] = []
+    for path in paths:
+        try:
+            size = size_of(root / path, pixel_limit)
+        except UnreadableError as error:
+            bad.append(SetAside(path, error.reason, error.remedy))
+            continue
+        expected = claimed(path)
+        if expected is None or expected == size:
+            sizes[path] = size
+        else:
+            bad.append(_other_size(path, size, expected))
+    return sizes, bad
+
+
+def _other_size(path: str, size: Size, expected: Size) -> SetAside:
+    turned = "; the EXIF orientation may not have been applied when it was annotated" if size == expected[::-1] else ""
+    reason = f"it is {size[1]} × {size[0]} pixels, its annotations are for {expected[1]} × {expected[0]}{turned}"
+    return SetAside(path, reason, "Annotate the image at its own size, or put the annotated image there.")

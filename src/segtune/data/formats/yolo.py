@@ -1,0 +1,251 @@
+"""YOLO segmentation: images/ and labels/ with one text file per image, one outline per line, classes in data.yaml.
+
+A line is a class number and x, y, x, y, … as shares of the image's width and height. An image without a text file has
+no objects. Ignored pixels, which YOLO does not know, lie in ignore/, groups in groups.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from segtune.core.errors import DataError
+from segtune.core.files import write_text
+from segtune.core.rle import RunLengths
+from segtune.core.types import Sample
+from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.groups import read_groups, write_groups
+from segtune.data.formats.image_files import ImageFiles, check_sizes
+from segtune.data.formats.pairing import IGNORE_FOLDER, IMAGE_FOLDERS, ignore_mask_of
+from segtune.data.formats.polygons import Ring, join_rings, rasterise, trace
+from segtune.data.formats.regions import Region, Truth
+from segtune.data.formats.tree import Tree, join, stem_of
+from segtune.data.formats.writing import write_image, write_mask, written_names
+from segtune.data.images import is_image_name
+from segtune.data.masks import Encoding, decode_values, read_mask_file
+
+_LABELS = "labels"
+_BOX = 5
+"""Numbers in the line of a box: class, centre x and y, width, height."""
+
+_DIGITS = 7
+"""Decimals written: a hundredth of a pixel at 100,000 pixels."""
+
+
+@dataclass(kw_only=True)
+class YoloImages(ImageFiles):
+    """Images with a text file of outlines each.
+
+    Attributes:
+        labels: the text file of each image below the data folder, or None.
+        ignored: a mask of pixels that do not count for each image, or None.
+        classes: names of classes by number.
+    """
+
+    labels: Sequence[str | None]
+    ignored: Sequence[str | None]
+    classes: Mapping[int, str]
+
+    def truth(self, row: int) -> Truth:
+        """Return the outlines of image `row`, filled."""
+        size, label = self.sizes[row], self.labels[row]
+        regions = []
+        for stored, (number, ring) in enumerate(read_outlines(self.root / label) if label else ()):
+            mask = rasterise([[ring * np.array([size[1], size[0]])]], size)
+            regions.append(Region(mask, self.classes.get(number, str(number)), stored))
+        return Truth(tuple(regions), self._ignored(row))
+
+    def _ignored(self, row: int) -> RunLengths | None:
+        path = self.ignored[row]
+        if path is None:
+            return None
+        return decode_values(read_mask_file(self.root / path).values, Encoding("binary")).regions[0].mask
+
+
+def detect(tree: Tree) -> float | None:
+    """Return how sure it is that YOLO labels lie here."""
+    if tree.chosen is not None:
+        return 0.9 if _settings_file(tree) else None
+    labels = [label for _, label in _images_and_labels(tree) if label is not None]
+    if not labels:
+        return None
+    return 0.9 if any(_is_label_line(_first_line(tree.root / label)) for label in labels[:20]) else None
+
+
+def read(tree: Tree, options: Options) -> YoloImages:
+    """Index images by their text files, whose lines are looked over but not yet turned into numbers.
+
+    Raises:
+        DataError: no labels, or labels that are boxes.
+    """
+    pairs = dict(_images_and_labels(tree))
+    found = [label for label in pairs.values() if label is not None]
+    if not found:
+        raise DataError(f"{tree.root} holds no YOLO labels. {tree.describe()} Expected: {_LAYOUT}.")
+    faults = {image: _fault(tree.root / label) for image, label in pairs.items() if label is not None}
+    if all(fault == _IS_BOX for fault in faults.values()):
+        raise DataError(f"The labels in {tree.root} are boxes, such as {found[0]}. Export outlines (segmentation).")
+    broken = [
+        SetAside(image, f"its labels {pairs[image]} cannot be used: {fault}", "Export them again as outlines.")
+        for image, fault in faults.items()
+        if fault
+    ]
+    good = [image for image in pairs if not faults.get(image)]
+    sizes, bad = check_sizes(tree.root, good, lambda _: None, options.pixel_limit)
+    names = tuple(sizes)
+    groups, notes = read_groups(tree, names)
+    without = sum(pairs[name] is None for name in names)
+    words = (f"{without} images have no text file and are taken as images without objects.",) if without else ()
+    return YoloImages(
+        root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups,
+        set_aside=tuple(sorted([*broken, *bad], key=lambda one: one.name)), notes=(*words, *notes),
+        sizes=[sizes[name] for name in names], pixel_limit=options.pixel_limit,
+        labels=[pairs[name] for name in names], ignored=[ignore_mask_of(tree, name) for name in names],
+        classes=_read_classes(tree),
+    )  # fmt: skip
+
+
+def write(samples: Iterable[Sample], folder: Path) -> None:
+    """Write images/ as PNG, labels/ and data.yaml; ignored pixels as ignore/, groups as groups.csv."""
+    classes: dict[str, int] = {}
+    groups = []
+    for name, sample in written_names(samples):
+        write_image(folder / "images" / f"{name}.png", sample.image)
+        lines = [
+            _line(classes.setdefault(label, len(classes)), mask)
+            for mask, label in zip(sample.objects, sample.labels, strict=True)
+        ]
+        write_text(folder / _LABELS / f"{name}.txt", "".join(lines))
+        if sample.ignore is not None:
+            write_mask(folder / IGNORE_FOLDER / f"{name}.png", sample.ignore)
+        groups.append((f"images/{name}.png", sample.group))
+    write_groups(folder, groups)
+    names = {number: label for label, number in classes.items()}
+    settings = {"path": ".", "train": "images", "val": "images", "names": names}
+    write_text(folder / "data.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+
+
+def read_outlines(path: Path) -> list[tuple[int, Ring]]:
+    """Return class number and outline, in shares of width and height, of each line.
+
+    Raises:
+        DataError: a line that is no outline.
+    """
+    outlines = []
+    for number, line in enumerate(_read_lines(path), start=1):
+        try:
+            values = np.array(line.split(), dtype=np.float64)
+        except ValueError as error:
+            raise DataError(f"Line {number} of {path} is no outline ({error}). Export the labels again.") from error
+        if not np.isfinite(values).all():
+            raise DataError(f"Line {number} of {path} holds numbers that are not finite. Export the labels again.")
+        outlines.append((int(values[0]), values[1:].reshape(-1, 2)))
+    return outlines
+
+
+def _line(number: int, mask: RunLengths) -> str:
+    height, width = mask.size
+    ring = join_rings(trace(mask)) / np.array([width, height])
+    return f"{number} {' '.join(f'{value:.{_DIGITS}f}' for value in ring.ravel())}\n"
+
+
+def _images_and_labels(tree: Tree) -> list[tuple[str, str | None]]:
+    """Return each image with its text file or None; images in folders that have no labels at all are left out."""
+    pairs = []
+    for folder in tree.files:
+        images = [name for name in tree.files[folder] if is_image_name(name)]
+        place = _label_folder(tree, folder) if images else None
+        if place is not None:
+            texts = set(tree.files[place])
+            pairs += [(join(folder, name), _text_of(place, name, texts)) for name in images]
+    return pairs
+
+
+def _text_of(folder: str, image: str, texts: set[str]) -> str | None:
+    name = f"{stem_of(image)}.txt"
+    return join(folder, name) if name in texts else None
+
+
+def _label_folder(tree: Tree, folder: str) -> str | None:
+    """Return the folder of the text files for the images in `folder`: labels/ in place of images/, or itself."""
+    parts = folder.split("/")
+    for place in range(len(parts) - 1, -1, -1):
+        if parts[place].lower() in IMAGE_FOLDERS:
+            labels = "/".join([*parts[:place], _LABELS, *parts[place + 1 :]])
+            if labels in tree.files:
+                return labels
+    stems = {stem_of(name) for name in tree.files[folder] if is_image_name(name)}
+    beside = any(name.endswith(".txt") and stem_of(name) in stems for name in tree.files[folder])
+    return folder if beside else None
+
+
+_IS_BOX = "its lines are boxes, not outlines"
+
+
+def _fault(path: Path) -> str | None:
+    """Return what is wrong with a text file, from its number of words per line, or None."""
+    try:
+        counts = [len(line.split()) for line in _read_lines(path)]
+    except DataError as error:
+        return str(error)
+    if counts and all(count == _BOX for count in counts):
+        return _IS_BOX
+    wrong = next((number for number, count in enumerate(counts, start=1) if count < 7 or count % 2 == 0), None)
+    return (
+        None if wrong is None else f"line {wrong} has {counts[wrong - 1]} numbers, not a class and three or more x, y"
+    )
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The labels {path} cannot be read ({error}). Export them again.") from error
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.readline(1 << 16).decode("utf-8", errors="replace")
+
+
+def _is_label_line(line: str) -> bool:
+    words = line.split()
+    try:
+        return len(words) >= _BOX and int(words[0]) >= 0 and all(-1 <= float(word) <= 2 for word in words[1:])
+    except ValueError:
+        return False
+
+
+def _settings_file(tree: Tree) -> str | None:
+    """Return the path of the file that names the classes, or None."""
+    names = tree.files.get("", ()) if tree.chosen is None else (tree.chosen,)
+    files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    return next((name for name in files if isinstance(_load(tree.root / name).get("names"), list | dict)), None)
+
+
+def _read_classes(tree: Tree) -> dict[int, str]:
+    file = _settings_file(tree)
+    if file is not None:
+        names = _load(tree.root / file)["names"]
+        pairs = enumerate(names) if isinstance(names, list) else names.items()
+        return {int(number): str(name) for number, name in pairs}
+    if "classes.txt" in tree.files.get("", ()):
+        return dict(enumerate(_read_lines(tree.root / "classes.txt")))
+    return {}
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Mend or remove it.") from error
+    return settings if isinstance(settings, Mapping) else {}
+
+
+_LAYOUT = "images/ and labels/ with one .txt of outlines per image, and data.yaml"
+FORMAT = DataFormat("yolo", _LAYOUT, detect, read, write)
