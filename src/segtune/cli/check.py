@@ -32,7 +32,7 @@ def check(data: Data, out: Out = None, objects: Objects = "whole", format: Forma
     from segtune.data.dataset import open_dataset
     from segtune.report.check_page import write_check_page
 
-    folder = out or Path("segtune-check") / data.resolve().stem
+    folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
     with shown() as progress:
         dataset = open_dataset(data, format=format, objects=objects)
         found = check_dataset(dataset, progress)

@@ -1,0 +1,158 @@
+"""What the words of each command become, with a stand-in where the work would be done."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from segtune.cli import main
+from segtune.core.errors import INTERRUPTED, NOT_CROWNED, UsageError
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch):
+    """Put a recorder in the place of a function; it returns `result` and keeps what it was called with."""
+
+    def arrange(place: str, result: object) -> SimpleNamespace:
+        module, _, name = place.partition(":")
+        calls = SimpleNamespace(args=None, options=None)
+
+        def record(*args: object, **options: object) -> object:
+            calls.args, calls.options = args, options
+            return result
+
+        monkeypatch.setitem(sys.modules, module, SimpleNamespace(**{name: record}))
+        return calls
+
+    return arrange
+
+
+def fit_result(**fields: object) -> SimpleNamespace:
+    """Return what a fit that gained something returns, but for `fields`."""
+    plain = {"crowned": True, "stopped": False, "verdict": "Better.", "folder": Path("RUN"), "summary": {"epochs": 3}}
+    return SimpleNamespace(**(plain | fields))
+
+
+FINETUNE = "segtune.runs.finetune:finetune"
+
+
+def test_fit_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option is the setting it stands for, and says so as its origin."""
+    calls = stand_in(FINETUNE, fit_result())
+    words = ["fit", "DATA", "--out", "RUN", "--model", "base.pth", "--train", "late:2", "--epochs", "3"]
+    assert main([*words, "--set", "optimizer.lr=1e-3", "--set", "objects=parts", "--resume"]) == 0
+    settings = calls.args[0].settings
+    assert (settings.data.path, settings.out, settings.model.base) == ("DATA", "RUN", "base.pth")
+    assert (settings.model.train, settings.training.epochs) == ("late:2", 3)
+    assert (settings.training.optimizer.lr, settings.data.objects) == (1e-3, "parts")
+    assert calls.options["resume"] is True
+    assert capsys.readouterr().out.splitlines() == ["Better.", "Model: RUN/model", "Report: RUN/report.html"]
+
+
+def test_fit_for_programs(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """One JSON object, with the places a program wants next."""
+    stand_in(FINETUNE, fit_result())
+    assert main(["fit", "DATA", "--out", "RUN", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["crowned"], answer["folder"], answer["summary"]) == (True, "RUN", {"epochs": 3})
+    assert answer["report"] == "RUN/report.html"
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [({}, 0), ({"crowned": False}, NOT_CROWNED), ({"stopped": True}, INTERRUPTED)],
+    ids=["gained", "nothing gained", "stopped"],
+)
+def test_fit_s_exit_code_is_its_outcome(fields: dict[str, bool], code: int, stand_in, capsys) -> None:
+    """A script need not read the verdict to know whether something was gained."""
+    stand_in(FINETUNE, fit_result(**fields))
+    assert main(["fit", "DATA", "--out", "RUN"]) == code
+    assert ("--resume" in capsys.readouterr().out) == bool(fields.get("stopped"))
+
+
+def test_one_process_of_several_speaks(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """The others have no result and print nothing."""
+    stand_in(FINETUNE, None)
+    assert main(["fit", "DATA", "--out", "RUN"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--preset", "slide"], "slides"),
+        (["--set", "training.epoch=3"], "training.epochs"),
+        (["--set", "epochs"], "NAME=VALUE"),
+        (["--epochs", "0"], "training.epochs"),
+    ],
+)
+def test_fit_refuses_wrong_settings_before_any_work(words: list[str], hint: str, stand_in, capsys) -> None:
+    """A misspelt preset or setting is answered with the nearest right one, and nothing is started."""
+    calls = stand_in(FINETUNE, fit_result())
+    assert main(["fit", "DATA", "--out", "RUN", *words]) == UsageError.exit_code
+    assert hint in capsys.readouterr().err
+    assert calls.args is None
+
+
+def test_evaluate_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """Modes are split at commas, models to compare with are gathered."""
+    results = SimpleNamespace(verdict="Level.", to_json=lambda: {"rows": [], "verdict": "Level."})
+    calls = stand_in("segtune.runs.evaluate:evaluate_models", results)
+    words = ["evaluate", "runs/a", "DATA", "--out", "DIR", "--against", "nano", "--against", "runs/b"]
+    words += ["--modes", "click, box", "--split", "split.json", "--part", "val", "--objects", "parts", "--seed", "5"]
+    assert main([*words, "--json"]) == 0
+    assert calls.args == ("runs/a", Path("DATA"), Path("DIR"))
+    assert list(calls.options["against"]) == ["nano", "runs/b"]
+    assert calls.options["modes"] == ["click", "box"]
+    assert (calls.options["split"], calls.options["part"]) == (Path("split.json"), "val")
+    assert (calls.options["objects"], calls.options["format"], calls.options["seed"]) == ("parts", None, 5)
+    assert json.loads(capsys.readouterr().out) == {"rows": [], "verdict": "Level.", "folder": "DIR"}
+
+
+def test_evaluate_leaves_the_choice_open(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not said is left to the evaluation: all modes, and whichever part fits."""
+    calls = stand_in("segtune.runs.evaluate:evaluate_models", SimpleNamespace(verdict="Level.", to_json=dict))
+    assert main(["evaluate", "nano", "DATA", "--out", "DIR"]) == 0
+    assert [calls.options[name] for name in ("modes", "split", "part")] == [None, None, None]
+    assert capsys.readouterr().out.splitlines() == ["Level.", "Report: DIR/report.html"]
+
+
+def test_report_says_where_it_is(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page's path is the answer, for people and programs."""
+    calls = stand_in("segtune.report.page:write_report", Path("RUN/report.html"))
+    assert main(["report", "RUN"]) == main(["report", "RUN", "--json"]) == 0
+    assert calls.args == (Path("RUN"),)
+    for_people, for_programs = capsys.readouterr().out.splitlines()
+    assert for_people == "Report: RUN/report.html"
+    assert json.loads(for_programs) == {"report": "RUN/report.html"}
+
+
+def test_report_of_no_run_is_a_mistake_of_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without results is named, with what would have them."""
+    assert main(["report", str(tmp_path)]) == 4
+    assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_demo_draws_and_fits(tmp_path: Path, stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+    """The images lie beside the run, and the fit is the one that users call."""
+    calls = stand_in(FINETUNE, fit_result())
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--images", "20"]) == 0
+    settings = calls.args[0].settings
+    assert settings.data.path == str(tmp_path / "demo-data")
+    assert len(list((tmp_path / "demo-data" / "images").iterdir())) == 20
+    assert calls.options["resume"] is False
+    assert capsys.readouterr().out.startswith("Better.")
+
+
+def test_a_demo_that_was_cut_off_goes_on(tmp_path: Path, stand_in) -> None:
+    """A run that has begun is resumed on the images it has."""
+    calls = stand_in(FINETUNE, fit_result())
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "settings.yaml").touch()
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 0
+    assert calls.options["resume"] is True
+    assert not (tmp_path / "demo-data").exists()
