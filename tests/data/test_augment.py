@@ -10,7 +10,6 @@ import pytest
 from segtune.core.errors import UsageError
 from segtune.data.augment import (
     IDENTITY,
-    NONE,
     PRESETS,
     SLIDES,
     AugmentSettings,
@@ -201,10 +200,10 @@ def test_input_is_never_written(scene):
 
 
 def test_presets():
-    """ "none" draws the image itself; "slides" changes geometry, brightness and contrast, never colour or sharpness."""
+    """The preset "none" draws the image itself; "slides" changes geometry, brightness, contrast, nothing else."""
     rng = np.random.default_rng(0)
     for _ in range(20):
-        assert draw_view(rng, NONE) == IDENTITY
+        assert draw_view(rng, AugmentSettings.none()) == IDENTITY
     slides = [draw_view(rng, SLIDES) for _ in range(60)]
     assert {view.flip_vertical for view in slides} == {True, False}
     assert any(view.angle for view in slides)

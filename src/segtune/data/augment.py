@@ -75,6 +75,12 @@ class AugmentSettings:
     jpeg: tuple[float, float] = (40.0, 95.0)
     jpeg_probability: float = 0.1
 
+    @classmethod
+    def none(cls) -> AugmentSettings:
+        """Return the settings with which every view is the image itself."""
+        off: dict[str, Any] = {each.name: 0.0 for each in fields(cls) if isinstance(each.default, float)}
+        return cls(**off)
+
     def __post_init__(self) -> None:
         for each in fields(self):
             _check(each.name, getattr(self, each.name))
@@ -111,13 +117,7 @@ SLIDES: Final = AugmentSettings(
 )  # fmt: skip
 """Flips, rotations, brightness and contrast: what the polyp project used."""
 
-NONE: Final = AugmentSettings(
-    flip_horizontal=0, rotation_probability=0, scale_probability=0, brightness_probability=0, contrast_probability=0,
-    saturation_probability=0, hue_probability=0, blur_probability=0, noise_probability=0, jpeg_probability=0,
-)  # fmt: skip
-"""Every view is the image itself."""
-
-PRESETS: Final = {"default": DEFAULT, "slides": SLIDES, "none": NONE}
+PRESETS: Final = {"default": DEFAULT, "slides": SLIDES, "none": AugmentSettings.none()}
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import cv2
 import numpy as np
 
 from segtune.core.errors import UsageError, unknown_name
+from segtune.core.rle import RunLengths
 from segtune.core.types import Image, Sample
 from segtune.data.canvas import Canvas, soften
+from segtune.data.demo import draw_lumps, write_demo
 from segtune.data.figures import FIGURES, SLOTS, Part
 from segtune.data.light import Light, cast_shadow, draw_camera, draw_light, relief
 from segtune.data.shapes import (
@@ -31,6 +33,8 @@ from segtune.data.shapes import (
     turn,
 )
 from segtune.data.textures import TILE, FloatArray, Material, Palette, cut, draw_material, natural_colour
+
+__all__ = ["LAYOUTS", "THEMES", "draw_scene", "write_demo"]
 
 MOST_OBJECTS = 40
 SMALLEST_SIDE = 32
@@ -87,10 +91,11 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
     Args:
         seed: 0 or more; each theme has seeds of its own.
         side: longest side of the image in pixels; the shorter one is 0.6 to 1 times that.
-        theme: "general" (pretraining) or "suite" (kinds of things that "general" never shows, beside shared ones).
+        theme: "general" (pretraining), "suite" (kinds of things that "general" never shows, beside shared ones) or
+            "demo" (`data.demo`; may have no object).
 
     Returns:
-        A sample of 1 to 40 objects with the masks of their visible pixels.
+        A sample of up to 40 objects, at least one but in the demo, with the masks of their visible pixels.
 
     Raises:
         UsageError: on an unknown theme, a negative seed or a side under 32.
@@ -101,6 +106,10 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
         raise UsageError(
             f"A scene needs a seed of 0 or more and a side of {SMALLEST_SIDE} or more, not {seed} and {side}."
         )
+    if theme == "demo":
+        lumps = draw_lumps(seed, side=side)
+        objects = tuple(RunLengths.encode(cover > 0.5) for cover in lumps.covers)
+        return _sample(theme, seed, lumps.image, objects, ("lump",) * len(objects))
     rng = np.random.default_rng([THEMES.index(theme), seed])
     while True:
         scene = _begin(rng, side, theme)
@@ -111,7 +120,11 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
         # A scene whose things all hid each other or lie outside is drawn anew from the same stream.
         if objects:
             image = draw_camera(rng, side).take(scene.canvas, rng)
-            return Sample(f"{theme}-{seed:08d}", scene.canvas.size, objects, labels, _Held(image))
+            return _sample(theme, seed, image, objects, labels)
+
+
+def _sample(theme: str, seed: int, image: Image, objects: tuple[RunLengths, ...], labels: tuple[str, ...]) -> Sample:
+    return Sample(f"{theme}-{seed}", (image.shape[0], image.shape[1]), objects, labels, _Held(image))
 
 
 def _begin(rng: np.random.Generator, side: int, theme: str) -> Scene:
@@ -209,7 +222,7 @@ LAYOUTS: dict[str, tuple[Callable[[Scene], None], float]] = {
 }
 """Kinds of scene and how often each is drawn."""
 
-THEMES = ("general", "suite")
+THEMES = ("general", "suite", "demo")
 
 
 def _ground(scene: Scene, regions: int) -> None:
