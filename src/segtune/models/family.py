@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from segtune.core.geometry import Frame
 from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
+from segtune.models.preparation import Preparation
+
+Precision = Literal["fp32", "bf16"]
 
 
 class PromptableModel(nn.Module, ABC):
@@ -21,10 +27,14 @@ class PromptableModel(nn.Module, ABC):
     Attributes:
         family: name in the registry of families ("sam").
         accepts: kinds of prompt it understands, of "points", "boxes", "masks", "text".
+        preparation: how its base wants images; picklable, for the processes that read them.
+        encoder_precision: "bf16" runs the image encoder, and nothing else, in mixed precision.
     """
 
     family: ClassVar[str]
     accepts: ClassVar[frozenset[str]]
+    preparation: Preparation
+    encoder_precision: Precision = "fp32"
 
     @property
     @abstractmethod
@@ -78,3 +88,28 @@ class PromptableModel(nn.Module, ABC):
         Raises:
             ModelError: a kind of prompt that the model does not accept.
         """
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the room knows of a family besides its network: how its files are read and written.
+
+    Attributes:
+        model: the class.
+        model_types: what its `config.json` calls it under "model_type".
+        read_folder: opens a folder in transformers' layout; the preparation is None where no record says it.
+        write_folder: writes such a folder, with weights of a dtype.
+        tiny: a random model for tests, from a generator.
+        owns_original: whether a state dict is an original checkpoint of this family. None: there is no such layout.
+        read_original: opens one.
+        original_state: the weights in that layout, on the CPU.
+    """
+
+    model: type[PromptableModel]
+    model_types: tuple[str, ...]
+    read_folder: Callable[[Path, Preparation | None], PromptableModel]
+    write_folder: Callable[[PromptableModel, Path, torch.dtype], None]
+    tiny: Callable[[torch.Generator], PromptableModel]
+    owns_original: Callable[[Mapping[str, Tensor]], bool] | None = None
+    read_original: Callable[[Mapping[str, Tensor], Preparation | None], PromptableModel] | None = None
+    original_state: Callable[[PromptableModel], dict[str, Tensor]] | None = None

@@ -1,0 +1,27 @@
+"""Promptable models: one contract, several networks, their weights and their embeddings on disk.
+
+To add a family: write `models/<family>.py` (or a folder) with one subclass of `models.family.PromptableModel` and a
+`models.family.Family`, which says how its files are read and written, and name that in one line of `FAMILIES`.
+`tests/contracts/test_families.py` then tests it without a new test, on the model that `Family.tiny` makes: shapes,
+gradients in every part, a ragged batch equal to its prompts alone, clicks on non-square images, weights out and in
+again.
+
+Other packages add theirs under the entry-point group `segtune.models`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segtune.core.registry import Registry
+
+if TYPE_CHECKING:
+    from segtune.models.family import Family
+
+FAMILIES: Registry[Family] = Registry(
+    "model family",
+    {
+        "sam": "segtune.models.sam.files:SAM",
+    },
+    group="segtune.models",
+)

@@ -1,0 +1,29 @@
+"""What an embedding depends on besides the image: the encoder's weights, the preparation and the precision."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import torch
+
+from segtune.models.family import PromptableModel
+
+
+def fingerprint(model: PromptableModel, *, stages: int | None = None) -> str:
+    """Return the SHA-256, in hex, of all that makes an image's embedding.
+
+    Args:
+        model: any promptable model.
+        stages: hash the first so many of `model.encoder_stages` only, for activations kept from inside the encoder.
+    """
+    chosen = None if stages is None else tuple(prefix for stage in model.encoder_stages[:stages] for prefix in stage)
+    encoder = model.parts["image_encoder"]
+    lead = next(name for name, module in model.named_modules() if module is encoder)
+    settings = [model.family, model.preparation.to_json(), model.encoder_precision, stages]
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, value in sorted(encoder.state_dict().items()):
+        if chosen is None or f"{lead}.{name}".startswith(chosen):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,148 @@
+"""Open a model by whatever names it: "nano", a run, a folder, an original checkpoint, a hub id."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segtune.core.errors import ModelError
+from segtune.core.files import read_json
+from segtune.models import FAMILIES
+from segtune.models.family import Family, PromptableModel
+from segtune.models.preparation import Preparation
+from segtune.models.save import RECORD
+from segtune.models.tensors import read_pickle, read_safetensors
+
+NANO = Path(__file__).parent / "nano"
+"""Weights of the built-in base."""
+
+_HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
+
+
+def open_model(
+    spec: str | Path, *, device: torch.device | str = "cpu", preparation: str | None = None
+) -> PromptableModel:
+    """Open a model in evaluation mode.
+
+    Args:
+        spec: "nano" (built in), a run folder, a folder in transformers' layout, an original checkpoint (`.pth`), or a
+            hub id ("facebook/sam-vit-base"). What lies on disk is taken before what the hub may have.
+        device: where its weights go.
+        preparation: "longest_side" (SAM) or "stretched" (MedSAM). None takes what the model's own files say, and for
+            files that say nothing MedSAM's where the name contains "medsam", else SAM's.
+
+    Raises:
+        ModelError: there is no such model, its files are damaged or incomplete, or the hub cannot be reached.
+    """
+    if str(spec) == "nano":
+        model = _open_folder(_require_nano(), "nano", preparation)
+    else:
+        path = _locate(spec)
+        opened = _open_folder if path.is_dir() else _open_checkpoint
+        model = opened(path, str(spec), preparation)
+    return model.to(device).eval()
+
+
+def _locate(spec: str | Path) -> Path:
+    """Return the model folder or checkpoint that `spec` names, fetched from the hub if need be."""
+    path = Path(spec).expanduser()
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if path.is_file():
+        return path
+    if path.exists():
+        raise ModelError(
+            f"The folder {path} holds no model: neither config.json nor model/config.json is there. Give a run folder "
+            "whose training has ended, or a folder in transformers' layout."
+        )
+    if _HUB_ID.match(str(spec)) and path.suffix not in _CHECKPOINTS:
+        return fetch(str(spec))
+    near = difflib.get_close_matches(str(spec), ["nano"])
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ModelError(
+        f"There is no model '{spec}'.{hint} A model is 'nano' (built in), a run folder, a folder in transformers' "
+        "layout, an original checkpoint such as sam_vit_b_01ec64.pth, or a hub id such as facebook/sam-vit-base. "
+        "No file of that name is here."
+    )
+
+
+def fetch(repository: str) -> Path:
+    """Return the local copy of a hub repository's model files, downloaded where they are not there yet.
+
+    Raises:
+        ModelError: the repository does not exist, is closed, or cannot be reached and is not in the local copy.
+    """
+    from huggingface_hub import snapshot_download
+
+    weights = (["*.safetensors", "*.safetensors.index.json"], ["pytorch_model.bin"])
+    for patterns in weights:
+        try:
+            folder = Path(snapshot_download(repository, allow_patterns=["*config.json", RECORD, *patterns]))
+        except Exception as error:  # the hub's client lets errors of several network libraries through
+            raise ModelError(
+                f"The model '{repository}' is not on this machine and could not be fetched from the Hugging Face hub "
+                f"({type(error).__name__}). Check the name and the network, or download the repository on a machine "
+                "that has one and give the folder's path instead; 'nano' is built in and needs no network."
+            ) from error
+        if any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model.bin")):
+            break
+    return folder
+
+
+def _open_folder(folder: Path, name: str, preparation: str | None) -> PromptableModel:
+    config = read_json(folder / "config.json")
+    family = _family_of(str(config.get("model_type")), folder)
+    record = folder / RECORD
+    known = Preparation.from_json(read_json(record)["preparation"]) if record.is_file() else None
+    model = family.read_folder(folder, known)
+    return _prepared(model, name, preparation, said=known is not None)
+
+
+def _open_checkpoint(path: Path, name: str, preparation: str | None) -> PromptableModel:
+    state = read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    return _prepared(_read_original(state, path), name, preparation, said=False)
+
+
+def _read_original(state: dict[str, Tensor], path: Path) -> PromptableModel:
+    for family in FAMILIES.values():
+        if family.owns_original is not None and family.owns_original(state) and family.read_original is not None:
+            return family.read_original(state, None)
+    raise ModelError(
+        f"{path} is no checkpoint of a known family in its original layout (first weights: "
+        f"{', '.join(sorted(state)[:3])}). Weights saved by transformers are opened by their folder."
+    )
+
+
+def _family_of(model_type: str, folder: Path) -> Family:
+    for family in FAMILIES.values():
+        if model_type in family.model_types:
+            return family
+    known = sorted(name for family in FAMILIES.values() for name in family.model_types)
+    raise ModelError(
+        f"{folder / 'config.json'} is of a model of type '{model_type}', which is not among those segtune opens: "
+        f"{', '.join(known)}."
+    )
+
+
+def _prepared(model: PromptableModel, name: str, asked: str | None, *, said: bool) -> PromptableModel:
+    """Give the model the preparation asked for, or MedSAM's where only the name tells of it."""
+    if asked is not None:
+        model.preparation = Preparation.of_kind(asked, model.side)
+    elif not said and "medsam" in name.lower():
+        model.preparation = Preparation.stretched(model.side)
+    return model
+
+
+def _require_nano() -> Path:
+    if not (NANO / "model.safetensors").is_file():
+        raise ModelError(
+            f"The weights of the built-in model 'nano' are missing from {NANO}, so this installation is incomplete. "
+            "Install segtune again."
+        )
+    return NANO

@@ -1,0 +1,1 @@
+"""Our own Segment Anything in plain torch, one file per box of the paper's figure."""

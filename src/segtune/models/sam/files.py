@@ -1,0 +1,104 @@
+"""Segment Anything on disk: transformers' folder layout and the original checkpoint, read strictly and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from segtune.core.errors import ModelError
+from segtune.core.files import read_json, write_json
+from segtune.models.family import Family, PromptableModel
+from segtune.models.preparation import Preparation
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.configuration import config_of_sizes, preparation_of_processor, processor_of, sizes_of_config
+from segtune.models.sam.model import Sam
+from segtune.models.sam.sizes import MICRO
+from segtune.models.tensors import read_tensors, write_tensors
+from segtune.models.weights import from_transformers, require_same_names, sizes_of_state, to_transformers
+
+
+def read_folder(folder: Path, preparation: Preparation | None) -> Sam:
+    """Open a folder in the layout of `transformers.SamModel`.
+
+    Args:
+        folder: holds config.json and the weights.
+        preparation: what is known of it; None reads preprocessor_config.json.
+
+    Raises:
+        ModelError: the weights do not fit the configuration.
+    """
+    sizes = sizes_of_config(read_json(folder / "config.json"))
+    if preparation is None:
+        processor = folder / "preprocessor_config.json"
+        preparation = preparation_of_processor(read_json(processor) if processor.exists() else {}, sizes.side)
+    model = build_sam(sizes, preparation=preparation)
+    return _loaded(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
+
+
+def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json so that transformers opens the folder."""
+    sam = _require_sam(model)
+    weights = to_transformers(sam.state_dict(), sam.sizes)
+    write_tensors(folder / "model.safetensors", {name: value.to(dtype) for name, value in weights.items()})
+    write_json(folder / "preprocessor_config.json", processor_of(sam.preparation, sam.mask_size[0]))
+    write_json(folder / "config.json", config_of_sizes(sam.sizes))
+
+
+def owns_original(state: Mapping[str, Tensor]) -> bool:
+    """Tell whether a checkpoint is one of Segment Anything with a ViT encoder."""
+    return "image_encoder.pos_embed" in state
+
+
+def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> Sam:
+    """Build the model of a checkpoint in the original layout; the sizes are those of its shapes.
+
+    Raises:
+        ModelError: a weight is missing, left over, or of another shape than its neighbours ask for.
+    """
+    sizes = sizes_of_state(state)
+    model = build_sam(sizes, preparation=preparation)
+    require_same_names(state, model.state_dict(), "the original layout of Segment Anything")
+    return _loaded(model, state)
+
+
+def original_state(model: PromptableModel) -> dict[str, Tensor]:
+    """Return the weights in the original layout, which is our own."""
+    return {name: value.detach().cpu() for name, value in _require_sam(model).state_dict().items()}
+
+
+def tiny(generator: torch.Generator) -> Sam:
+    """Return a random model for tests."""
+    return build_sam(MICRO, generator=generator)
+
+
+def _loaded(model: Sam, state: Mapping[str, Tensor]) -> Sam:
+    expected = model.state_dict()
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise ModelError(
+                f"The weight '{name}' has the shape {tuple(value.shape)} where this model has "
+                f"{tuple(expected[name].shape)}. Nothing was loaded: the file and its configuration do not fit."
+            )
+    model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
+    return model
+
+
+def _require_sam(model: PromptableModel) -> Sam:
+    if not isinstance(model, Sam):
+        raise ModelError(f"A {model.family} model cannot be written in Segment Anything's layout; save it in its own.")
+    return model
+
+
+SAM = Family(
+    model=Sam,
+    model_types=("sam",),
+    read_folder=read_folder,
+    write_folder=write_folder,
+    owns_original=owns_original,
+    read_original=read_original,
+    original_state=original_state,
+    tiny=tiny,
+)

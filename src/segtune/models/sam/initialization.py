@@ -1,0 +1,50 @@
+"""Fresh weights from an explicit generator."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from segtune.models.sam.image_encoder import ImageEncoder
+
+_VIT_STD = 0.02
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, generator: torch.Generator) -> None:
+    """Give every parameter and buffer of a Segment Anything model a fresh value, in place.
+
+    The transformer of the image encoder as ViTs are begun (normal of std .02, truncated at two); everything else as
+    the published code leaves it: uniform ± 1/√(inputs), learned tokens and Fourier frequencies standard normal,
+    relative positions 0. Which value a parameter gets depends on the generator and on the model's shape alone.
+    """
+    encoders = [module for module in model.modules() if isinstance(module, ImageEncoder)]
+    transformer = {id(inner) for encoder in encoders for inner in encoder.blocks.modules()}
+    for module in model.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear) and id(module) in transformer:
+            nn.init.trunc_normal_(module.weight, std=_VIT_STD, a=-2 * _VIT_STD, b=2 * _VIT_STD, generator=generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
+            _uniform(module, generator)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, generator=generator)
+    for encoder in encoders:
+        nn.init.trunc_normal_(encoder.pos_embed, std=_VIT_STD, a=-2 * _VIT_STD, b=2 * _VIT_STD, generator=generator)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("rel_pos_h", "rel_pos_w")):
+            nn.init.zeros_(parameter)
+    for buffer in model.buffers():
+        buffer.normal_(generator=generator)
+
+
+def _uniform(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> None:
+    # A transposed convolution holds its inputs first; the published code's default bound counts the second axis.
+    bound = 1 / math.sqrt(math.prod(module.weight.shape[1:]))
+    nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+    if module.bias is not None:
+        nn.init.uniform_(module.bias, -bound, bound, generator=generator)

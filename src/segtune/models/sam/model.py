@@ -1,0 +1,195 @@
+"""Segment Anything behind the contract of `models.family`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from segtune.core.errors import ModelError
+from segtune.core.geometry import Frame, frame_scales
+from segtune.core.types import POINT_NOT_A_POINT, Embedding, Image, MaskPrediction, Prompts
+from segtune.models.family import PromptableModel
+from segtune.models.preparation import Preparation
+from segtune.models.sam.image_encoder import ImageEncoder
+from segtune.models.sam.mask_decoder import MaskDecoder
+from segtune.models.sam.prompt_encoder import PromptEncoder
+from segtune.models.sam.sizes import SamSizes
+from segtune.models.sam.two_way import Spread
+
+_ROUND_VALUES = 1 << 27
+"""Without gradients so many values of the enlarged maps are held at once (512 MiB in fp32): 64 prompts of ViT-B."""
+
+
+class Sam(PromptableModel):
+    """Segment Anything: ViT image encoder, prompt encoder, mask decoder.
+
+    Attributes:
+        sizes: the network's sizes.
+        preparation: how its base wants images.
+    """
+
+    family: ClassVar[str] = "sam"
+    accepts: ClassVar[frozenset[str]] = frozenset({"points", "boxes", "masks"})
+
+    def __init__(
+        self,
+        image_encoder: ImageEncoder,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        *,
+        sizes: SamSizes,
+        preparation: Preparation,
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        self.sizes = sizes
+        self.preparation = preparation
+
+    @property
+    def side(self) -> int:
+        """Side of the square input in pixels."""
+        return self.sizes.side
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(h, w) of the logits over the square: four cells to a token."""
+        return 4 * self.sizes.grid, 4 * self.sizes.grid
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The three parts by name."""
+        return {
+            "image_encoder": self.image_encoder,
+            "prompt_encoder": self.prompt_encoder,
+            "mask_decoder": self.mask_decoder,
+        }
+
+    @property
+    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """Patch and position embeddings, each block, the neck."""
+        blocks = tuple((f"image_encoder.blocks.{number}.",) for number in range(self.sizes.depth))
+        first = ("image_encoder.patch_embed.", "image_encoder.pos_embed")
+        return (first, *blocks, ("image_encoder.neck.",))
+
+    def frame(self, size: tuple[int, int]) -> Frame:
+        """Where an image of `size` (height, width) will lie in the square."""
+        return self.preparation.frame(size)
+
+    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Bring B images, uint8 [H, W, 3] RGB of any sizes, to float32 [B, 3, side, side] and say where each lies."""
+        return self.preparation.prepare(images)
+
+    def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
+        """Run the image encoder on what `prepare` returned; features are float32 [B, C, grid, grid]."""
+        with self._mixed():
+            features = self.image_encoder(pixels.to(self._device))
+        return Embedding(features.float(), frames)
+
+    def encode_front(self, pixels: Tensor, blocks: int) -> Tensor:
+        """Run the encoder up to and with its first `blocks` blocks: tokens [B, grid, grid, width].
+
+        With `encode_back` it is `encode` in two halves: when only late layers train, the first is run once and kept.
+        """
+        with self._mixed():
+            return self.image_encoder.begin(pixels.to(self._device), blocks).float()
+
+    def encode_back(self, tokens: Tensor, frames: tuple[Frame, ...], blocks: int) -> Embedding:
+        """Run what follows the first `blocks` blocks on what `encode_front` returned."""
+        with self._mixed():
+            features = self.image_encoder.finish(tokens.to(self._device), blocks)
+        return Embedding(features.float(), frames)
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
+        """Answer P prompts on B images in one call; the contract is that of `PromptableModel.decode`.
+
+        Without gradients many prompts are decoded some at a time, so that memory does not grow with their number.
+        """
+        self._check(prompts)
+        prompts, multimask = prompts.to(self._device), multimask.to(self._device)
+        features = embedding.features.to(self._device, self.prompt_encoder.no_mask_embed.weight.dtype)
+        count = len(prompts)
+        step = count if torch.is_grad_enabled() else self._prompts_at_once
+        masks = self.sizes.masks if bool(multimask.any()) else 1
+        logits, quality = [features.new_zeros(0, masks, *self.mask_size)], [features.new_zeros(0, masks)]
+        for start in range(0, count, max(1, step)):
+            rows = torch.arange(start, min(start + step, count), device=self._device)
+            some, some_quality = self._decode(features, embedding.frames, prompts.select(rows), multimask[rows])
+            slots = masks - some.shape[1]
+            logits.append(torch.nn.functional.pad(some, (0, 0, 0, 0, 0, slots)))
+            quality.append(torch.nn.functional.pad(some_quality, (0, slots), value=float("-inf")))
+        return MaskPrediction(torch.cat(logits), torch.cat(quality), prompts.image_index, embedding.frames)
+
+    def _decode(
+        self, features: Tensor, frames: tuple[Frame, ...], prompts: Prompts, multimask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        scales = frame_scales(frames, prompts.image_index)  # [P, 2]
+        # What is not read may hold anything, also NaN, which would spread through a product with zero.
+        boxes = torch.where(prompts.has_box[:, None], prompts.boxes, 0.0) * scales.repeat(1, 2)
+        labels = prompts.point_labels
+        points = torch.where((labels >= POINT_NOT_A_POINT)[..., None], prompts.points, 0.0) * scales[:, None]
+        tokens, exists = self.prompt_encoder(points, labels, boxes, prompts.has_box)
+        image, spread = self._sources(features, prompts)
+        logits, quality = self.mask_decoder(
+            image, self.prompt_encoder.dense_positions(), tokens, exists, multimask, spread
+        )
+        return logits, quality
+
+    def _sources(self, features: Tensor, prompts: Prompts) -> tuple[Tensor, Spread]:
+        """Return the image side of S sources, [S, N, C], and how their rows spread over the prompts.
+
+        Prompts on one image without a mask share a source; a mask prompt is added to the image, so it is its own.
+        """
+        own = prompts.has_mask
+        images, place = torch.unique(prompts.image_index[~own], return_inverse=True)
+        maps = features[images] + self.prompt_encoder.no_mask_embed.weight[..., None, None]
+        source = torch.empty_like(prompts.image_index)
+        source[~own] = place
+        if prompts.mask_logits is not None and bool(own.any()):
+            drawn = self.prompt_encoder.masks(prompts.mask_logits[own].to(features.dtype))
+            source[own] = torch.arange(len(images), len(images) + len(drawn), device=source.device)
+            maps = torch.cat([maps, features[prompts.image_index[own]] + drawn])
+        return maps.flatten(2).transpose(1, 2), _spreader(source, len(maps))
+
+    def _check(self, prompts: Prompts) -> None:
+        if prompts.text is not None and any(prompts.text):
+            raise ModelError(
+                "Segment Anything understands points, boxes and masks, not text: it was asked for "
+                f"'{next(phrase for phrase in prompts.text if phrase)}'. Use a model that accepts text, or point at it."
+            )
+        if bool(prompts.has_mask.any()) and (
+            prompts.mask_logits is None or tuple(prompts.mask_logits.shape[1:]) != self.mask_size
+        ):
+            there = None if prompts.mask_logits is None else tuple(prompts.mask_logits.shape[1:])
+            raise ModelError(
+                f"A mask prompt must be logits of {self.mask_size} (height, width) over this model's square; it was "
+                f"{there}. Bring masks there with core.geometry.masks_to_frame."
+            )
+
+    def _mixed(self) -> AbstractContextManager[object]:
+        # In fp32 the caller's own mixed precision, if there is one, stays as it is.
+        if self.encoder_precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self._device.type, torch.bfloat16)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.prompt_encoder.no_mask_embed.weight.device
+
+    @property
+    def _prompts_at_once(self) -> int:
+        return max(1, _ROUND_VALUES // (self.mask_size[0] * self.mask_size[1] * self.sizes.prompt_width // 8))
+
+
+def _spreader(source: Tensor, sources: int) -> Spread:
+    """Return the function that brings rows of `sources` sources to prompts; `source` says whose each prompt is."""
+    if sources == 1:
+        return lambda rows: rows.expand(len(source), *rows.shape[1:])
+    if torch.equal(source, torch.arange(sources, device=source.device)):
+        return lambda rows: rows
+    return lambda rows: rows[source]

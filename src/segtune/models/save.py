@@ -1,0 +1,57 @@
+"""Write a model so that it opens again: in transformers' layout with our own record, or as an original checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from segtune.core.errors import ModelError
+from segtune.core.files import replacing, write_json
+from segtune.models import FAMILIES
+from segtune.models.family import PromptableModel
+
+RECORD: Final = "segtune.json"
+"""The file beside the weights that says what transformers' files have no place for."""
+
+
+def save_model(
+    model: PromptableModel,
+    folder: Path,
+    *,
+    extra: Mapping[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write config.json, model.safetensors, preprocessor_config.json and segtune.json into `folder`, each durably.
+
+    `transformers.SamModel.from_pretrained(folder)` opens a SAM model written so. segtune.json comes last: a folder
+    that has it is whole.
+
+    Args:
+        model: any promptable model.
+        folder: made if need be; files of the same names are replaced.
+        extra: further entries of segtune.json.
+        dtype: of the weights on disk; torch.float16 halves the file.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    FAMILIES[model.family].write_folder(model, folder, dtype)
+    own = {"schema": 1, "family": model.family, "preparation": model.preparation.to_json()}
+    write_json(folder / RECORD, dict(extra or {}) | own)
+
+
+def save_original(model: PromptableModel, path: Path) -> None:
+    """Write the weights as a state dict in the family's original layout (`.pth`), durably.
+
+    Raises:
+        ModelError: the family has no such layout.
+    """
+    original_state = FAMILIES[model.family].original_state
+    if original_state is None:
+        raise ModelError(f"A {model.family} model has no original checkpoint layout; save it as a folder instead.")
+    with replacing(path) as temporary:
+        torch.save(original_state(model), temporary)

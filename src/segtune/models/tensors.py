@@ -1,0 +1,79 @@
+"""Weights from whatever files hold them: safetensors, whole or in shards, and pickles that hold nothing but tensors."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from segtune.core.errors import ModelError
+from segtune.core.files import read_json, replacing
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """Return all weights of a model folder: model.safetensors, its shards, or pytorch_model.bin.
+
+    Raises:
+        ModelError: there are none, or a file is damaged.
+    """
+    whole, index, pickled = (
+        folder / name for name in ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+    )
+    if whole.exists():
+        return read_safetensors(whole)
+    if index.exists():
+        shards = sorted(set(read_json(index)["weight_map"].values()))
+        return {name: value for shard in shards for name, value in read_safetensors(folder / shard).items()}
+    if pickled.exists():
+        return read_pickle(pickled)
+    raise ModelError(
+        f"The model folder {folder} holds no weights: neither model.safetensors nor pytorch_model.bin is there. "
+        "Copy or download the whole folder."
+    )
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file.
+
+    Raises:
+        ModelError: the file is missing, cut short or damaged.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise ModelError(f"{path} cannot be read as safetensors ({error}). Copy or download it again.") from error
+
+
+def read_pickle(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a `.pth`, `.pt` or `.bin` file; code in it is never run.
+
+    A training checkpoint that holds its weights under "model" or "state_dict" is opened there.
+
+    Raises:
+        ModelError: the file is damaged, or holds more than tensors.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+        raise ModelError(
+            f"{path} cannot be read as a file of weights: it is damaged, or holds code besides tensors, which is never "
+            f"run. Download it again, or save the plain state dict. ({str(error).splitlines()[0]})"
+        ) from error
+    for key in ("model", "state_dict"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{path} holds no state dict, which is a mapping from names to tensors. Save the model's.")
+    return dict(content)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file durably; transformers asks for the note on its format."""
+    with replacing(path) as temporary:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"format": "pt"})
