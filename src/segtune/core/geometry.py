@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segtune.core.cover import cover, cover_weights
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -98,6 +100,11 @@ def masks_to_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor
     height, width = frame.resized
     if not masks.shape[0]:
         return masks.new_zeros((0, *size), dtype=torch.float32)
+    if masks.device.type == "cpu":
+        rows, columns = (
+            cover_weights(*axis) for axis in zip(frame.original, frame.resized, (frame.side,) * 2, size, strict=True)
+        )
+        return torch.from_numpy(cover(masks.numpy(), rows, columns))
     resized = F.interpolate(masks[None].float(), (height, width), mode="area")[0]
     # Padded to the square before pooling, so that a cell means the same place whatever the image's aspect.
     square = F.pad(resized, (0, frame.side - width, 0, frame.side - height))
