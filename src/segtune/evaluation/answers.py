@@ -1,0 +1,104 @@
+"""A model's answers to the prompts of one image, at original size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segtune.core.types import POINT_FILLER, Embedding, Image
+from segtune.evaluation.crops import MaskCrop, in_common_window
+from segtune.evaluation.modes import Interaction, Mode
+from segtune.evaluation.targets import Target
+from segtune.evaluation.views import View
+from segtune.models.family import PromptableModel
+from segtune.prompts.correction import center_of_error
+from segtune.rollout import Clicks, Round, rollout
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model made of n objects in one mode: the masks of highest predicted quality.
+
+    Attributes:
+        mode: the prompt mode.
+        logits: float32 [n, h, w] over the model's square, on the CPU.
+        quality: float32 [n], predicted IoU.
+        masks: n masks at original size, without ignored pixels.
+    """
+
+    mode: Mode
+    logits: Tensor
+    quality: Tensor
+    masks: tuple[MaskCrop, ...]
+
+
+def encode_image(model: PromptableModel, image: Image) -> Embedding:
+    """Run the image encoder on one image, uint8 [H, W, 3], on the model's device."""
+    pixels, frames = model.prepare([image])
+    return model.encode(pixels.to(device_of(model)), frames)
+
+
+def answer(
+    model: PromptableModel,
+    embedding: Embedding,
+    view: View,
+    targets: Sequence[Target],
+    interaction: Interaction,
+) -> Iterator[Answers]:
+    """Prompt one image's objects together and yield the answers of each mode on the way.
+
+    Correction clicks lie at the centre of the largest error of the mask at original size.
+
+    Args:
+        model: the model.
+        embedding: of one image.
+        view: the image in the model's frame.
+        targets: n objects with their first prompts.
+        interaction: which first prompt, how many rounds, and which of them are scored.
+    """
+    prompts = view.prompts([target.prompts[interaction.prompt] for target in targets]).to(device_of(model))
+    masks: tuple[MaskCrop, ...] = ()
+
+    def correct(_: Round) -> Clicks:
+        return _next_clicks(targets, masks)
+
+    for current in rollout(model, embedding, prompts, rounds=interaction.rounds, correct=correct):
+        logits = current.logits.detach().float().cpu()
+        masks = tuple(view.enlarge(one) for one in logits)
+        if current.number in interaction.scored:
+            yield Answers(interaction.scored[current.number], logits, current.quality.detach().float().cpu(), masks)
+
+
+def device_of(model: PromptableModel) -> torch.device:
+    """Return the device that the model's weights are on."""
+    return next(model.parameters()).device
+
+
+@contextmanager
+def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
+    """Switch models to evaluation, without gradients, and back."""
+    were_training = [model.training for model in models]
+    for model in models:
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for model, was_training in zip(models, were_training, strict=True):
+            model.train(was_training)
+
+
+def _next_clicks(targets: Sequence[Target], masks: Sequence[MaskCrop]) -> Clicks:
+    points = torch.zeros((len(targets), 2))
+    labels = torch.full((len(targets),), POINT_FILLER)
+    for row, (target, mask) in enumerate(zip(targets, masks, strict=True)):
+        truth, predicted, left, top = in_common_window(target.truth, mask)
+        click = center_of_error(truth, predicted)
+        if click is not None:
+            points[row] = torch.tensor([click[0] + left, click[1] + top])
+            labels[row] = click[2]
+    return points, labels

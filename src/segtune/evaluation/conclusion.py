@@ -1,0 +1,144 @@
+"""From the scores of all images to the matrix, its intervals and its differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from segtune.data.dataset import SetAside
+from segtune.evaluation.baselines import BASELINES
+from segtune.evaluation.contest import Contest
+from segtune.evaluation.results import Bucket, Difference, Empty, Results, Row
+from segtune.evaluation.statistics import LEVEL, RESAMPLES, Bootstrap
+from segtune.evaluation.tally import Column, ScoreTable, Tally
+from segtune.evaluation.targets import SIZES
+from segtune.evaluation.verdict import build_verdict
+
+
+@dataclass(frozen=True)
+class MatrixResult:
+    """What an evaluation came to.
+
+    Attributes:
+        subject: the model that the differences are about.
+        rows: the matrix.
+        differences: of the subject from every other model, and of every model from the baselines.
+        empty: what models made of images without objects.
+        buckets: means by object size.
+        data: counts, what was left out and why, and how intervals were made.
+        scores: the mean scores of every image, to choose pictures by.
+    """
+
+    subject: str
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    empty: tuple[Empty, ...]
+    buckets: tuple[Bucket, ...]
+    data: Mapping[str, Any]
+    scores: ScoreTable
+
+    def results(
+        self,
+        *,
+        data: Mapping[str, Any] | None = None,
+        split: Mapping[str, Any] | None = None,
+        crowned: bool | None = None,
+    ) -> Results:
+        """Return the content of `metrics.json`, with the verdict.
+
+        Args:
+            data: more about what was evaluated, added to `self.data`.
+            split: hash, seed and sizes of the split.
+            crowned: whether the tuned model was kept; None where nothing was tuned.
+        """
+        figures = (self.rows, self.differences, self.empty, self.buckets)
+        results = Results(*figures, data={**self.data, **(data or {})}, split=split, crowned=crowned)
+        rivals = (one.against for one in self.differences if one.model == self.subject)
+        against = next((name for name in rivals if name not in BASELINES), None)
+        return replace(results, verdict=build_verdict(results, self.subject, against, crowned=crowned))
+
+    def means(self, model: str) -> dict[str, dict[str, float]]:
+        """Return mode → metric → mean over images: what a training loop asks for after an epoch."""
+        means: dict[str, dict[str, float]] = {}
+        for row in self.rows:
+            if row.model == model and row.mean is not None:
+                means.setdefault(row.mode, {})[row.metric] = row.mean
+        return means
+
+
+def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[SetAside]) -> MatrixResult:
+    """Make the matrix of what was gathered.
+
+    Args:
+        contest: who was asked what.
+        tally: all images' scores.
+        subject: the model whose differences from the others are looked at.
+        set_aside: images that could not be read.
+    """
+    table = tally.table()
+    groups = table.groups if any(table.groups) else None
+    bootstrap = Bootstrap(table.values, groups, seed=contest.seed) if len(table.names) else None
+    data = {
+        "images": len(table.names),
+        "objects": tally.objects,
+        "empty_images": tally.empty_images,
+        "set_aside": [asdict(one) for one in set_aside],
+        "not_answered": _not_answered(contest),
+        "seed": contest.seed,
+        "sizes": {name: list(limits) for name, limits in SIZES.items()},
+        "interval": {
+            "method": "BCa bootstrap",
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "unit": "image" if groups is None else "group",
+            "units": bootstrap.units if bootstrap else 0,
+        },
+    }
+    rows: tuple[Row, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    if bootstrap is not None:
+        rows = tuple(_rows(table.columns, bootstrap, tally.pooled(), len(table.names)))
+        pairs = _pairs(contest, subject, table.columns)
+        differences = tuple(_difference(*pair, table.columns, bootstrap, len(table.names)) for pair in pairs)
+    return MatrixResult(subject, rows, differences, tally.empty(), tally.buckets(), data, table)
+
+
+def _rows(
+    columns: Sequence[Column], bootstrap: Bootstrap, pooled: Mapping[Column, float], images: int
+) -> Iterator[Row]:
+    for place, column in enumerate(columns):
+        interval = bootstrap.interval(place)
+        low, high = (interval.low, interval.high) if interval else (None, None)
+        yield Row(*column, bootstrap.mean(place), low, high, pooled.get(column), images)
+
+
+def _pairs(contest: Contest, subject: str, columns: Sequence[Column]) -> Iterator[tuple[Column, Column]]:
+    """Yield what is compared with what: the subject with the other models, then every model with the baselines."""
+    known = set(columns)
+    others = [(subject, name) for name in contest.models if name != subject]
+    models = (subject, *(name for _, name in others))
+    for model, against in (*others, *((model, name) for model in models for name in BASELINES)):
+        for column in columns:
+            rival = (against, *column[1:])
+            if column[0] == model and rival in known:
+                yield column, rival
+
+
+def _difference(
+    column: Column, rival: Column, columns: Sequence[Column], bootstrap: Bootstrap, images: int
+) -> Difference:
+    one, other = columns.index(column), columns.index(rival)
+    interval = bootstrap.interval(one, other)
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    mean, p = bootstrap.mean(one, other), bootstrap.wilcoxon(one, other)
+    return Difference(column[0], rival[0], *column[1:], mean, low, high, p, images)
+
+
+def _not_answered(contest: Contest) -> list[dict[str, str]]:
+    return [
+        {"model": name, "mode": mode.name, "reason": f"accepts {', '.join(sorted(model.accepts))} only"}
+        for name, model in contest.models.items()
+        for mode in contest.modes
+        if mode not in contest.answered_by(name)
+    ]

@@ -1,0 +1,146 @@
+"""All models and modes on one image: the same prompts for everyone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from segtune.core.rle import BoolMask
+from segtune.core.types import Embedding, Sample
+from segtune.evaluation.answers import answer, evaluating
+from segtune.evaluation.baselines import BASELINES
+from segtune.evaluation.crops import MaskCrop
+from segtune.evaluation.modes import CLICK, Interaction, Mode, plan_interactions
+from segtune.evaluation.scores import Scores, losses_of
+from segtune.evaluation.targets import Target, draw_prompt, draw_targets
+from segtune.evaluation.views import View
+from segtune.models.family import PromptableModel
+
+Key: TypeAlias = tuple[str, str]
+"""Model and mode."""
+
+_ONE_CLICK = Interaction(CLICK.prompt, {0: CLICK})
+
+
+@dataclass(frozen=True)
+class ScoredObject:
+    """An object that was scored: its place in the sample, the share of the image it covers, its size bucket."""
+
+    index: int
+    share: float
+    bucket: str
+
+
+@dataclass
+class ImageScores:
+    """Scores of one image.
+
+    Attributes:
+        name: the image's.
+        group: its patient, scene or video, or None.
+        objects: the objects scored; empty for an image without any.
+        scores: (model, mode) → scores of these objects, in their order.
+        false_mask: for an image without objects: model → whether a click at the centre gave a mask.
+    """
+
+    name: str
+    group: str | None
+    objects: list[ScoredObject] = field(default_factory=list)
+    scores: dict[Key, Scores] = field(default_factory=dict)
+    false_mask: dict[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who is asked what.
+
+    Attributes:
+        models: name → model.
+        modes: prompt modes.
+        seed: of the prompts.
+        baselines: whether the shapes that take no skill are scored beside the models.
+    """
+
+    models: Mapping[str, PromptableModel]
+    modes: Sequence[Mode]
+    seed: int
+    baselines: bool = True
+
+    def answered_by(self, model: str) -> tuple[Mode, ...]:
+        """Return the modes whose prompts the model accepts."""
+        return tuple(mode for mode in self.modes if mode.kinds <= self.models[model].accepts)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """All (model, mode) that are scored, the baselines last."""
+        models = [(name, mode.name) for name in self.models for mode in self.answered_by(name)]
+        return (*models, *((name, mode.name) for name in BASELINES for mode in self._boxed))
+
+    def score(self, sample: Sample, embeddings: Mapping[str, Embedding]) -> ImageScores:
+        """Score every model on one image.
+
+        Args:
+            sample: the image's objects.
+            embeddings: model's name → its embedding of this image alone.
+        """
+        result = ImageScores(sample.name, sample.group)
+        ignore = sample.ignore_mask()
+        with evaluating(list(self.models.values())):
+            views = self._views(embeddings, ignore)
+            for targets in draw_targets(sample, ignore, self._simulators, self.seed):
+                result.objects += [ScoredObject(one.index, one.share, one.bucket) for one in targets]
+                self._score_models(result, targets, embeddings, views)
+                self._score_baselines(result, targets, ignore)
+            if not result.objects:
+                self._look_for_false_masks(result, sample, embeddings, views)
+        return result
+
+    @property
+    def _boxed(self) -> tuple[Mode, ...]:
+        return tuple(mode for mode in self.modes if mode.has_baselines) if self.baselines else ()
+
+    @property
+    def _simulators(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(mode.prompt for mode in self.modes))
+
+    def _views(self, embeddings: Mapping[str, Embedding], ignore: BoolMask | None) -> dict[str, View]:
+        shapes = {name: (embeddings[name].frames[0], model.mask_size) for name, model in self.models.items()}
+        views = {shape: View(*shape, ignore) for shape in set(shapes.values())}
+        return {name: views[shape] for name, shape in shapes.items()}
+
+    def _score_models(
+        self,
+        result: ImageScores,
+        targets: Sequence[Target],
+        embeddings: Mapping[str, Embedding],
+        views: Mapping[str, View],
+    ) -> None:
+        truths = {view: view.truth(targets) for view in set(views.values())}
+        for name in self.models:
+            view = views[name]
+            for interaction in plan_interactions(self.answered_by(name)):
+                for one in answer(self.models[name], embeddings[name], view, targets, interaction):
+                    losses = losses_of(one.logits, truths[view], view.valid)
+                    scores = result.scores.setdefault((name, one.mode.name), Scores())
+                    scores.add(targets, one.masks, losses, one.quality.tolist())
+
+    def _score_baselines(self, result: ImageScores, targets: Sequence[Target], ignore: BoolMask | None) -> None:
+        for mode in self._boxed:
+            boxes = [target.prompts[mode.prompt].box for target in targets]
+            for name, fill in BASELINES.items():
+                masks = [fill(box, targets[0].truth.size).without(ignore) for box in boxes if box is not None]
+                result.scores.setdefault((name, mode.name), Scores()).add(targets, masks)
+
+    def _look_for_false_masks(
+        self, result: ImageScores, sample: Sample, embeddings: Mapping[str, Embedding], views: Mapping[str, View]
+    ) -> None:
+        nothing = np.zeros(sample.size, dtype=np.bool_)
+        prompt = draw_prompt(CLICK.prompt, nothing, None, self.seed, sample.name, 0)
+        target = Target(0, MaskCrop.of(nothing), 0, {CLICK.prompt: prompt})
+        for name, model in self.models.items():
+            if CLICK.kinds <= model.accepts:
+                for one in answer(model, embeddings[name], views[name], [target], _ONE_CLICK):
+                    result.false_mask[name] = bool(one.masks[0].inside.any())

@@ -1,0 +1,75 @@
+"""Masks of large images held as the part that is not empty: what scoring many small objects costs depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from segtune.core.rle import BoolMask
+
+
+@dataclass(frozen=True, eq=False)
+class MaskCrop:
+    """A mask [H, W] that is False outside a window.
+
+    Attributes:
+        size: (height, width) of the whole mask.
+        top: first row of the window.
+        left: its first column.
+        inside: bool [h, w], the window's content; [0, 0] for an empty mask.
+    """
+
+    size: tuple[int, int]
+    top: int
+    left: int
+    inside: BoolMask
+
+    @classmethod
+    def of(cls, mask: BoolMask) -> MaskCrop:
+        """Cut a mask [H, W] to its tight box."""
+        left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
+        inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
+        return cls((int(mask.shape[0]), int(mask.shape[1])), top, left, inside)
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the window."""
+        return slice(self.top, self.top + self.inside.shape[0])
+
+    @property
+    def columns(self) -> slice:
+        """Columns of the window."""
+        return slice(self.left, self.left + self.inside.shape[1])
+
+    def full(self) -> BoolMask:
+        """Return the whole mask, bool [H, W]."""
+        mask = np.zeros(self.size, dtype=np.bool_)
+        mask[self.rows, self.columns] = self.inside
+        return mask
+
+    def without(self, ignore: BoolMask | None) -> MaskCrop:
+        """Return the mask without the pixels of `ignore` [H, W]."""
+        if ignore is None:
+            return self
+        return MaskCrop(self.size, self.top, self.left, self.inside & ~ignore[self.rows, self.columns])
+
+
+def in_common_window(one: MaskCrop, other: MaskCrop) -> tuple[BoolMask, BoolMask, int, int]:
+    """Return two masks of one image in the smallest window that holds both.
+
+    Returns:
+        The masks, bool [h, w] each, and the window's first column and row.
+    """
+    parts = [crop for crop in (one, other) if crop.inside.size]
+    if not parts:
+        return one.inside, other.inside, 0, 0
+    top, left = min(crop.rows.start for crop in parts), min(crop.columns.start for crop in parts)
+    bottom, right = max(crop.rows.stop for crop in parts), max(crop.columns.stop for crop in parts)
+    masks = np.zeros((2, bottom - top, right - left), dtype=np.bool_)
+    for mask, crop in zip(masks, (one, other), strict=True):
+        if crop.inside.size:
+            rows, columns = crop.rows, crop.columns
+            mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = crop.inside
+    return masks[0], masks[1], left, top

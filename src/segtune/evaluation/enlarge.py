@@ -1,0 +1,104 @@
+"""Predicted masks at original size, computed only where they can be.
+
+The result equals `core.geometry.logits_to_image(logits, frame) > 0` pixel for pixel, at a cost that follows the object
+rather than the image. Bilinear resampling is linear, works on rows and columns apart, and its weights are not negative:
+beyond the reach of positive cells nothing becomes positive. Only rounding differs from the reference, so a mask with a
+pixel so close to zero that rounding could turn it is computed by the reference itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from segtune.core.geometry import Frame, logits_to_image
+from segtune.evaluation.crops import MaskCrop
+
+_Floats = npt.NDArray[np.float32]
+
+_ROUNDING = 16 * float(np.finfo(np.float32).eps)
+"""Bound on what two orders of summing up to 16 products can differ by, as a share of the largest logit."""
+
+
+class Enlarger:
+    """Brings logits over the square of one frame to masks at original size.
+
+    Args:
+        frame: where the image lies in the square.
+        mask_size: (h, w) of the logits.
+    """
+
+    def __init__(self, frame: Frame, mask_size: tuple[int, int]) -> None:
+        self._frame = frame
+        self._rows = _Axis.build(mask_size[0], frame.side, frame.resized[0], frame.original[0])
+        self._columns = _Axis.build(mask_size[1], frame.side, frame.resized[1], frame.original[1])
+
+    def __call__(self, logits: Tensor) -> MaskCrop:
+        """Return the mask of logits [h, w], a tensor on the CPU."""
+        cells = logits.float().numpy()
+        positive: npt.NDArray[np.bool_] = np.asarray(cells > 0)
+        if not positive.any():
+            return MaskCrop(self._frame.original, 0, 0, np.zeros((0, 0), dtype=np.bool_))
+        rows, columns = self._rows.reach(positive, axis=1), self._columns.reach(positive, axis=0)
+        part = cells[rows.cells, columns.cells]
+        wide = columns.weights @ np.ascontiguousarray(part.T)  # [W', h']
+        values: _Floats = rows.weights @ np.ascontiguousarray(wide.T)  # [H', W']
+        inside = values > 0
+        if bool((np.abs(values) <= _ROUNDING * np.abs(part).max()).any()) or not np.isfinite(part).all():
+            inside = (logits_to_image(logits.float(), self._frame) > 0)[rows.pixels, columns.pixels].numpy()
+        return MaskCrop(self._frame.original, rows.pixels.start, columns.pixels.start, inside)
+
+
+@dataclass(frozen=True)
+class _Reach:
+    cells: slice
+    pixels: slice
+    weights: csr_matrix
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Resampling along one axis as a sparse matrix [pixels, cells], with where each cell's weight begins and ends."""
+
+    weights: csr_matrix
+    first_pixel: npt.NDArray[np.int64]
+    past_pixel: npt.NDArray[np.int64]
+    first_cell: npt.NDArray[np.int64]
+    past_cell: npt.NDArray[np.int64]
+
+    @classmethod
+    def build(cls, cells: int, side: int, resized: int, original: int) -> _Axis:
+        """Resample the identity by the same two steps as `logits_to_image`."""
+        unit = torch.eye(cells).reshape(1, cells, cells, 1)
+        square = F.interpolate(unit, (side, 1), mode="bilinear", align_corners=False)[:, :, :resized]
+        dense = F.interpolate(square, (original, 1), mode="bilinear", align_corners=False)[0, :, :, 0].T.numpy()
+        first_pixel, past_pixel = _ends(dense.T > 0)
+        return cls(csr_matrix(dense), first_pixel, past_pixel, *_ends(dense > 0))
+
+    def reach(self, positive: npt.NDArray[np.bool_], axis: int) -> _Reach:
+        """Return the pixels that cells with a positive value reach, and all the cells these pixels are made of.
+
+        Args:
+            positive: bool [h, w].
+            axis: the other axis.
+        """
+        cells = np.flatnonzero(np.any(positive, axis=axis) & (self.past_pixel > 0))
+        if not len(cells):
+            return _Reach(slice(0, 1), slice(0, 0), self.weights[:0, :1])
+        pixels = slice(int(self.first_pixel[cells].min()), int(self.past_pixel[cells].max()))
+        needed = slice(int(self.first_cell[pixels].min()), int(self.past_cell[pixels].max()))
+        return _Reach(needed, pixels, self.weights[pixels, needed])
+
+
+def _ends(weighs: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the first true column of each row and one past its last; both 0 for a row without any."""
+    some = weighs.any(axis=1)
+    first = np.where(some, weighs.argmax(axis=1), 0)
+    past = np.where(some, weighs.shape[1] - weighs[:, ::-1].argmax(axis=1), 0)
+    return first.astype(np.int64), past.astype(np.int64)

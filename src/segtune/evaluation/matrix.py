@@ -1,0 +1,119 @@
+"""The prompt matrix: models × prompt modes × metrics on the same images with the same prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from segtune.core.errors import DataError, UsageError
+from segtune.core.progress import SILENT, Progress
+from segtune.core.types import Embedding, Sample
+from segtune.data.dataset import Dataset, SetAside
+from segtune.evaluation.answers import encode_image, evaluating
+from segtune.evaluation.conclusion import MatrixResult, conclude
+from segtune.evaluation.contest import Contest, ImageScores
+from segtune.evaluation.modes import find_modes
+from segtune.evaluation.reading import Item, read_ahead
+from segtune.evaluation.tables import open_tables
+from segtune.evaluation.tally import Tally
+from segtune.models.family import PromptableModel
+
+Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
+"""Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""
+
+
+def evaluate(
+    models: Mapping[str, PromptableModel],
+    dataset: Dataset,
+    *,
+    modes: Iterable[str] | None = None,
+    seed: int = 0,
+    folder: Path | None = None,
+    baselines: bool = True,
+    progress: Progress = SILENT,
+    device: torch.device | str | None = None,
+    subject: str | None = None,
+    embed: Embedder | None = None,
+) -> MatrixResult:
+    """Score models in all prompt modes and say what the scores are worth.
+
+    Memory does not grow with the number of images but for their scores.
+
+    Args:
+        models: name → model.
+        dataset: the images.
+        modes: names of prompt modes; all of them without it.
+        seed: of prompts and intervals. A prompt depends on it, the image's name, the object's index and the mode only.
+        folder: gets `per_image.csv` and `per_object.csv`, written row by row, under these names once complete.
+        baselines: whether the box and the ellipse in it are scored beside the models.
+        progress: hears of every image.
+        device: where to bring the models; where they are, without it.
+        subject: the model whose differences from the others are looked at; without it "tuned", or else the first.
+        embed: makes embeddings in place of the models' own encoders.
+
+    Raises:
+        UsageError: no models, an unknown mode or subject.
+        DataError: not one image could be scored.
+        ResourceError: the disk is full.
+    """
+    subject = _find_subject(models, subject)
+    if device is not None:
+        for model in models.values():
+            model.to(device)
+    contest = Contest(models, find_modes(modes), seed, baselines)
+    tally = Tally(contest.keys, len(dataset))
+    set_aside: list[SetAside] = []
+    with ExitStack() as stack:
+        tables = stack.enter_context(open_tables(folder)) if folder is not None else None
+        advance = stack.enter_context(progress.stage("prompt matrix", len(dataset)))
+        for one in score_images(contest, dataset, embed=embed):
+            if isinstance(one, SetAside):
+                set_aside.append(one)
+            else:
+                tally.add(one)
+                if tables is not None:
+                    tables.write(one)
+            advance()
+        if not tally.objects and not tally.empty_images:
+            raise DataError(_nothing_scored(dataset, set_aside))
+    return conclude(contest, tally, subject, set_aside)
+
+
+def score_images(
+    contest: Contest, dataset: Dataset, *, embed: Embedder | None = None
+) -> Iterator[ImageScores | SetAside]:
+    """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
+    for item in read_ahead(dataset, images=embed is None):
+        yield item if isinstance(item, SetAside) else contest.score(item.sample, _embeddings(contest, item, embed))
+
+
+def _embeddings(contest: Contest, item: Item, embed: Embedder | None) -> dict[str, Embedding]:
+    with evaluating(list(contest.models.values())):
+        if embed is not None:
+            return {name: embed(model, item.sample, item.index) for name, model in contest.models.items()}
+        image = item.sample.image if item.image is None else item.image
+        return {name: encode_image(model, image) for name, model in contest.models.items()}
+
+
+def _find_subject(models: Mapping[str, PromptableModel], subject: str | None) -> str:
+    if not models:
+        raise UsageError("An evaluation needs at least one model, but got none. Name one.")
+    if subject is not None and subject not in models:
+        raise UsageError(
+            f"The subject of an evaluation is one of its models, but '{subject}' is not among {', '.join(models)}. "
+            "Name one of them."
+        )
+    return subject or ("tuned" if "tuned" in models else next(iter(models)))
+
+
+def _nothing_scored(dataset: Dataset, set_aside: Sequence[SetAside]) -> str:
+    if not set_aside:
+        return f"An evaluation needs images, but none of {dataset.root} is left. Choose another part or other data."
+    return (
+        f"None of the {len(set_aside)} images of {dataset.root} can be read. The first is {set_aside[0].name}: "
+        f"{set_aside[0].reason}"
+    )

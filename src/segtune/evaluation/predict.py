@@ -1,0 +1,56 @@
+"""Single predictions made again, for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from segtune.core.rle import BoolMask
+from segtune.core.types import Sample
+from segtune.evaluation.answers import answer, encode_image, evaluating
+from segtune.evaluation.modes import Interaction, find_modes
+from segtune.evaluation.targets import draw_targets
+from segtune.evaluation.views import View
+from segtune.models.family import PromptableModel
+from segtune.prompts.objects import ObjectPrompt
+
+
+def predict_masks(
+    model: PromptableModel, sample: Sample, mode: str, seed: int, *, objects: Sequence[int] | None = None
+) -> tuple[BoolMask, npt.NDArray[np.float32], list[ObjectPrompt]]:
+    """Predict a sample's objects as `matrix.evaluate` does with the same seed.
+
+    Args:
+        model: the model.
+        sample: the image and its objects.
+        mode: a prompt mode.
+        seed: the evaluation's.
+        objects: which objects to return, by index; without it all that have a pixel that counts.
+
+    Returns:
+        Masks bool [n, H, W] at original size without ignored pixels, predicted quality float32 [n], and the n first
+        prompts, in the order of the objects' indices.
+
+    Raises:
+        UsageError: an unknown mode.
+    """
+    (chosen,) = find_modes([mode])
+    interaction = Interaction(chosen.prompt, {chosen.corrections: chosen})
+    ignore = sample.ignore_mask()
+    masks: list[BoolMask] = []
+    quality: list[float] = []
+    prompts: list[ObjectPrompt] = []
+    with evaluating([model]):
+        embedding = encode_image(model, sample.image)
+        view = View(embedding.frames[0], model.mask_size, ignore)
+        for targets in draw_targets(sample, ignore, [chosen.prompt], seed):
+            rows = [row for row, one in enumerate(targets) if objects is None or one.index in objects]
+            # The whole chunk is decoded even for one of its objects: batches of another size round otherwise.
+            for one in answer(model, embedding, view, targets, interaction) if rows else ():
+                masks += [one.masks[row].full() for row in rows]
+                quality += one.quality[rows].tolist()
+                prompts += [targets[row].prompts[chosen.prompt] for row in rows]
+    stacked = np.stack(masks) if masks else np.zeros((0, *sample.size), dtype=np.bool_)
+    return stacked, np.array(quality, dtype=np.float32), prompts

@@ -1,0 +1,49 @@
+"""Samples read a little ahead, so that the model does not wait for the disk and the decoding of images."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from segtune.core.errors import DataError
+from segtune.core.types import Image, Sample
+from segtune.data.dataset import Dataset, SetAside
+
+_AHEAD = 2
+"""Images in memory beside the one in hand."""
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A sample, its place in the data set, and its decoded image where that was asked for."""
+
+    index: int
+    sample: Sample
+    image: Image | None
+
+
+def read_ahead(dataset: Dataset, *, images: bool = True) -> Iterator[Item | SetAside]:
+    """Yield the samples in order; one that cannot be read is yielded as set aside, with the reason.
+
+    Args:
+        dataset: what to read.
+        images: whether to decode the images.
+    """
+    with ThreadPoolExecutor(1, "segtune-reader") as reader:
+        waiting: deque[Future[Item | SetAside]] = deque()
+        for index in range(len(dataset)):
+            waiting.append(reader.submit(_read, dataset, index, images))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _read(dataset: Dataset, index: int, images: bool) -> Item | SetAside:
+    try:
+        sample = dataset[index]
+        return Item(index, sample, sample.image if images else None)
+    except DataError as error:
+        return SetAside(dataset.names[index], str(error), "Repair the file or remove it.")

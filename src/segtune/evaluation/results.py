@@ -1,0 +1,221 @@
+"""The results of an evaluation as `metrics.json` and `matrix.csv` hold them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from segtune.core.errors import DataError
+from segtune.core.files import read_json, replacing, write_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the matrix.
+
+    Attributes:
+        model: "pretrained", "tuned", "baseline:box", "baseline:ellipse" or a name.
+        mode: prompt mode.
+        metric: "iou", "dice", "precision", "recall", "boundary_iou" or "loss".
+        mean: over the objects of an image, then over images.
+        low: lower end of the mean's 95 % interval; None for a single image or group.
+        high: its upper end.
+        pooled: the metric of the summed pixels of all objects; None for the loss, which is not a ratio of counts.
+        n: images.
+    """
+
+    model: str
+    mode: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    pooled: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`model` minus `against` on the same images and prompts.
+
+    Attributes:
+        model: the one that is looked at.
+        against: the one it is compared with.
+        mode: prompt mode.
+        metric: name of the metric; for "loss" less is better.
+        mean: mean difference over images.
+        low: lower end of its 95 % interval, images (or groups where known) resampled together.
+        high: its upper end.
+        p: of Wilcoxon's signed-rank test, two-sided.
+        n: images.
+    """
+
+    model: str
+    against: str
+    mode: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    n: int
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval says that the model is better."""
+        return _beyond_zero(self.low, self.high, self.metric == "loss")
+
+    @property
+    def worse(self) -> bool:
+        """Whether the interval says that the model is worse."""
+        return _beyond_zero(self.low, self.high, self.metric != "loss")
+
+
+@dataclass(frozen=True)
+class Empty:
+    """What a model answers to a click at the centre of an image without objects.
+
+    Attributes:
+        model: its name.
+        n: images without objects.
+        false_masks: how many got a mask.
+        share: their share; None without such images.
+    """
+
+    model: str
+    n: int
+    false_masks: int
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Mean over the objects of one size, wherever they are.
+
+    Attributes:
+        model: its name.
+        mode: prompt mode.
+        bucket: "small", "medium" or "large" (`sizes.BUCKETS`).
+        metric: name of the metric.
+        mean: over objects.
+        n: objects.
+    """
+
+    model: str
+    mode: str
+    bucket: str
+    metric: str
+    mean: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """All of `metrics.json`.
+
+    Attributes:
+        rows: the matrix.
+        differences: paired differences.
+        empty: one entry per model, where the data has images without objects.
+        buckets: means by object size.
+        data: what was evaluated: counts, images left out or set aside and why, modes a model cannot answer.
+        split: hash, seed and sizes of the split, None where there is none.
+        crowned: whether the tuned model was kept; None where nothing was tuned.
+        verdict: a sentence or two for people.
+        schema: version of this layout.
+    """
+
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...] = ()
+    empty: tuple[Empty, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] | None = None
+    crowned: bool | None = None
+    verdict: str = ""
+    schema: int = SCHEMA
+
+    def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
+        """Return one cell of the matrix, or None where it is not."""
+        key = (model, mode, metric)
+        return next((row for row in self.rows if (row.model, row.mode, row.metric) == key), None)
+
+    def difference(self, model: str, against: str, mode: str, metric: str = "iou") -> Difference | None:
+        """Return one paired difference, or None where it is not."""
+        key = (model, against, mode, metric)
+        return next((one for one in self.differences if (one.model, one.against, one.mode, one.metric) == key), None)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models and baselines in the order of the rows."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """Prompt modes in the order of the rows."""
+        return tuple(dict.fromkeys(row.mode for row in self.rows))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of `metrics.json`: plain values, None where a figure does not exist, never NaN."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write `metrics.json`, all at once."""
+    write_json(path, results.to_json())
+
+
+def read_results(path: Path) -> Results:
+    """Read a `metrics.json`.
+
+    Raises:
+        DataError: it is not one, or of a schema this version does not know.
+    """
+    try:
+        content = read_json(path)
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} is not a readable metrics.json ({error}). Run the evaluation again.") from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        schema = content.get("schema") if isinstance(content, dict) else None
+        raise DataError(
+            f"{path} is not a metrics.json of schema {SCHEMA} (it says {schema!r}). "
+            "Read it with the version of segtune that wrote it, or run the evaluation again."
+        )
+    tables = {"rows": Row, "differences": Difference, "empty": Empty, "buckets": Bucket}
+    try:
+        known: dict[str, Any] = {name: tuple(kind(**entry) for entry in content[name]) for name, kind in tables.items()}
+        return Results(**known, **{name: content[name] for name in ("data", "split", "crowned", "verdict")})
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{path} lacks a part of a metrics.json ({error}). Run the evaluation again.") from error
+
+
+def write_matrix(path: Path, rows: Sequence[Row]) -> None:
+    """Write the matrix as CSV, one line per model, mode and metric; a figure that does not exist is left blank."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [column.name for column in fields(Row)])
+        writer.writeheader()
+        writer.writerows(_plain(asdict(row)) for row in rows)
+
+
+def _beyond_zero(low: float | None, high: float | None, downwards: bool) -> bool:
+    if low is None or high is None:
+        return False
+    return high < 0 if downwards else low > 0
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,150 @@
+"""What a mean is worth: bootstrap intervals and paired tests over images, or over groups of images where known.
+
+The interval is BCa, the bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, chapter 14):
+scores lie against their upper bound with a long tail below, and there the plain percentile interval is off to one side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+RESAMPLES = 5000
+LEVEL = 0.95
+
+_DRAWS_AT_ONCE = 1 << 18
+"""Indices drawn in one step: bounds memory whatever the number of images."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Ends of a two-sided interval."""
+
+    low: float
+    high: float
+
+
+class Bootstrap:
+    """The mean over images of several columns of scores, resampled together so that differences stay paired.
+
+    Images of one group (patient, scene, video) are not independent of each other: whole groups are drawn. The mean of a
+    resample is over its images, so a large group weighs more, as it does in the mean itself.
+
+    Args:
+        values: [n, k], one row per image, one column per model, mode and metric; finite.
+        groups: each image's group, None for an image of its own; None: every image is its own.
+        seed: of the resampling.
+        resamples: how many means are drawn.
+    """
+
+    def __init__(
+        self, values: Floats, groups: Sequence[str | None] | None = None, *, seed: int = 0, resamples: int = RESAMPLES
+    ) -> None:
+        self._unit = _units(len(values), groups)
+        self._images = np.bincount(self._unit).astype(np.float64)  # [u]
+        if len(self._images) == len(values):
+            self._sums = values
+        else:
+            self._sums = np.zeros((len(self._images), values.shape[1]))
+            np.add.at(self._sums, self._unit, values)
+        self._seed = seed
+        self._resamples = resamples
+
+    @property
+    def units(self) -> int:
+        """How many independent units there are: images, or groups of them."""
+        return len(self._images)
+
+    def mean(self, column: int, minus: int | None = None) -> float:
+        """Return the mean over images of a column, or of its difference from another."""
+        return float(self._sum(column, minus).sum() / self._images.sum())
+
+    def interval(self, column: int, minus: int | None = None, *, level: float = LEVEL) -> Interval | None:
+        """Return the BCa interval of `mean` with the same arguments.
+
+        None for fewer than two units, and where a model that diverged left scores that are no numbers.
+        """
+        if self.units < 2:
+            return None
+        sums = self._sum(column, minus)
+        mean = float(sums.sum() / self._images.sum())
+        if not math.isfinite(mean):
+            return None
+        drawn = self._means[:, column] - (0.0 if minus is None else self._means[:, minus])
+        left_out = (sums.sum() - sums) / (self._images.sum() - self._images)
+        return bca(mean, drawn, left_out, level=level)
+
+    def wilcoxon(self, column: int, minus: int) -> float | None:
+        """Return the two-sided p of Wilcoxon's signed-rank test on the differences of the units' means.
+
+        None for fewer than two units and for scores that are no numbers; 1 where no two values differ.
+        """
+        if self.units < 2:
+            return None
+        differences = self._sum(column, minus) / self._images
+        if not np.isfinite(differences).all():
+            return None
+        if not np.any(differences):
+            return 1.0
+        from scipy.stats import wilcoxon  # costs a second: imported when a test is asked for
+
+        return float(wilcoxon(differences).pvalue)
+
+    def _sum(self, column: int, minus: int | None) -> Floats:
+        sums = self._sums[:, column]
+        return sums if minus is None else sums - self._sums[:, minus]
+
+    @cached_property
+    def _means(self) -> Floats:
+        generator = np.random.default_rng(self._seed)
+        means = np.empty((self._resamples, self._sums.shape[1]))
+        step = max(1, _DRAWS_AT_ONCE // self.units)
+        for start in range(0, self._resamples, step):
+            rows = min(step, self._resamples - start)
+            drawn = generator.integers(0, self.units, size=(rows, self.units))
+            drawn += np.arange(rows)[:, None] * self.units
+            times = np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units).astype(np.float64)
+            means[start : start + rows] = (times @ self._sums) / (times @ self._images)[:, None]
+        return means
+
+
+def bca(estimate: float, drawn: Floats, left_out: Floats, *, level: float = LEVEL) -> Interval:
+    """Return the BCa interval of an estimate.
+
+    Args:
+        estimate: the statistic on all units.
+        drawn: [B], the statistic on each resample.
+        left_out: [u], the statistic with each unit left out, for the acceleration.
+        level: probability that the interval is meant to cover.
+    """
+    normal = NormalDist()
+    deviations = left_out.mean() - left_out
+    spread = float((deviations**2).sum())
+    # Equal values differ by rounding only; a bias or an acceleration of that noise means nothing.
+    if spread <= (1e-12 * max(1.0, abs(estimate))) ** 2:
+        return Interval(estimate, estimate)
+    acceleration = float((deviations**3).sum()) / (6 * spread**1.5)
+    below = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
+    bias = normal.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
+
+    def end(probability: float) -> float:
+        shifted = bias + normal.inv_cdf(probability)
+        return float(np.quantile(drawn, normal.cdf(bias + shifted / (1 - acceleration * shifted))))
+
+    return Interval(end((1 - level) / 2), end((1 + level) / 2))
+
+
+def _units(images: int, groups: Sequence[str | None] | None) -> npt.NDArray[np.int64]:
+    if groups is None:
+        return np.arange(images)
+    known: dict[object, int] = {}
+    keys = (index if group is None else group for index, group in enumerate(groups))
+    return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64)

@@ -1,0 +1,50 @@
+"""One image as models with the same frame and output size see it: made once, shared by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.rle import BoolMask
+from segtune.core.types import Prompts
+from segtune.evaluation.crops import MaskCrop
+from segtune.evaluation.enlarge import Enlarger
+from segtune.evaluation.targets import Target
+from segtune.prompts.collate import collate
+from segtune.prompts.objects import ObjectPrompt
+
+
+class View:
+    """An image in a model's frame.
+
+    Args:
+        frame: where the image lies in the square.
+        mask_size: (h, w) of the logits over the square.
+        ignore: ignored pixels, bool [H, W], or None.
+    """
+
+    def __init__(self, frame: Frame, mask_size: tuple[int, int], ignore: BoolMask | None) -> None:
+        self._frame = frame
+        self._mask_size = mask_size
+        self._ignore = ignore
+        self._enlarger = Enlarger(frame, mask_size)
+        counted = np.ones((1, *frame.original), dtype=np.bool_) if ignore is None else ~ignore[None]
+        self.valid = masks_to_frame(torch.from_numpy(counted), frame, mask_size)[0] > 0.5
+        """bool [h, w]: cells that hold image and are not ignored."""
+
+    def enlarge(self, logits: Tensor) -> MaskCrop:
+        """Return the mask of logits [h, w] at original size, without ignored pixels."""
+        return self._enlarger(logits).without(self._ignore)
+
+    def truth(self, targets: Sequence[Target]) -> Tensor:
+        """Return float32 [n, h, w]: the share of each cell that the objects cover."""
+        masks = np.stack([target.truth.full() for target in targets])
+        return masks_to_frame(torch.from_numpy(masks), self._frame, self._mask_size)
+
+    def prompts(self, prompts: Sequence[ObjectPrompt]) -> Prompts:
+        """Return the prompts on this image as a model takes them, on the CPU."""
+        return collate(prompts, [0] * len(prompts), (self._frame,), self._mask_size)
