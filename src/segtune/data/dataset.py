@@ -146,6 +146,8 @@ def open_dataset(
     threshold: int = 127,
     encoding: str | None = None,
     pixel_limit: int = PIXEL_LIMIT,
+    bands: tuple[int, ...] | None = None,
+    window: tuple[float, float] | None = None,
 ) -> Dataset:
     """Open a data set by listing it and reading headers and annotations; no image is decoded.
 
@@ -157,6 +159,8 @@ def open_dataset(
         threshold: soft masks are inside above it, 0 to 255.
         encoding: what mask files hold (`data.masks.ENCODINGS`), inferred without it.
         pixel_limit: images with more pixels are set aside.
+        bands: numbers, from 1, of the bands of a GeoTIFF that become red, green and blue; the first three without it.
+        window: (centre, width) of the values of DICOM and NIfTI images that are shown; the files' own without it.
 
     Raises:
         DataError: nothing there that can be used; the layout is not understood, or understood in several ways.
@@ -168,7 +172,8 @@ def open_dataset(
         raise unknown_name("mask encoding", encoding, ENCODINGS)
     chosen = FORMATS[format] if format is not None else None
     tree = Tree.scan(Path(path))
-    source = (chosen or _detect(tree)).read(tree, Options(objects, threshold, encoding, pixel_limit))
+    options = Options(objects, threshold, encoding, pixel_limit, bands, window)
+    source = (chosen or _detect(tree)).read(tree, options)
     if not source.names:
         raise DataError(_nothing_left(source))
     _refuse_without_objects(source, threshold)

@@ -94,7 +94,7 @@ def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_L
         if upright.mode == "P":
             return _from_palette(upright)
         if upright.mode in {"1", "L"} or upright.mode.startswith(("I", "F")):
-            return MaskFile(_whole_numbers(np.asarray(upright)), "grey", lossy)
+            return MaskFile(whole_numbers(np.asarray(upright)), "grey", lossy)
         return _from_colour(upright, lossy)
 
 
@@ -149,7 +149,8 @@ def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
     return MaskFile(_pack(rgb), "colour")
 
 
-def _whole_numbers(values: npt.NDArray[np.generic]) -> Values:
+def whole_numbers(values: npt.NDArray[np.generic]) -> Values:
+    """Return values of any type as integers from 0; floats from 0 to 1 are brought to 0 to 255."""
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     if np.issubdtype(values.dtype, np.integer):

@@ -16,6 +16,8 @@ FORMATS: Registry[DataFormat] = Registry(
         "mask_folder": "segtune.data.formats.mask_folder:FORMAT",
         "coco": "segtune.data.formats.coco:FORMAT",
         "yolo": "segtune.data.formats.yolo:FORMAT",
+        "geojson": "segtune.data.formats.geojson:FORMAT",
+        "geotiff": "segtune.data.formats.geotiff:FORMAT",
     },
     group="segtune.formats",
 )

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.core.rle import RunLengths
-from segtune.data.formats.polygons import Polygon, rasterise
+from segtune.data.formats.polygons import Polygon, Ring, rasterise
 from segtune.data.formats.runs import from_runs, runs_of
 
 
@@ -47,13 +47,16 @@ class Annotations:
         Raises:
             ValueError: run lengths that do not add up to that size.
         """
-        rings = range(self.first_ring[row], self.first_ring[row + 1])
         if self.runs[row]:
-            return whole_runs(self._numbers(rings[0]).astype(np.uint32), size)
-        polygons: dict[int, list[npt.NDArray[np.float64]]] = {}
-        for ring in rings:
+            return whole_runs(self._numbers(int(self.first_ring[row])).astype(np.uint32), size)
+        return rasterise(self.polygons(row), size)
+
+    def polygons(self, row: int) -> list[list[Ring]]:
+        """Return the outlines of annotation `row`."""
+        polygons: dict[int, list[Ring]] = {}
+        for ring in range(self.first_ring[row], self.first_ring[row + 1]):
             polygons.setdefault(int(self.polygon[ring]), []).append(self._numbers(ring).reshape(-1, 2))
-        return rasterise(polygons.values(), size)
+        return list(polygons.values())
 
     def _numbers(self, ring: int) -> npt.NDArray[np.float64]:
         return self.numbers[self.first_number[ring] : self.first_number[ring + 1]]

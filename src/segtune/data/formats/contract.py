@@ -30,12 +30,16 @@ class Options:
         threshold: soft masks are inside above it, 0 to 255.
         encoding: what mask files hold (`data.masks.ENCODINGS`), or None to infer it.
         pixel_limit: images with more pixels are set aside.
+        bands: numbers, from 1, of the bands of a GeoTIFF that become red, green and blue; None: the first three.
+        window: (centre, width) of the values of a DICOM or NIfTI image that are shown; None: the file's own window.
     """
 
     objects: str = "whole"
     threshold: int = 127
     encoding: str | None = None
     pixel_limit: int = PIXEL_LIMIT
+    bands: tuple[int, ...] | None = None
+    window: tuple[float, float] | None = None
 
 
 @dataclass(kw_only=True)

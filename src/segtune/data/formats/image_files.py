@@ -12,7 +12,7 @@ from segtune.core.files import hash_file
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import SetAside, Source
 from segtune.data.formats.regions import Truth, make_sample
-from segtune.data.formats.tree import Tree, join, name_of
+from segtune.data.formats.tree import Tree, join, name_of, stem_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
 
 Size = tuple[int, int]
@@ -54,8 +54,10 @@ class ImageFinder:
         self.paths = [path for path in tree.paths() if is_image(name_of(path))]
         self._known = set(self.paths)
         self._by_name: dict[str, list[str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
         for path in self.paths:
             self._by_name.setdefault(name_of(path), []).append(path)
+            self._by_stem.setdefault(stem_of(path), []).append(path)
 
     def find(self, name: str, near: str = "") -> str | None:
         """Return the path below the data folder of the image called `name` in a file in folder `near`.
@@ -69,6 +71,11 @@ class ImageFinder:
         same = self._by_name.get(name_of(short), [])
         ending = [path for path in same if path.endswith(f"/{short}")] or same
         return ending[0] if len(ending) == 1 else None
+
+    def find_stem(self, stem: str) -> str | None:
+        """Return the path of the one image whose name without extension is `stem`, or None."""
+        same = self._by_stem.get(stem, [])
+        return same[0] if len(same) == 1 else None
 
 
 def check_sizes(

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import quote
 
 from segtune.core.types import Sample
 from segtune.data.formats.contract import DataFormat, Options
 from segtune.data.formats.groups import write_groups
 from segtune.data.formats.paired import Kind, PairedFiles, index_pairs
 from segtune.data.formats.pairing import IGNORE_FOLDER, pair_files
-from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.tree import Tree
-from segtune.data.formats.writing import write_image, write_mask, written_names
+from segtune.data.formats.writing import mask_files, write_image, write_mask, written_names
 from segtune.data.images import is_image_name, read_image, read_size
 from segtune.data.masks import read_mask_file
 
@@ -37,26 +35,17 @@ def read(tree: Tree, options: Options) -> PairedFiles:
 def write(samples: Iterable[Sample], folder: Path) -> None:
     """Write images/ as PNG, masks/ and, where pixels do not count, ignore/.
 
-    A single object without a class is written as one mask file; several are a folder of files, named by number and
-    class, and no object at all is an empty folder.
+    A single object without a class is one mask file; several are a folder of them (`writing.mask_files`).
     """
     groups = []
     for name, sample in written_names(samples):
         write_image(folder / "images" / f"{name}.png", sample.image)
-        _write_masks(folder / "masks" / name, sample)
+        for path, mask in mask_files(folder / "masks" / name, sample):
+            write_mask(path.with_name(f"{path.name}.png"), mask)
         if sample.ignore is not None:
             write_mask(folder / IGNORE_FOLDER / f"{name}.png", sample.ignore)
         groups.append((f"images/{name}.png", sample.group))
     write_groups(folder, groups)
-
-
-def _write_masks(path: Path, sample: Sample) -> None:
-    if sample.labels == (OBJECT,):
-        write_mask(path.with_name(f"{path.name}.png"), sample.objects[0])
-        return
-    path.mkdir(parents=True, exist_ok=True)
-    for number, (mask, label) in enumerate(zip(sample.objects, sample.labels, strict=True)):
-        write_mask(path / f"{number:04d}.{quote(label, safe=' ')}.png", mask)
 
 
 FORMAT = DataFormat("mask_folder", _LAYOUT, detect, read, write)

@@ -107,7 +107,7 @@ def ignore_mask_of(tree: Tree, image: str) -> str | None:
     for place in range(len(parts) - 1, -1, -1):
         if parts[place].lower() in IMAGE_FOLDERS:
             folder = "/".join([*parts[:place], IGNORE_FOLDER, *parts[place + 1 :]])
-            for suffix in (".png", ".tif"):
+            for suffix in (".png", ".tif", ".nii.gz"):
                 if f"{stem_of(image)}{suffix}" in tree.files.get(folder, ()):
                     return join(folder, f"{stem_of(image)}{suffix}")
     return None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
 from segtune.core.files import replacing
 from segtune.core.rle import RunLengths
 from segtune.core.types import Image, Sample
+from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.tree import stem_of
 
 _IMAGE_FOLDER = "images"
@@ -44,4 +47,22 @@ def write_image(path: Path, image: Image) -> None:
 def write_mask(path: Path, mask: RunLengths) -> None:
     """Write a mask as a grey PNG of 0 and 255."""
     with replacing(path) as temporary:
-        PIL.Image.fromarray(mask.decode().astype(np.uint8) * np.uint8(255)).save(temporary, format="PNG")
+        PIL.Image.fromarray(as_grey(mask)).save(temporary, format="PNG")
+
+
+def mask_files(path: Path, sample: Sample) -> list[tuple[Path, RunLengths]]:
+    """Return the files, without extension, that a sample's masks go to, and make the folder they need.
+
+    A single object without a class is one file, `path`; else `path` is a folder of files named by number and class, and
+    no object at all is an empty one. `paired.label_in_name` reads the class.
+    """
+    if sample.labels == (OBJECT,):
+        return [(path, sample.objects[0])]
+    path.mkdir(parents=True, exist_ok=True)
+    named = enumerate(zip(sample.objects, sample.labels, strict=True))
+    return [(path / f"{number:04d}.{quote(label, safe=' ')}", mask) for number, (mask, label) in named]
+
+
+def as_grey(mask: RunLengths) -> npt.NDArray[np.uint8]:
+    """Return a mask as uint8 [H, W] of 0 and 255."""
+    return mask.decode().view(np.uint8) * np.uint8(255)

@@ -1,0 +1,226 @@
+"""GeoTIFF images with mask files: laid out like a mask folder, the georeference kept.
+
+Of an image with many bands three become red, green and blue: those asked for, else the first three; of two, the first.
+Values of more than 8 bits are stretched over the bands taken together (`data.images.stretch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from segtune.core.files import replacing
+from segtune.core.types import Image, Sample
+from segtune.data.formats.contract import DataFormat, Options
+from segtune.data.formats.georeference import (
+    GEO_TAGS,
+    PIXELS,
+    Georeference,
+    import_tifffile,
+    read_georeference,
+)
+from segtune.data.formats.groups import write_groups
+from segtune.data.formats.paired import Kind, PairedFiles, index_pairs
+from segtune.data.formats.pairing import IGNORE_FOLDER, pair_files
+from segtune.data.formats.tree import Tree
+from segtune.data.formats.writing import as_grey, mask_files, written_names
+from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, open_image, read_image, read_size, stretch
+from segtune.data.masks import MaskFile, read_mask_file, whole_numbers
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+Bands = tuple[int, ...]
+"""Numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey."""
+
+
+@dataclass(frozen=True)
+class GeoSample(Sample):
+    """A sample that knows where on Earth it lies; `write` keeps it."""
+
+    georeference: Georeference | None = None
+
+
+@dataclass(kw_only=True)
+class GeoTiffs(PairedFiles):
+    """Pairs of GeoTIFF images and mask files."""
+
+    def sample(self, row: int) -> GeoSample:
+        """Return sample `row` with its georeference."""
+        sample = super().sample(row)
+        values: dict[str, Any] = {one.name: getattr(sample, one.name) for one in fields(Sample)}
+        return GeoSample(**values, georeference=read_georeference(self.root / self.names[row]))
+
+
+def detect(tree: Tree) -> float | None:
+    """Return how sure it is that GeoTIFF images, or TIFFs of many bands, lie here with their masks."""
+    pairing = pair_files(tree, _is_tiff, is_image_name)
+    if pairing is None or not pairing.pairs:
+        return None
+    return 1.0 if _needs_more_than_pillow(tree.root / pairing.pairs[0].image) else None
+
+
+def read(tree: Tree, options: Options) -> GeoTiffs:
+    """Index a folder of GeoTIFF images and mask files.
+
+    Raises:
+        DataError: no pairs, or bands that the images do not have.
+        MissingExtraError: tifffile is not installed.
+    """
+    import_tifffile()
+    image = partial(read_geotiff, bands=options.bands)
+    kind = Kind(_is_tiff, is_image_name, size_of_geotiff, image, read_mask)
+    index = index_pairs(tree, options, kind, FORMAT.name, _LAYOUT)
+    values = {one.name: getattr(index, one.name) for one in fields(index)}
+    return GeoTiffs(**{**values, "notes": (*index.notes, *_note_on_bands(index, options.bands))})
+
+
+def write(samples: Iterable[Sample], folder: Path) -> None:
+    """Write images/, masks/ and ignore/ as TIFFs with the samples' georeference, or that of the pixels themselves."""
+    groups = []
+    for name, sample in written_names(samples):
+        known = sample.georeference if isinstance(sample, GeoSample) else None
+        georeference = known or PIXELS
+        write_geotiff(folder / "images" / f"{name}.tif", sample.image, georeference)
+        for path, mask in mask_files(folder / "masks" / name, sample):
+            write_geotiff(path.with_name(f"{path.name}.tif"), as_grey(mask), georeference)
+        if sample.ignore is not None:
+            write_geotiff(folder / IGNORE_FOLDER / f"{name}.tif", as_grey(sample.ignore), georeference)
+        groups.append((f"images/{name}.tif", sample.group))
+    write_groups(folder, groups)
+
+
+def read_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT, bands: Bands | None = None) -> Image:
+    """Return a TIFF as RGB uint8 [H, W, 3].
+
+    Raises:
+        UnreadableError: the file cannot be read, is too large, or lacks a band.
+    """
+    size_of_geotiff(path, pixel_limit)
+    if bands is None and _is_plain(path):
+        return read_image(path, pixel_limit)
+    return to_rgb(read_bands(path), bands, path)
+
+
+def to_rgb(values: npt.NDArray[np.generic], bands: Bands | None, path: Path) -> Image:
+    """Return bands [H, W, S] of an image file as RGB uint8 [H, W, 3]."""
+    count = values.shape[2]
+    wanted = bands or ((1, 2, 3) if count >= 3 else (1,))
+    if max(wanted) > count or min(wanted) < 1:
+        raise UnreadableError(path, f"it has {count} bands, not band {max(wanted)}", "Choose other bands.")
+    chosen = values[:, :, [band - 1 for band in wanted]]
+    grey_or_rgb = chosen if chosen.dtype == np.uint8 else stretch(chosen)
+    return np.ascontiguousarray(np.broadcast_to(grey_or_rgb, (*values.shape[:2], 3)))
+
+
+def read_bands(path: Path) -> npt.NDArray[np.generic]:
+    """Return all bands of a TIFF, [H, W, S], in the file's own type.
+
+    Raises:
+        UnreadableError: the file cannot be read.
+    """
+    tifffile = import_tifffile()
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            values = np.asarray(page.asarray())
+            return _bands_last(values, str(page.axes))
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError) as error:
+        remedy = "Export it uncompressed or deflated, or install the package imagecodecs."
+        raise UnreadableError(path, f"it cannot be decoded ({error})", remedy) from error
+
+
+def size_of_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
+    """Return (height, width) of a TIFF, or of a mask file of another kind, from its header.
+
+    Raises:
+        UnreadableError: the file cannot be read or is too large.
+    """
+    if not _is_tiff(path.name):
+        return read_size(path, pixel_limit)
+    tifffile = import_tifffile()
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages[0]
+            size = int(page.imagelength), int(page.imagewidth)
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+        raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
+    if size[0] * size[1] > pixel_limit:
+        reason = f"it is larger than the limit of {pixel_limit:,} pixels (it has {size[1]} × {size[0]})"
+        raise UnreadableError(path, reason, "Cut it into tiles, or raise the pixel limit.")
+    return size
+
+
+def read_mask(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
+    """Return the values of a mask file; one that Pillow cannot read must be a TIFF of one band.
+
+    Raises:
+        UnreadableError: the file cannot be read.
+    """
+    try:
+        return read_mask_file(path, colours, pixel_limit)
+    except UnreadableError:
+        if not _is_tiff(path.name):
+            raise
+    values = read_bands(path)
+    if values.shape[2] != 1:
+        raise UnreadableError(path, f"a mask must have one band, it has {values.shape[2]}", "Export one band.")
+    return MaskFile(whole_numbers(values[:, :, 0]), "grey")
+
+
+def write_geotiff(path: Path, values: npt.NDArray[np.uint8], georeference: Georeference) -> None:
+    """Write an image [H, W, 3] or a mask [H, W] as a deflated TIFF with a georeference."""
+    tifffile = import_tifffile()
+    colour = "rgb" if values.ndim == 3 else "minisblack"
+    tags = [(*tag, True) for tag in georeference.tags]
+    with replacing(path) as temporary:
+        tifffile.imwrite(temporary, values, photometric=colour, compression="zlib", extratags=tags, metadata=None)
+
+
+def _note_on_bands(index: PairedFiles, bands: Bands | None) -> tuple[str, ...]:
+    """Say which bands are shown, judging by the first image."""
+    if not index.names:
+        return ()
+    count = _count_bands(index.root / index.names[0])
+    if bands is None and count in (1, 3):
+        return ()
+    shown = bands or ((1, 2, 3) if count >= 3 else (1,))
+    return (f"Images have {count} bands, of which {', '.join(map(str, shown))} are shown as red, green and blue.",)
+
+
+def _count_bands(path: Path) -> int:
+    with import_tifffile().TiffFile(path) as file:
+        return int(file.pages[0].samplesperpixel)
+
+
+def _is_tiff(name: str) -> bool:
+    return name.lower().endswith(_TIFF_SUFFIXES)
+
+
+def _is_plain(path: Path) -> bool:
+    """Whether Pillow reads it as people see it: up to four bands of 8 bits, in any colours it knows."""
+    with import_tifffile().TiffFile(path) as file:
+        page = file.pages[0]
+        return page.samplesperpixel in (1, 3, 4) and page.bitspersample == 8
+
+
+def _needs_more_than_pillow(path: Path) -> bool:
+    try:
+        with open_image(path) as opened:
+            return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS)
+    except UnreadableError:
+        return True
+
+
+def _bands_last(values: npt.NDArray[np.generic], axes: str) -> npt.NDArray[np.generic]:
+    if values.ndim == 2:
+        return values[:, :, None]
+    return np.moveaxis(values, axes.index("S"), -1) if "S" in axes and values.ndim == 3 else values[..., None]
+
+
+_LAYOUT = "a mask folder whose images are GeoTIFFs"
+FORMAT = DataFormat("geotiff", _LAYOUT, detect, read, write)
