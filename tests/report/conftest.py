@@ -38,6 +38,7 @@ class DrawnRun:
     seed: int = 0
     crowned: bool | None = True
     leaks: int = 0
+    modes: tuple[str, ...] = tuple(LEVELS)
     names: list[str] = field(default_factory=list)
 
     def write(self, folder: Path) -> Path:
@@ -45,7 +46,7 @@ class DrawnRun:
         rng = np.random.default_rng(self.seed)
         folder.mkdir(parents=True, exist_ok=True)
         self.names = self.names or [f"images/case_{number:04d}.png" for number in range(self.images)]
-        scores = _draw_scores(rng, len(self.names))
+        scores = _draw_scores(rng, len(self.names), self.modes)
         _write_per_image(folder / "per_image.csv", self.names, scores)
         write_results(folder / "metrics.json", self._results(scores))
         (folder / "log.jsonl").write_text("".join(_log_lines(rng, self.epochs)), encoding="utf-8")
@@ -64,7 +65,7 @@ class DrawnRun:
         differences = [
             _difference(model, against, mode, metric, scores)
             for model, against in [("tuned", "pretrained"), ("tuned", "baseline:box"), ("tuned", "baseline:ellipse")]
-            for mode in LEVELS
+            for mode in self.modes
             for metric in scores.get((against, mode), {})
         ]
         buckets = [
@@ -116,14 +117,15 @@ def pictures() -> Callable[[str, str], Collage | None]:
     return draw_picture
 
 
-def _draw_scores(rng: np.random.Generator, images: int) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+def _draw_scores(rng: np.random.Generator, images: int, modes: tuple[str, ...]) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     ease = rng.normal(0, 0.5, images)
     scores = {}
-    for mode, levels in LEVELS.items():
-        for model, level in zip(("pretrained", "tuned"), levels, strict=True):
+    for mode in modes:
+        for model, level in zip(("pretrained", "tuned"), LEVELS[mode], strict=True):
             scores[model, mode] = _metrics(_logistic(level, 0.9 * ease + rng.normal(0, 0.6, images)), loss=True)
-    for model, modes in BASELINES.items():
-        for mode, level in modes.items():
+    for model, shapes in BASELINES.items():
+        for mode in [mode for mode in shapes if mode in modes]:
+            level = shapes[mode]
             scores[model, mode] = _metrics(_logistic(level, rng.normal(0, 0.4, images)), loss=False)
     return scores
 

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from segtune.report.glossary import mode_term, model_label
 from segtune.report.log import Epoch, TrainingLog
-from segtune.report.numbers import decimal
+from segtune.report.numbers import count, decimal
 from segtune.report.run import RunView, is_baseline
 from segtune.report.scores import Scores, Scores1D
-from segtune.report.svg import LINE, MUTED, SERIES, TEXT, Chart, draw, model_colour
+from segtune.report.svg import LINE, MUTED, SERIES, TEXT, Chart, draw
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,16 +82,14 @@ def draw_distribution(run: RunView, scores: Scores, mode: str) -> Chart | None:
 
     def paint(figure: Figure) -> None:
         axes = _axes(figure, "IoU", "images that reach it", zero_to_one=True)
-        real = [model for model in models if not is_baseline(model)]
         for model in models:
-            others = real.index(model) if model in real else 0
             style: Any = {"baseline:box": (0, (1, 1.6)), "baseline:ellipse": (0, (4, 2))}.get(model, "-")
             reached, share = _reach(scores.scored(model, mode))
             width = 1.4 if is_baseline(model) else 2.4
             axes.plot(
                 reached,
                 share,
-                color=model_colour(model, others),
+                color=colour_of(run, model),
                 linestyle=style,
                 linewidth=width,
                 label=model_label(model),
@@ -119,10 +117,19 @@ def draw_paired(run: RunView, scores: Scores, mode: str) -> Chart | None:
         axes.set_aspect("equal")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
         _scatter(axes, before, after)
-        axes.text(0.03, 0.97, f"{better} better", transform=axes.transAxes, va="top", fontsize=12, color=TEXT)
-        axes.text(0.97, 0.03, f"{worse} worse", transform=axes.transAxes, ha="right", fontsize=12, color=TEXT)
+        axes.text(0.03, 0.97, f"{count(better)} better", transform=axes.transAxes, va="top", fontsize=12, color=TEXT)
+        axes.text(0.97, 0.03, f"{count(worse)} worse", transform=axes.transAxes, ha="right", fontsize=12, color=TEXT)
 
     return draw(paint, _SIZE, f"{better} images better and {worse} worse with {mode_term(mode).label}")
+
+
+def colour_of(run: RunView, model: str) -> str:
+    """Return a model's stand-in colour, the same in every chart and table: the subject's is the first."""
+    if is_baseline(model):
+        return MUTED
+    subject, reference = run.pair
+    others = [one for one in run.models if one not in run.pair]
+    return SERIES[[subject, reference, *others].index(model) % len(SERIES)]
 
 
 def _scatter(axes: Axes, before: Scores1D, after: Scores1D) -> None:
@@ -150,7 +157,7 @@ def _axes(figure: Figure, xlabel: str, ylabel: str, *, zero_to_one: bool = False
         axes.set_yticks(ticks, ["0", ".25", ".5", ".75", "1"])
     else:
         axes.grid(visible=False, axis="x")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     return axes
 
 
@@ -170,8 +177,8 @@ def _mark_best(axes: Axes, best: Epoch | None, last: int) -> None:
     is_late = best.number > last / 2
     axes.annotate(
         f"best: epoch {best.number}" if best.number else "best: pretrained",
-        (best.number, 0), (-5 if is_late else 5, 5), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right" if is_late else "left",
-        fontsize=11.5, color=MUTED,
+        (best.number, 0), (-5 if is_late else 5, 5), xycoords=("data", "axes fraction"),
+        textcoords="offset points", ha="right" if is_late else "left", fontsize=11.5, color=MUTED,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Protocol
 
 import cv2
@@ -21,8 +22,8 @@ SIDE = 440
 """Longest side of a panel in pixels."""
 
 TRUTH: Colour = (0, 178, 128)
-ANSWERS: dict[str, Colour] = {"pretrained": (232, 110, 30), "tuned": (40, 140, 225)}
-_OTHERS: tuple[Colour, ...] = ((204, 121, 167), (224, 184, 74))
+SUBJECT: Colour = (40, 140, 225)
+_OTHERS: tuple[Colour, ...] = ((232, 110, 30), (204, 121, 167), (224, 184, 74))
 _WHITE: Colour = (255, 255, 255)
 _DARK: Colour = (16, 20, 26)
 _POSITIVE: Colour = (22, 163, 74)
@@ -88,7 +89,7 @@ class Collage:
     Attributes:
         image: uint8 [H, W, 3] RGB, at original size.
         truth: the objects' masks.
-        answers: in the order to be shown: the reference first, then the tuned model.
+        answers: in the order to be shown: the reference first, the model that is judged last.
         ignore: pixels that do not count, or None.
     """
 
@@ -160,15 +161,11 @@ def draw_panels(collage: Collage, side: int = SIDE) -> tuple[Panel, ...]:
     for mask in _decoded(collage.truth, close):
         _paint(truth, mask, TRUTH)
     panels = [Panel("image", "Image", None, first), Panel("truth", "Truth", None, truth)]
-    for number, answer in enumerate(collage.answers):
-        panels.append(
-            Panel(
-                answer.model,
-                model_label(answer.model),
-                answer.mean_iou,
-                _answered(base, collage, answer, number, close),
-            )
-        )
+    others = cycle(_OTHERS)
+    for answer in collage.answers:
+        colour = SUBJECT if answer is collage.answers[-1] else next(others)
+        pixels = _answered(base, collage, answer, colour, close)
+        panels.append(Panel(answer.model, model_label(answer.model), answer.mean_iou, pixels))
     return tuple(panels)
 
 
@@ -192,10 +189,10 @@ def compose(panels: Sequence[Panel]) -> Image:
     return np.asarray(sheet)
 
 
-def _answered(base: Image, collage: Collage, answer: Answer, number: int, view: _View) -> Image:
+def _answered(base: Image, collage: Collage, answer: Answer, colour: Colour, view: _View) -> Image:
     pixels = base.copy()
     for mask in _decoded(answer.masks, view):
-        _paint(pixels, mask, ANSWERS.get(answer.model, _OTHERS[number % len(_OTHERS)]))
+        _paint(pixels, mask, colour)
     for mask in _decoded(collage.truth, view):
         _outline(pixels, mask, _WHITE, 2)
     # Points go on top of everything: they are small.

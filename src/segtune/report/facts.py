@@ -9,7 +9,7 @@ from typing import Any
 from segtune.evaluation.results import Bucket
 from segtune.report.glossary import in_order, mode_term, model_label
 from segtune.report.numbers import count, decimal, duration, plain, signed
-from segtune.report.run import RunView, Setting, is_baseline
+from segtune.report.run import RunView, Setting
 
 Pairs = list[tuple[str, str]]
 
@@ -182,11 +182,6 @@ def provenance(run: RunView) -> list[tuple[str, Pairs]]:
         for key, value in known.items()
         if isinstance(value, Mapping)
     ]
-
-
-def real_models(run: RunView) -> tuple[str, ...]:
-    """Return the models that are no baselines."""
-    return tuple(model for model in run.models if not is_baseline(model))
 
 
 def _percent(share: float) -> str:

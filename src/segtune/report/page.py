@@ -12,7 +12,7 @@ from segtune.core.files import write_text
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.results import write_matrix
 from segtune.report import facts
-from segtune.report.charts import draw_distribution, draw_iou_curves, draw_loss_curves, draw_paired
+from segtune.report.charts import colour_of, draw_distribution, draw_iou_curves, draw_loss_curves, draw_paired
 from segtune.report.gallery import (
     FOLDER,
     Example,
@@ -122,7 +122,8 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "run": run,
         "title": title_of(run),
         "style": Markup("".join(_source(environment, name) for name in ("style.css", "report.css"))),
-        "colours": {model: colour_variable(model, number) for number, model in enumerate(facts.real_models(run))},
+        "colours": {model: colour_variable(colour_of(run, model)) for model in run.models},
+        "pair_label": pair_label(run),
         "is_baseline": is_baseline,
         "baselines": [model for model in run.models if is_baseline(model)],
         "has_change": run.pair[1] is not None,
@@ -152,6 +153,13 @@ def title_of(run: RunView) -> str:
     base = (run.run.get("model") or {}).get("base")
     data = (run.run.get("data") or {}).get("path")
     return f"{Path(base).name} on {Path(data).name}" if base and data else run.folder.resolve().name
+
+
+def pair_label(run: RunView) -> str:
+    """Return what the column of changes compares; nothing for tuned against pretrained, which goes without saying."""
+    if run.pair == ("tuned", "pretrained") or None in run.pair:
+        return ""
+    return " − ".join(model_label(str(model)) for model in run.pair)
 
 
 def _mode_charts(run: RunView) -> Iterator[ModeCharts]:

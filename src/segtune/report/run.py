@@ -13,7 +13,7 @@ import yaml
 from segtune.core.errors import DataError
 from segtune.core.files import read_json
 from segtune.evaluation.results import Results, read_results
-from segtune.report.glossary import BASELINE, METRICS, MODELS, MODES, in_order
+from segtune.report.glossary import BASELINE, METRICS, MODES, in_order
 from segtune.report.log import TrainingLog, read_log
 from segtune.report.scores import Scores, read_scores
 
@@ -63,8 +63,10 @@ class RunView:
 
     @cached_property
     def models(self) -> tuple[str, ...]:
-        """Models in the order of reading: pretrained, tuned, others, and the baselines last."""
-        found = in_order(self.results.models, MODELS)
+        """Models in the order of reading: the reference, the subject, others, and the baselines last."""
+        subject, reference = self.pair
+        first = [model for model in (reference, subject) if model is not None]
+        found = in_order((*first, *self.results.models), {})
         return tuple(sorted(found, key=is_baseline))
 
     @cached_property
@@ -86,7 +88,7 @@ class RunView:
     @cached_property
     def pair(self) -> tuple[str | None, str | None]:
         """(subject, reference): the model the report is about, and the one it is held against, if any."""
-        real = [model for model in self.models if not is_baseline(model)]
+        real = [model for model in self.results.models if not is_baseline(model)]
         if "tuned" in real and "pretrained" in real:
             return "tuned", "pretrained"
         for difference in self.results.differences:

@@ -32,8 +32,6 @@ _COLOURS = {
     SERIES[5]: ("--series-6", "#56b4e9"),
 }
 
-_MODEL_COLOURS = {"tuned": SERIES[0], "pretrained": SERIES[1], "baseline:box": MUTED, "baseline:ellipse": MUTED}
-
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
     "svg.hashsalt": "segtune",
@@ -102,14 +100,9 @@ def draw(paint: Callable[[Figure], None], size: tuple[float, float], description
     return Chart(_trim(file.getvalue()), description)
 
 
-def model_colour(model: str, others: int = 0) -> str:
-    """Return a model's stand-in colour, the same in every chart; `others` counts the unnamed ones before it."""
-    return _MODEL_COLOURS.get(model, SERIES[(2 + others) % len(SERIES)])
-
-
-def colour_variable(model: str, others: int = 0) -> str:
-    """Return the CSS variable of a model's colour."""
-    return _COLOURS[model_colour(model, others)][0]
+def colour_variable(stand_in: str) -> str:
+    """Return the CSS variable that takes the place of a stand-in colour in a page."""
+    return _COLOURS[stand_in][0]
 
 
 def _trim(svg: str) -> str:
