@@ -99,6 +99,7 @@ class Family:
         model_types: what its `config.json` calls it under "model_type".
         read_folder: opens a folder in transformers' layout; the preparation is None where no record says it.
         write_folder: writes such a folder, with weights of a dtype.
+        embedding_shapes: the shapes of one image's embedding, features first, without the batch.
         tiny: a random model for tests, from a generator.
         owns_original: whether a state dict is an original checkpoint of this family. None: there is no such layout.
         read_original: opens one.
@@ -109,6 +110,7 @@ class Family:
     model_types: tuple[str, ...]
     read_folder: Callable[[Path, Preparation | None], PromptableModel]
     write_folder: Callable[[PromptableModel, Path, torch.dtype], None]
+    embedding_shapes: Callable[[PromptableModel], tuple[tuple[int, ...], ...]]
     tiny: Callable[[torch.Generator], PromptableModel]
     owns_original: Callable[[Mapping[str, Tensor]], bool] | None = None
     read_original: Callable[[Mapping[str, Tensor], Preparation | None], PromptableModel] | None = None

@@ -111,5 +111,5 @@ class Preparation:
         stretched: npt.NDArray[np.float32] = np.asarray(
             Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC), np.float32
         )
-        low, high = stretched.min(), stretched.max()
-        return (stretched - low) / np.maximum(high - low, np.float32(1e-8))
+        low, high = float(stretched.min()), float(stretched.max())
+        return (stretched - low) / max(high - low, 1e-8)

@@ -22,7 +22,7 @@ def save_model(
     folder: Path,
     *,
     extra: Mapping[str, Any] | None = None,
-    dtype: torch.dtype = torch.float32,
+    half: bool = False,
 ) -> None:
     """Write config.json, model.safetensors, preprocessor_config.json and segtune.json into `folder`, each durably.
 
@@ -33,13 +33,13 @@ def save_model(
         model: any promptable model.
         folder: made if need be; files of the same names are replaced.
         extra: further entries of segtune.json.
-        dtype: of the weights on disk; torch.float16 halves the file.
+        half: keep the weights in half precision, in half the space.
 
     Raises:
         ResourceError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    FAMILIES[model.family].write_folder(model, folder, dtype)
+    FAMILIES[model.family].write_folder(model, folder, torch.float16 if half else torch.float32)
     own = {"schema": 1, "family": model.family, "preparation": model.preparation.to_json()}
     write_json(folder / RECORD, dict(extra or {}) | own)
 

@@ -69,6 +69,12 @@ def original_state(model: PromptableModel) -> dict[str, Tensor]:
     return {name: value.detach().cpu() for name, value in _require_sam(model).state_dict().items()}
 
 
+def embedding_shapes(model: PromptableModel) -> tuple[tuple[int, ...], ...]:
+    """Return the shape of one image's features."""
+    sizes = _require_sam(model).sizes
+    return ((sizes.prompt_width, sizes.grid, sizes.grid),)
+
+
 def tiny(generator: torch.Generator) -> Sam:
     """Return a random model for tests."""
     return build_sam(MICRO, generator=generator)
@@ -100,5 +106,6 @@ SAM = Family(
     owns_original=owns_original,
     read_original=read_original,
     original_state=original_state,
+    embedding_shapes=embedding_shapes,
     tiny=tiny,
 )

@@ -1,0 +1,216 @@
+"""Embeddings of a frozen image encoder on disk: shared by runs and processes, found by content, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from segtune.core.files import hash_text, replacing
+from segtune.core.geometry import Frame
+from segtune.core.types import Embedding
+from segtune.models import FAMILIES
+from segtune.models.family import PromptableModel
+from segtune.models.fingerprint import fingerprint
+
+_STALE_SECONDS = 600
+"""A temporary file so old has lost its writer: writing an entry takes less than a second."""
+
+_RESCAN_BYTES = 256 << 20
+"""After so many bytes written the folder is measured again, because other processes write too."""
+
+_HEADER_BYTES = 512
+"""What a file holds beside its numbers: names, shapes, checksum, frame."""
+
+_UNLIMITED: Final = 1 << 62
+
+
+class EmbeddingCache:
+    """A folder of embeddings, one safetensors file each, in half precision.
+
+    An entry's name is the SHA-256 of the image's bytes, the view of it, and all the encoder depends on, so a stale
+    entry cannot be met: whatever changes makes another name. Files appear whole or not at all, whenever a process dies.
+
+    At the limit the entries that were used the longest ago make room, but none that this run has used: when only such
+    are left, new embeddings are not stored, so a run never evicts what it is about to need (no thrashing).
+
+    Args:
+        folder: made when first written to.
+        encoder: fingerprint of the encoder and its preparation.
+        bytes_per_view: size of one entry.
+        limit_bytes: of all files together; None for none.
+    """
+
+    def __init__(self, folder: Path, encoder: str, *, bytes_per_view: int, limit_bytes: int | None = None) -> None:
+        self.folder = folder
+        self.encoder = encoder
+        self.bytes_per_view = bytes_per_view
+        self.limit_bytes = _UNLIMITED if limit_bytes is None else limit_bytes
+        self._started = time.time()
+        self._measured: int | None = None
+        self._written = 0
+
+    @classmethod
+    def for_model(cls, model: PromptableModel, folder: Path, *, limit_bytes: int | None = None) -> EmbeddingCache:
+        """Return the cache of `model`'s embeddings in `folder`, freed of what killed processes left behind."""
+        cache = cls(folder, fingerprint(model), bytes_per_view=bytes_per_view(model), limit_bytes=limit_bytes)
+        cache.clean()
+        return cache
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all entries in the folder, those of other models too."""
+        return sum(size for _, size, _ in self._entries())
+
+    def key(self, image_hash: str, view: str = "") -> str:
+        """Return the name of an image's embedding.
+
+        Args:
+            image_hash: SHA-256 of the image file's bytes.
+            view: says the view's parameters; the image itself is "".
+        """
+        return hash_text("\n".join((self.encoder, image_hash, view)))
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """Return an entry's tensors by name, or None when there is none.
+
+        An entry that is damaged is removed, so that it is made again.
+        """
+        found = self._read(key)
+        return None if found is None else found[0]
+
+    def get_embedding(self, key: str) -> Embedding | None:
+        """Return what `put_embedding` stored, as a float32 embedding of one image, or None."""
+        found = self._read(key)
+        if found is None or found[1] is None:
+            return None
+        maps = {name: value[None].float() for name, value in found[0].items()}
+        return Embedding(maps.pop("features"), (found[1],), maps)
+
+    def put(self, key: str, maps: Mapping[str, Tensor], frame: Frame | None = None) -> dict[str, Tensor]:
+        """Store one image's maps under `key`, unless they are there.
+
+        Args:
+            key: from `key`.
+            maps: "features" [C, h, w] and whatever else the decoder needs.
+            frame: where the image lies in the square, for `get_embedding`.
+
+        Returns:
+            The maps as `get` will return them, rounded. Work with these, and it is the same whether an embedding was
+            just made or read.
+
+        Raises:
+            ResourceError: the folder cannot be written or the disk is full.
+        """
+        rounded = {name: _rounded(value) for name, value in maps.items()}
+        path = self._path(key)
+        if not path.exists() and self._make_room(self.bytes_per_view):
+            note = {"sha256": _checksum(rounded), "frame": json.dumps(None if frame is None else _frame_to_json(frame))}
+            with replacing(path) as temporary:
+                save_file(rounded, temporary, note)
+            self._written += path.stat().st_size
+        return rounded
+
+    def put_embedding(self, key: str, embedding: Embedding) -> Embedding:
+        """Store the embedding of one image with its frame; return it as it will be read."""
+        maps = {"features": embedding.features[0]} | {name: value[0] for name, value in embedding.extra.items()}
+        stored = self.put(key, maps, embedding.frames[0])
+        read = {name: value[None].float() for name, value in stored.items()}
+        return Embedding(read.pop("features"), embedding.frames, read)
+
+    def clean(self) -> None:
+        """Remove temporary files whose writer was killed."""
+        for path in self.folder.glob("??/.*.tmp.safetensors"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                    path.unlink()
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.safetensors"
+
+    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield (time of last use, bytes, path) of every entry; another process may remove one meanwhile."""
+        for path in self.folder.glob("??/*.safetensors"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path
+
+    def _read(self, key: str) -> tuple[dict[str, Tensor], Frame | None] | None:
+        path = self._path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                note = file.metadata() or {}
+                maps = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError):
+            maps, note = {}, {}
+        if not maps or note.get("sha256") != _checksum(maps):
+            path.unlink(missing_ok=True)
+            return None
+        self._mark_used(path)
+        said = json.loads(note.get("frame", "null"))
+        return maps, None if said is None else _frame_from_json(said)
+
+    def _mark_used(self, path: Path) -> None:
+        # Once a run is enough to keep an entry from being evicted during it.
+        with suppress(OSError):
+            if path.stat().st_mtime < self._started:
+                path.touch()
+
+    def _make_room(self, size: int) -> bool:
+        """Evict what was used the longest ago until `size` more bytes fit; tell whether they do."""
+        if self.limit_bytes == _UNLIMITED:
+            return True
+        if self._measured is None or self._written > _RESCAN_BYTES:
+            self._measured, self._written = self.size_bytes, 0
+        if self._measured + self._written + size <= self.limit_bytes:
+            return True
+        entries = sorted(self._entries())
+        total = sum(entry[1] for entry in entries)
+        for used, entry_size, path in entries:
+            if total + size <= self.limit_bytes or used >= self._started:
+                break
+            path.unlink(missing_ok=True)
+            total -= entry_size
+        self._measured, self._written = total, 0
+        return total + size <= self.limit_bytes
+
+
+def bytes_per_view(model: PromptableModel) -> int:
+    """Return how many bytes the embedding of one image takes on disk, without running the encoder."""
+    shapes = FAMILIES[model.family].embedding_shapes(model)
+    return sum(2 * math.prod(shape) for shape in shapes) + _HEADER_BYTES
+
+
+def _rounded(value: Tensor) -> Tensor:
+    half = value.detach().to("cpu", torch.float16).contiguous()
+    # A number too large for half precision keeps its tensor whole.
+    return half if bool(half.isfinite().all()) else value.detach().to("cpu", torch.float32).contiguous()
+
+
+def _checksum(maps: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(maps.items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _frame_to_json(frame: Frame) -> dict[str, Any]:
+    return {"original": frame.original, "resized": frame.resized, "side": frame.side}
+
+
+def _frame_from_json(said: Mapping[str, Any]) -> Frame:
+    (height, width), (rows, columns) = said["original"], said["resized"]
+    return Frame((height, width), (rows, columns), said["side"])

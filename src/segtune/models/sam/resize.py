@@ -1,0 +1,46 @@
+"""The same network at another input side: positions are enlarged or shrunk, everything else is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from segtune.core.errors import ModelError
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.model import Sam
+
+
+def resized(model: Sam, side: int) -> Sam:
+    """Return a copy of `model` for a square input of `side` pixels.
+
+    Absolute positions are resampled in two dimensions (bicubic), the relative positions of the blocks that attend to
+    the whole image in one (linear, as the published code does it); windows keep theirs. The copy computes something
+    near, not the same: it wants training.
+
+    Raises:
+        ModelError: `side` is no multiple of the patch.
+    """
+    if side <= 0 or side % model.sizes.patch:
+        raise ModelError(
+            f"The side of the input must be a positive multiple of the patch of {model.sizes.patch} pixels; it was "
+            f"{side}. Take {max(1, round(side / model.sizes.patch)) * model.sizes.patch}."
+        )
+    sizes = replace(model.sizes, side=side)
+    other = build_sam(sizes, preparation=replace(model.preparation, side=side))
+    other.encoder_precision = model.encoder_precision
+    wanted = other.state_dict()
+    state = {name: _fitted(name, value, wanted[name].shape) for name, value in model.state_dict().items()}
+    other.load_state_dict(state, strict=True)
+    return other.to(next(model.parameters()).device).train(model.training)
+
+
+def _fitted(name: str, value: Tensor, shape: torch.Size) -> Tensor:
+    if value.shape == shape:
+        return value
+    if name.endswith("pos_embed"):
+        maps = value.permute(0, 3, 1, 2)
+        return F.interpolate(maps, shape[1:3], mode="bicubic", antialias=shape[1] < value.shape[1]).permute(0, 2, 3, 1)
+    return F.interpolate(value.T[None], shape[0], mode="linear")[0].T
