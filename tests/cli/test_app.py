@@ -69,7 +69,7 @@ def test_python_m_segtune_is_the_command() -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (["frobnicate"], "frobnicate"),
+        (["chek"], "Did you mean 'check'? See segtune --help."),
         (["check"], "segtune check --help"),
         (["fit", "data"], "--out"),
         (["fit", "data", "--out", "run", "--epochs", "many"], "--epochs"),

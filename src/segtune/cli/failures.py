@@ -52,11 +52,13 @@ def _resource(message: str) -> Failure:
 
 
 def _usage(error: TyperException) -> str:
-    message = " ".join(error.format_message().split()).removeprefix("Value error, ").rstrip(".")
+    message = " ".join(error.format_message().split()).removeprefix("Value error, ")
+    if message and message[-1] not in ".?!":
+        message += "."
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "segtune"
     # Asked for nothing at all: the help is printed already.
-    return f"{message}. See {command} --help." if message else ""
+    return f"{message} See {command} --help." if message else ""
 
 
 def _unexpected(error: BaseException) -> str:
