@@ -22,7 +22,15 @@ SMALLEST_AREA = 36
 
 @dataclass
 class Thing:
-    """A node of the tree: `parent` is its number in `Canvas.things`, `painted` the pixels it had before others hid it."""
+    """A node of the tree.
+
+    Attributes:
+        label: what it is.
+        parent: number of its whole in `Canvas.things`.
+        annotated: whether it is an object of its own.
+        painted: pixels it had before others hid it.
+        columns: first and past the last column it may have pixels in.
+    """
 
     label: str
     parent: int
@@ -84,10 +92,24 @@ class Canvas:
         region = self.image[:, patch.window[0], patch.window[1]]
         region *= 1 + patch.cover * (np.asarray(gain, np.float32) - 1)
 
-    def masks(self, rng: np.random.Generator, most: int) -> tuple[tuple[RunLengths, ...], tuple[str, ...]]:
+    def brighten(self, patch: Patch, amount: FloatArray | float) -> None:
+        """Add light under a patch as far as it covers; `amount` is a number or [h, w]."""
+        region = self.image[:, patch.window[0], patch.window[1]]
+        region += patch.cover * np.asarray(amount, np.float32)
+
+    def colour_at(self, place: npt.NDArray[np.float64]) -> FloatArray:
+        """Return the mean colour, float32 [3], around a place (x, y in pixels, moved into the image)."""
+        reach = max(2, self.side // 64)
+        x, y = (int(min(max(value, 0), length - 1)) for value, length in zip(place, self.size[::-1], strict=True))
+        around = self.image[:, max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]
+        return np.asarray(around.mean(axis=(1, 2)), np.float32)
+
+    def masks(
+        self, rng: np.random.Generator, most: int, smallest: int = SMALLEST_AREA
+    ) -> tuple[tuple[RunLengths, ...], tuple[str, ...]]:
         """Return the visible masks of up to `most` annotated things, and their labels.
 
-        Left out are things of fewer than `SMALLEST_AREA` visible pixels, of which less than a tenth is seen, and
+        Left out are things of fewer than `smallest` visible pixels, of which less than a tenth is seen, and
         parts that are all but their whole.
         """
         within = self._within()
@@ -96,7 +118,7 @@ class Canvas:
         wholes = np.array([thing.parent for thing in self.things])
         keep = [
             number for number, thing in enumerate(self.things)
-            if thing.annotated and areas[number] >= max(SMALLEST_AREA, 0.1 * thing.painted)
+            if thing.annotated and areas[number] >= max(smallest, 0.1 * thing.painted)
             and areas[number] <= 0.97 * self.owner.size
             and not (self.things[wholes[number]].annotated and areas[number] > 0.92 * areas[wholes[number]])
         ]  # fmt: skip

@@ -146,7 +146,8 @@ class Camera:
 def through_jpeg(image: Image, quality: int) -> Image:
     """Return an RGB image as it comes back from a JPEG file of this quality, 1 to 100."""
     _, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    decoded = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def draw_camera(rng: np.random.Generator, side: int) -> Camera:

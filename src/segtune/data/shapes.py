@@ -49,6 +49,24 @@ class Patch:
     window: tuple[slice, slice]
     cover: FloatArray
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.cover.shape[0], self.cover.shape[1]
+
+    def within(self, bounds: Patch) -> Patch | None:
+        """Return the part of this patch that lies in another, or None if they are apart."""
+        rows, columns = (
+            slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(self.window, bounds.window, strict=True)
+        )
+        if rows.stop - rows.start < 2 or columns.stop - columns.start < 2:
+            return None
+        return Patch((rows, columns), np.minimum(self._crop(rows, columns), bounds._crop(rows, columns)))
+
+    def _crop(self, rows: slice, columns: slice) -> FloatArray:
+        top, left = self.window[0].start, self.window[1].start
+        return self.cover[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
 
 def turn(angle: float, scale_x: float = 1.0, scale_y: float | None = None) -> Contour:
     """Return the 2 × 2 matrix that scales by (scale_x, scale_y), then turns by `angle` in radians."""
@@ -149,7 +167,8 @@ def branches(rng: np.random.Generator) -> Outline:
 
 
 def _grow(
-    rng: np.random.Generator, contours: list[Contour], start: Contour, heading: float, length: float, width: float, depth: int
+    rng: np.random.Generator, contours: list[Contour], start: Contour, heading: float, length: float, width: float,
+    depth: int,
 ) -> None:  # fmt: skip
     spine = start + walk(rng, 12, 0.5, length, heading)
     contours.append(strip(spine, width * np.linspace(1, 0.6, len(spine))))
@@ -195,7 +214,7 @@ def grille(rng: np.random.Generator) -> Outline:
     for column in range(columns):
         for row in range(rows):
             hole = corners * (1 - 1.2 * bar_width) + 0.6 * bar_width
-            contours.append((hole + (column, row)) / (columns, rows) * 2 - 1)
+            contours.append((hole + np.array([column, row])) / (columns, rows) * 2 - 1)
     return Outline(tuple(contour * (1, aspect) for contour in contours))
 
 

@@ -29,6 +29,10 @@ VARIANTS = 2
 LIGHTNESS, BLUE_YELLOW, GREEN_MAGENTA = np.array([[1, 1, 1], [0.9, 0.1, -1.1], [-0.6, 0.7, -0.6]], dtype=np.float32)
 """The axes along which the colours of photos vary, most first (Ruderman 1998, roughly)."""
 
+_HUES, _HUE_SPREADS = np.array([28.0, 95.0, 212.0, 0.0]), np.array([14.0, 22.0, 16.0, 180.0])
+_HUE_OF = (0,) * 10 + (1,) * 4 + (2,) * 3 + (3,) * 3
+"""Earth and skin, leaves, sky and any hue, each as often as it is named."""
+
 
 def cut(kind: str, variant: int, origin: tuple[int, int], shape: tuple[int, int], zoom: float) -> FloatArray:
     """Cut a field of `shape` (height, width) out of a tile.
@@ -71,7 +75,7 @@ def tile(kind: str, variant: int, level: int = 0) -> HalfArray:
     rng = np.random.default_rng([sorted(TILES).index(kind), variant])
     field = TILES[kind](rng)
     field = (field - field.mean()) / field.std()
-    half = field.clip(-6, 6).astype(np.float16)
+    half: HalfArray = field.clip(-6, 6).astype(np.float16)
     half.flags.writeable = False
     return half
 
@@ -85,7 +89,7 @@ def _spectrum(rng: np.random.Generator, exponent: float, stretch: float = 1.0, b
     gain[0, 0] = 0
     if band:
         gain *= np.exp(-0.5 * (np.log(np.maximum(frequency, 1) / band) / 0.35) ** 2)
-    return np.fft.irfft2(np.fft.rfft2(white) * gain, s=(TILE, TILE)).astype(np.float32)
+    return np.asarray(np.fft.irfft2(np.fft.rfft2(white) * gain, s=(TILE, TILE)), np.float32)
 
 
 def _unit(field: FloatArray) -> FloatArray:
@@ -99,7 +103,7 @@ def _ridges(rng: np.random.Generator) -> FloatArray:
 def _marble(rng: np.random.Generator) -> FloatArray:
     x = np.linspace(0, 2 * np.pi, TILE, endpoint=False, dtype=np.float32)
     phase = 6 * x[None] + 3 * x[:, None]
-    return np.sin(phase + 1.6 * _unit(_spectrum(rng, 1.7))).astype(np.float32)
+    return np.asarray(np.sin(phase + 1.6 * _unit(_spectrum(rng, 1.7))), np.float32)
 
 
 def _sites(rng: np.random.Generator, count: int) -> tuple[FloatArray, npt.NDArray[np.int32]]:
@@ -243,7 +247,7 @@ class Palette:
     Attributes:
         centre: float32 [3], a colour all others lean to.
         tie: 0 to 1, how far they lean; 1 is a scene of one colour.
-        chroma: spread of the colourfulness; 0 is grey.
+        chroma: factor on the colourfulness; 0 is grey, 1 as in most photos.
         lightness: range of the lightness, 0 black to 1 white.
     """
 
@@ -259,12 +263,18 @@ class Palette:
 
 
 def natural_colour(rng: np.random.Generator, chroma: float, lightness: tuple[float, float]) -> FloatArray:
-    """Draw a colour as photos have them: any lightness, mostly dull, blue to yellow rather than green to magenta."""
-    light = rng.uniform(*lightness)
-    # A heavy tail: most surfaces are dull, painted things and petals are not.
-    first, second = chroma * rng.standard_normal(2) * rng.gamma(1.5, 0.67)
-    colour = light * (LIGHTNESS + (first + 0.25 * chroma) * BLUE_YELLOW + 0.55 * second * GREEN_MAGENTA)
-    return np.asarray(colour.clip(0.01, 1.0), dtype=np.float32)
+    """Draw a colour as photos have them: any lightness; earth, skin and wood most often, then leaves, sky, and paint.
+
+    Args:
+        rng: source of randomness.
+        chroma: factor on the colourfulness; 0 is grey, 1 as in most photos.
+        lightness: range of the brightest channel.
+    """
+    hue = (rng.normal(_HUES, _HUE_SPREADS)[_HUE_OF[rng.integers(len(_HUE_OF))]]) % 360
+    value, saturation = rng.uniform(*lightness), min(chroma * rng.beta(1.2, 2.4), 1.0)
+    # A hue as red, green and blue is three shifted copies of one trapezoid.
+    ramp = np.abs((hue / 60 + np.array([0, 4, 2])) % 6 - 3) - 1
+    return np.asarray((value * (1 - saturation + saturation * ramp.clip(0, 1))).clip(0.01, 1.0), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -329,7 +339,8 @@ def draw_material(rng: np.random.Generator, palette: Palette, *, contrast: float
     strength = contrast * float(rng.gamma(1.6, 0.05)) * (0.3 + 1.4 * float(colour.mean()))
     along = colour / max(float(colour.mean()), 0.05) * (1 - palette.tie) + palette.tie
     hue = 0.35 * rng.standard_normal() * BLUE_YELLOW + 0.2 * rng.standard_normal() * GREEN_MAGENTA
-    directions = strength * np.stack([along + palette.chroma * hue, 0.6 * along - palette.chroma * 2 * hue])
+    colourful = 0.35 * palette.chroma
+    directions = strength * np.stack([along + colourful * hue, 0.6 * along - 2 * colourful * hue])
     # Patterns smaller than a pixel are noise, larger than the object a gradient: both are drawn otherwise.
     zooms = np.exp(rng.uniform(np.log(0.5), np.log(3.0), 2)) / 512
     origins = rng.integers(0, TILE, 4).tolist()
