@@ -18,6 +18,8 @@ FORMATS: Registry[DataFormat] = Registry(
         "yolo": "segtune.data.formats.yolo:FORMAT",
         "geojson": "segtune.data.formats.geojson:FORMAT",
         "geotiff": "segtune.data.formats.geotiff:FORMAT",
+        "nifti": "segtune.data.formats.nifti:FORMAT",
+        "dicom": "segtune.data.formats.dicom:FORMAT",
     },
     group="segtune.formats",
 )

@@ -73,16 +73,19 @@ def look_at(file: MaskFile) -> FileStatistics:
     return FileStatistics(values, file.source, file.lossy, flat, bright, single, file.palette)
 
 
-def look_at_some(paths: Sequence[str], read: Callable[[str], MaskFile | None]) -> list[FileStatistics]:
-    """Return the statistics of some mask files, up to `SAMPLE_FILES` files and `SAMPLE_PIXELS` pixels.
+def look_at_some(
+    paths: Sequence[str], read: Callable[[str], MaskFile | None], limit: int = SAMPLE_FILES
+) -> list[FileStatistics]:
+    """Return the statistics of some mask files, up to `limit` files and `SAMPLE_PIXELS` pixels.
 
     Args:
         paths: all mask files; the same ones are chosen each time, spread over them.
         read: returns the file at a path, or None where it cannot be read.
+        limit: most files to look at.
     """
     found: list[FileStatistics] = []
     pixels = 0
-    for row in np.random.default_rng(0).permutation(len(paths))[:SAMPLE_FILES]:
+    for row in np.random.default_rng(0).permutation(len(paths))[:limit]:
         file = read(paths[row])
         if file is not None:
             found.append(look_at(file))

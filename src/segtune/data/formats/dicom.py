@@ -1,0 +1,242 @@
+"""DICOM images, with masks from DICOM segmentations (SEG) or from mask files.
+
+A frame is a sample, named `file` or `file#frame`; its group is the patient, or the study where the patient's id was
+taken out. Values are shown through the window asked for, else the file's first window, else that of the image's 0.5th
+and 99.5th percentile; MONOCHROME1 is turned to white on black. A segment is an object, named by its label; a segment
+labelled "ignore" marks pixels that do not count. An image that a segmentation covers without marking anything on it has
+no object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from segtune.core.errors import DataError
+from segtune.core.files import hash_file, hash_text
+from segtune.core.rle import RunLengths
+from segtune.core.types import Sample
+from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
+from segtune.data.formats.dicom_image import (
+    Header,
+    has_dicom_magic,
+    import_pydicom,
+    is_dicom_name,
+    read_frame,
+    read_header,
+    read_mask_values,
+    save_image,
+    size_of_dicom,
+)
+from segtune.data.formats.dicom_segmentation import (
+    Segmentation,
+    SegmentFrame,
+    read_segment,
+    read_segmentation,
+    save_segmentation,
+)
+from segtune.data.formats.groups import read_groups
+from segtune.data.formats.image_files import Size
+from segtune.data.formats.paired import Kind, index_pairs
+from segtune.data.formats.regions import OBJECT, Region, Truth, make_sample
+from segtune.data.formats.runs import union
+from segtune.data.formats.tree import Tree, name_of
+from segtune.data.formats.window import Window
+from segtune.data.formats.writing import written_names
+from segtune.data.images import UnreadableError, is_image_name, read_size
+from segtune.data.masks import MaskFile, read_mask_file
+
+IGNORE_LABEL = "ignore"
+_SNIFFED = 20
+"""Files without a telling extension that are looked into before deciding that there is no DICOM."""
+
+
+@dataclass(kw_only=True)
+class SegmentedFrames(Source):
+    """Frames of DICOM images with the segments on them.
+
+    Attributes:
+        frames: file and frame number of each sample.
+        sizes: (height, width) of each sample.
+        segments: for each sample, file and frame of every segment on it.
+        window: the window asked for, or None.
+    """
+
+    frames: Sequence[tuple[str, int]]
+    sizes: Sequence[Size]
+    segments: Sequence[Sequence[tuple[str, SegmentFrame]]]
+    window: Window | None
+
+    def sample(self, row: int) -> Sample:
+        """Return sample `row`, its segments read."""
+        path, frame = self.frames[row]
+        read = partial(read_frame, self.root / path, frame=frame, window=self.window)
+        return make_sample(self.names[row], self.sizes[row], self._truth(row), self.objects, self.groups[row], read)
+
+    def image_hash(self, row: int) -> str:
+        """Return the SHA-256 of the file, together with the frame's number where it has several."""
+        path, frame = self.frames[row]
+        digest = _hash(self.root / path)
+        return hash_text(f"{digest}#{frame}") if "#" in self.names[row] else digest
+
+    def _truth(self, row: int) -> Truth:
+        regions: list[Region] = []
+        ignored: list[RunLengths] = []
+        for path, segment in self.segments[row]:
+            mask = read_segment(self.root / path, segment.frame)
+            if mask.shape != self.sizes[row]:
+                reason = f"its frame {segment.frame} is {mask.shape[1]} × {mask.shape[0]} pixels, unlike its image"
+                raise UnreadableError(self.root / path, reason, "Export the segmentation on the image's own grid.")
+            if segment.label == IGNORE_LABEL:
+                ignored.append(RunLengths.encode(mask))
+            else:
+                regions.append(Region(RunLengths.encode(mask), segment.label, len(regions)))
+        return Truth(tuple(regions), union(ignored) if ignored else None)
+
+
+def detect(tree: Tree) -> float | None:
+    """Return how sure it is that DICOM images lie here."""
+    named = [path for path in tree.paths() if is_dicom_name(name_of(path))]
+    return 0.9 if any(has_dicom_magic(tree.root / path) for path in named[:_SNIFFED]) else None
+
+
+def read(tree: Tree, options: Options) -> Source:
+    """Index DICOM images by their headers, with the segmentations among them or the mask files beside them.
+
+    Raises:
+        DataError: no images with masks.
+        MissingExtraError: pydicom is not installed.
+    """
+    import_pydicom()
+    headers, bad = _read_headers(tree)
+    if any(header.modality == "SEG" for header in headers.values()):
+        return _index_segmented(tree, options, headers, bad)
+    kind = Kind(is_dicom_name, _is_mask_name, _mask_size, partial(read_frame, window=options.window), _read_mask)
+    index = index_pairs(tree, options, kind, FORMAT.name, _LAYOUT)
+    groups = tuple(_group(headers.get(name), known) for name, known in zip(index.names, index.groups, strict=True))
+    return replace(index, groups=groups)
+
+
+def write(samples: Iterable[Sample], folder: Path) -> None:
+    """Write each image as a secondary capture in images/ and its objects as a segmentation in segmentations/."""
+    unique = import_pydicom().uid.generate_uid
+    for name, sample in written_names(samples):
+        patient = sample.group or ""
+        uid, series, study = (unique(entropy_srcs=[name, patient, level]) for level in ("image", "series", "study"))
+        header = Header(uid, series, study, patient, "OT", sample.size)
+        save_image(folder / "images" / f"{name}.dcm", sample.image, header)
+        held = [*zip(sample.objects, sample.labels, strict=True)]
+        if sample.ignore is not None:
+            held.append((sample.ignore, IGNORE_LABEL))
+        # A segmentation needs a frame; on an image without objects it marks nothing.
+        held = held or [(RunLengths.encode(np.zeros(sample.size, dtype=np.bool_)), OBJECT)]
+        masks, labels = [mask.decode() for mask, _ in held], [label for _, label in held]
+        save_segmentation(folder / "segmentations" / f"{name}.dcm", header, masks, labels)
+
+
+def _index_segmented(
+    tree: Tree, options: Options, headers: Mapping[str, Header], bad: Sequence[SetAside]
+) -> SegmentedFrames:
+    images = {path: header for path, header in headers.items() if header.modality != "SEG"}
+    placed, covered, broken = _place_segments(tree, images, [path for path in headers if path not in images])
+    frames: list[tuple[str, int]] = []
+    set_aside = [*bad, *broken]
+    for path, header in images.items():
+        if path not in covered:
+            set_aside.append(SetAside(path, "no segmentation covers it", "Add its segmentation, or remove it."))
+        elif header.size[0] * header.size[1] > options.pixel_limit:
+            set_aside.append(SetAside(path, "it is larger than the pixel limit", "Raise the pixel limit."))
+        else:
+            frames += [(path, frame) for frame in range(header.frames)]
+    known, notes = read_groups(tree, [path for path, _ in frames])
+    return SegmentedFrames(
+        root=tree.root, format=FORMAT.name, objects=options.objects,
+        names=tuple(f"{path}#{frame:04d}" if images[path].frames > 1 else path for path, frame in frames),
+        groups=tuple(_group(images[path], group) for (path, _), group in zip(frames, known, strict=True)),
+        set_aside=tuple(sorted(set_aside, key=lambda one: one.name)), notes=notes, frames=frames,
+        sizes=[images[path].size for path, _ in frames], segments=[placed.get(frame, []) for frame in frames],
+        window=options.window,
+    )  # fmt: skip
+
+
+def _place_segments(
+    tree: Tree, images: Mapping[str, Header], files: Sequence[str]
+) -> tuple[dict[tuple[str, int], list[tuple[str, SegmentFrame]]], set[str], list[SetAside]]:
+    """Return the segments on each frame, the images that are covered, and segmentations that cannot be used."""
+    by_uid = {header.uid: path for path, header in images.items()}
+    by_place = {(header.series, header.position): path for path, header in images.items()}
+    by_series: dict[str, list[str]] = {}
+    for path, header in images.items():
+        by_series.setdefault(header.series, []).append(path)
+    placed: dict[tuple[str, int], list[tuple[str, SegmentFrame]]] = {}
+    covered: set[str] = set()
+    broken: list[SetAside] = []
+    for file in files:
+        try:
+            found = read_segmentation(tree.root / file)
+        except UnreadableError as error:
+            broken.append(SetAside(file, error.reason, error.remedy))
+            continue
+        covered |= {by_uid[uid] for uid in found.images if uid in by_uid}
+        if not found.images:
+            covered |= {path for series in found.series for path in by_series.get(series, ())}
+        for segment in sorted(found.frames, key=lambda one: one.segment):
+            place = by_uid.get(segment.image) or _at_position(segment, found, by_place)
+            if place is not None:
+                covered.add(place)
+                placed.setdefault((place, segment.image_frame), []).append((file, segment))
+    return placed, covered, broken
+
+
+def _at_position(
+    segment: SegmentFrame, found: Segmentation, by_place: Mapping[tuple[str, tuple[float, ...] | None], str]
+) -> str | None:
+    if segment.position is None:
+        return None
+    return next((by_place[key] for series in found.series if (key := (series, segment.position)) in by_place), None)
+
+
+def _read_headers(tree: Tree) -> tuple[dict[str, Header], list[SetAside]]:
+    headers: dict[str, Header] = {}
+    bad: list[SetAside] = []
+    for path in tree.paths():
+        if not is_dicom_name(name_of(path)):
+            continue
+        try:
+            headers[path] = read_header(tree.root / path)
+        except UnreadableError as error:
+            if "." in name_of(path):
+                bad.append(SetAside(path, error.reason, error.remedy))
+    if not headers:
+        raise DataError(f"{tree.root} holds no DICOM images. {tree.describe()} Expected: {_LAYOUT}.")
+    return headers, bad
+
+
+def _group(header: Header | None, known: str | None) -> str | None:
+    return known or (header.patient or header.study or None if header is not None else None)
+
+
+def _is_mask_name(name: str) -> bool:
+    return is_image_name(name) or is_dicom_name(name)
+
+
+def _mask_size(path: Path, pixel_limit: int) -> Size:
+    return read_size(path, pixel_limit) if is_image_name(path.name) else size_of_dicom(path, pixel_limit)
+
+
+def _read_mask(path: Path, colours: bool, pixel_limit: int) -> MaskFile:
+    read = read_mask_file if is_image_name(path.name) else read_mask_values
+    return read(path, colours, pixel_limit)
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path) -> str:
+    return hash_file(path)
+
+
+_LAYOUT = "DICOM images with DICOM segmentations, or images/ of DICOM and masks/ of image files"
+FORMAT = DataFormat("dicom", _LAYOUT, detect, read, write)
