@@ -95,3 +95,11 @@ def test_counts_of_a_window_are_those_of_the_image():
 def test_width_is_two_percent_of_the_diagonal(size, distance):
     """The boundary is 2 % of the diagonal wide, and at least one pixel."""
     assert boundary_distance(size) == distance
+
+
+def test_an_object_just_wide_enough_has_an_inside():
+    """A square of twice the width plus one loses its middle pixel to the erosion; one pixel narrower loses none."""
+    masks = torch.zeros(2, 40, 40, dtype=torch.bool)
+    masks[0, 5:16, 5:16] = True
+    masks[1, 5:15, 5:15] = True
+    assert boundary_overlap(masks, masks, distance=5).truth.tolist() == [11 * 11 - 1, 10 * 10]

@@ -37,6 +37,13 @@ def test_the_roomiest_error_wins_not_the_largest_area():
     assert center_of_error(truth, predicted) == (34.0, 34.0, 0)
 
 
+def test_a_wide_ring_yields_to_a_compact_error():
+    """A thin ring around much of the image holds no distance as large as a small square does."""
+    ring = area(2, 2, 56, 60) & ~area(4, 4, 52, 56)
+    assert center_of_error(ring, area(20, 70, 7, 7)) == (73.0, 23.0, 0)
+    assert center_of_error(area(20, 70, 7, 7), ring) == (73.0, 23.0, 1)
+
+
 def test_image_border_is_an_outline():
     """An error cut by the image border is clicked inside, not at the border."""
     truth = area(0, 0, 20, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -76,3 +77,21 @@ def test_depends_on_the_truth_and_the_seed_alone():
     moved = np.roll(truth, (17, 9), (0, 1))
     one, other = (mask(each, np.random.default_rng(4)).mask for each in (truth, moved))
     assert np.array_equal(np.roll(one, (17, 9), (0, 1)), other)
+
+
+def test_grows_around_the_object_only():
+    """What is added hangs together with the object: no islands, nothing along the image border."""
+    truth = shapes()["disc"]
+    for seed in range(30):
+        coarse = mask(truth, np.random.default_rng(seed)).mask
+        _, regions = cv2.connectedComponents(coarse.view(np.uint8))
+        islands = coarse & ~np.isin(regions, regions[truth & coarse])
+        assert not islands.any()
+        assert not coarse[[0, -1]].any()
+
+
+def test_a_very_long_image():
+    """An image longer than OpenCV can warp at once still gets its coarse mask."""
+    truth = np.zeros((4, 40_000), dtype=bool)
+    truth[1:3, 100:-100] = True
+    assert 0.60 <= score(mask(truth, np.random.default_rng(0)).mask, truth) <= 0.80

@@ -20,6 +20,8 @@ LOWEST, HIGHEST = 0.60, 0.80
 """IoU of a coarse mask with the truth."""
 
 _ATTEMPTS = 16
+_HALVINGS = 48
+_MAP_SIDE = 256
 _WAVES = 4
 """Grid points of the noise per object side: bulges about a quarter of the object wide."""
 
@@ -41,7 +43,7 @@ def mask(truth: BoolMask, rng: np.random.Generator, *, ignore: BoolMask | None =
     target = float(rng.uniform(LOWEST + 0.02, HIGHEST - 0.02))
     best = _Warped(cut, 1.0, 0.0)
     for _ in range(_ATTEMPTS):
-        warped = _warp(cut, _noise(cut.shape, rng), target)
+        warped = _warp(cut, target, rng)
         best = min(best, warped, key=lambda one: abs(one.iou - target))
         if LOWEST <= best.iou <= HIGHEST:
             break
@@ -57,34 +59,59 @@ class _Warped:
     strength: float
 
 
-def _warp(truth: BoolMask, noise: _Floats, target: float) -> _Warped:
+def _warp(truth: BoolMask, target: float, rng: np.random.Generator) -> _Warped:
     """Move the outline by strength × noise pixels, with the strength that brings the IoU nearest to `target`.
 
-    A pixel changes side once strength × |noise| reaches its depth. Taken in the order of those strengths the IoU falls
-    step by step, so the best step is found at once, exactly.
+    A pixel changes side once strength × |noise| reaches its depth, so the IoU only falls as the strength grows.
     """
-    changing = np.flatnonzero(truth == (noise < 0))
-    depth = np.where(truth, distance_inside(truth), distance_outside(truth)) - np.float32(0.5)
-    needed = depth.ravel()[changing] / np.maximum(np.abs(noise.ravel()[changing]), np.float32(1e-6))
-    order = np.argsort(needed, kind="stable")
-    leaving = torch.from_numpy(truth.ravel()[changing[order]])
-    area = torch.tensor(np.count_nonzero(truth))
-    kept = area - leaving.cumsum(0)
-    scores = iou(Overlap(kept, kept + (~leaving).cumsum(0), area)).numpy()
-    if not len(scores):
-        return _Warped(truth, 1.0, 0.0)
-    last = int(np.abs(scores - target).argmin())
-    warped = truth.copy()
-    warped.ravel()[changing[order[: last + 1]]] ^= True
-    return _Warped(warped, float(scores[last]), float(needed[order[last]]))
+    half = np.float32(0.5)
+    depth = np.where(truth, distance_inside(truth) - half, half - distance_outside(truth))
+    push = _push(depth, rng)
+    changing = truth == (push < 0)
+    needed = np.abs(depth) / np.maximum(np.abs(push), np.float32(1e-3))
+    leaving, joining = needed[changing & truth], needed[changing & ~truth]
+    area = int(np.count_nonzero(truth))
+
+    def iou_at(strength: float) -> float:
+        kept = area - int(np.count_nonzero(leaving <= strength))
+        predicted = kept + int(np.count_nonzero(joining <= strength))
+        return float(iou(Overlap(torch.tensor(kept), torch.tensor(predicted), torch.tensor(area))))
+
+    low, high = 0.0, float(needed.max())
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if iou_at(middle) > target else (low, middle)
+    strength = min(low, high, key=lambda one: abs(iou_at(one) - target))
+    return _Warped(truth ^ (changing & (needed <= strength)), iou_at(strength), strength)
 
 
-def _noise(shape: tuple[int, ...], rng: np.random.Generator) -> _Floats:
-    """Return smooth noise of mean 0 over an area: bulges and dents in equal number."""
+def _push(depth: _Floats, rng: np.random.Generator) -> _Floats:
+    """Return how far, relative to the others, each pixel's nearest point of the outline moves; outward is positive.
+
+    The depth (negative outside) grows by one a pixel straight away from the outline, so its nearest point lies depth ×
+    gradient back. Smooth noise is read there: a whole normal is pushed alike, which avoids islands and spikes.
+    All of this varies slowly and is found on a small map.
+    """
+    height, width = depth.shape
+    shrink = max(1.0, max(height, width) / _MAP_SIDE)
+    small = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    coarse = cv2.resize(depth, small, interpolation=cv2.INTER_AREA) / np.float32(shrink)
+    # Continued in a straight line beyond the rim, where a repeated rim would halve the gradient.
+    wider = np.pad(coarse, 1, mode="reflect", reflect_type="odd")
+    across = cv2.Sobel(wider, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)[1:-1, 1:-1]
+    down = cv2.Sobel(wider, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)[1:-1, 1:-1]
+    rows, columns = np.indices(coarse.shape, dtype=np.float32)
     knots = rng.normal(size=(2 * _WAVES, 2 * _WAVES)).astype(np.float32)
-    smooth = np.asarray(cv2.resize(knots, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-    centred: _Floats = smooth - smooth.mean()
-    return centred
+    noise = cv2.resize(knots, small, interpolation=cv2.INTER_CUBIC)
+    # Of mean 0 over the area: bulges and dents in equal number.
+    push = cv2.remap(
+        noise - noise.mean(),
+        columns - coarse * across,
+        rows - coarse * down,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return np.asarray(cv2.resize(push, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _roomy(around: tuple[slice, slice], size: tuple[int, ...]) -> tuple[slice, slice]:
