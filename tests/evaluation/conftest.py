@@ -31,24 +31,30 @@ class Blobs(PromptableModel):
 
     @property
     def side(self) -> int:
+        """Side of the square."""
         return 128
 
     @property
     def mask_size(self) -> tuple[int, int]:
+        """A quarter of it."""
         return 32, 32
 
     @property
     def parts(self) -> dict[str, nn.Module]:
+        """None that could be frozen."""
         return {}
 
     @property
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """None."""
         return ()
 
     def frame(self, size: tuple[int, int]) -> Frame:
+        """SAM's own."""
         return Frame.longest_side(size, self.side)
 
     def prepare(self, images: Sequence[np.ndarray]) -> tuple[Tensor, tuple[Frame, ...]]:
+        """Scale to the longest side."""
         frames = tuple(self.frame(image.shape[:2]) for image in images)
         pixels = torch.zeros((len(images), 3, self.side, self.side))
         for row, (image, frame) in enumerate(zip(images, frames, strict=True)):
@@ -58,9 +64,11 @@ class Blobs(PromptableModel):
         return pixels, frames
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
+        """Keep the brightness."""
         return Embedding(nn.functional.adaptive_avg_pool2d(pixels, self.mask_size), frames)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
+        """Draw discs and ellipses."""
         self.decoded.append(len(prompts))
         scale = frame_scales(embedding.frames, prompts.image_index)
         y, x = torch.meshgrid(torch.arange(32) * 4 + 1.5, torch.arange(32) * 4 + 1.5, indexing="ij")

@@ -43,23 +43,24 @@ class Enlarger:
         """Return the mask of logits [h, w], a tensor on the CPU."""
         cells = logits.float().numpy()
         positive: npt.NDArray[np.bool_] = np.asarray(cells > 0)
-        if not positive.any():
-            return MaskCrop(self._frame.original, 0, 0, np.zeros((0, 0), dtype=np.bool_))
         rows, columns = self._rows.reach(positive, axis=1), self._columns.reach(positive, axis=0)
-        part = cells[rows.cells, columns.cells]
-        wide = columns.weights @ np.ascontiguousarray(part.T)  # [W', h']
-        values: _Floats = rows.weights @ np.ascontiguousarray(wide.T)  # [H', W']
+        if rows is None or columns is None:
+            return MaskCrop(self._frame.original, 0, 0, np.zeros((0, 0), dtype=np.bool_))
+        wide = self._columns.weights[columns.pixels] @ np.ascontiguousarray(cells.T)  # [W', h]
+        values: _Floats = self._rows.weights[rows.pixels] @ np.ascontiguousarray(wide.T)  # [H', W']
         inside = values > 0
-        if bool((np.abs(values) <= _ROUNDING * np.abs(part).max()).any()) or not np.isfinite(part).all():
+        part = cells[rows.cells, columns.cells]
+        if not np.abs(values).min() > _ROUNDING * np.abs(part).max():
             inside = (logits_to_image(logits.float(), self._frame) > 0)[rows.pixels, columns.pixels].numpy()
         return MaskCrop(self._frame.original, rows.pixels.start, columns.pixels.start, inside)
 
 
 @dataclass(frozen=True)
 class _Reach:
-    cells: slice
+    """Along one axis: the pixels that may be inside, and the cells they are made of."""
+
     pixels: slice
-    weights: csr_matrix
+    cells: slice
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,10 @@ class _Axis:
         unit = torch.eye(cells).reshape(1, cells, cells, 1)
         square = F.interpolate(unit, (side, 1), mode="bilinear", align_corners=False)[:, :, :resized]
         dense = F.interpolate(square, (original, 1), mode="bilinear", align_corners=False)[0, :, :, 0].T.numpy()
-        first_pixel, past_pixel = _ends(dense.T > 0)
-        return cls(csr_matrix(dense), first_pixel, past_pixel, *_ends(dense > 0))
+        return cls(csr_matrix(dense), *_ends(dense.T > 0), *_ends(dense > 0))
 
-    def reach(self, positive: npt.NDArray[np.bool_], axis: int) -> _Reach:
-        """Return the pixels that cells with a positive value reach, and all the cells these pixels are made of.
+    def reach(self, positive: npt.NDArray[np.bool_], axis: int) -> _Reach | None:
+        """Return what the positive cells reach; None where there are none, or in the padding only.
 
         Args:
             positive: bool [h, w].
@@ -90,10 +90,9 @@ class _Axis:
         """
         cells = np.flatnonzero(np.any(positive, axis=axis) & (self.past_pixel > 0))
         if not len(cells):
-            return _Reach(slice(0, 1), slice(0, 0), self.weights[:0, :1])
+            return None
         pixels = slice(int(self.first_pixel[cells].min()), int(self.past_pixel[cells].max()))
-        needed = slice(int(self.first_cell[pixels].min()), int(self.past_cell[pixels].max()))
-        return _Reach(needed, pixels, self.weights[pixels, needed])
+        return _Reach(pixels, slice(int(self.first_cell[pixels].min()), int(self.past_cell[pixels].max())))
 
 
 def _ends(weighs: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
