@@ -64,7 +64,9 @@ def _image_encoder(sizes: SamSizes) -> ImageEncoder:
 def _mask_decoder(sizes: SamSizes) -> MaskDecoder:
     width, heads, downsample = sizes.prompt_width, sizes.decoder_heads, sizes.decoder_downsample
     layers = [
-        TwoWayBlock(width, heads, sizes.decoder_mlp_width, downsample, first=number == 0)
+        TwoWayBlock(
+            width, heads, sizes.decoder_mlp_width, downsample, first=number == 0, norm_eps=sizes.decoder_norm_eps
+        )
         for number in range(sizes.decoder_depth)
     ]
     return MaskDecoder(

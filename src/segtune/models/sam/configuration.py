@@ -17,6 +17,7 @@ _PROMPT = {"hidden_size": 256, "mask_input_channels": 16, "image_size": None, "p
 _DECODER = {
     "hidden_size": 256, "mlp_dim": 2048, "num_hidden_layers": 2, "num_attention_heads": 8,
     "attention_downsample_rate": 2, "num_multimask_outputs": 3, "iou_head_depth": 3, "iou_head_hidden_dim": 256,
+    "layer_norm_eps": 1e-6,
 }  # fmt: skip
 """What transformers takes a value to be that the file leaves out (`SamConfig` and its parts)."""
 
@@ -57,6 +58,7 @@ def sizes_of_config(config: Mapping[str, Any]) -> SamSizes:
         decoder_heads=decoder["num_attention_heads"],
         decoder_mlp_width=decoder["mlp_dim"],
         decoder_downsample=decoder["attention_downsample_rate"],
+        decoder_norm_eps=decoder["layer_norm_eps"],
         quality_width=decoder["iou_head_hidden_dim"],
         quality_depth=decoder["iou_head_depth"],
         masks=decoder["num_multimask_outputs"],
@@ -93,8 +95,7 @@ def config_of_sizes(sizes: SamSizes) -> dict[str, Any]:
         "num_multimask_outputs": sizes.masks,
         "iou_head_depth": sizes.quality_depth,
         "iou_head_hidden_dim": sizes.quality_width,
-        # The published code's value, where transformers' own default differs.
-        "layer_norm_eps": 1e-5,
+        "layer_norm_eps": sizes.decoder_norm_eps,
     }
     return {
         "architectures": ["SamModel"],

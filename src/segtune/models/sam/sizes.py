@@ -20,6 +20,7 @@ class SamSizes:
         mask_channels: inner channels of the convolutions over mask prompts.
         decoder_depth, decoder_heads, decoder_mlp_width: the two-way transformer.
         decoder_downsample: by how much its attention between tokens and image is narrower than the tokens.
+        decoder_norm_eps: of the norms in its layers; files of transformers say 1e-6, the published code 1e-5.
         quality_width, quality_depth: the head that predicts a mask's IoU.
         masks: how many masks answer an ambiguous prompt.
     """
@@ -38,6 +39,7 @@ class SamSizes:
     decoder_heads: int = 8
     decoder_mlp_width: int = 2048
     decoder_downsample: int = 2
+    decoder_norm_eps: float = 1e-5
     quality_width: int = 256
     quality_depth: int = 3
     masks: int = 3

@@ -54,16 +54,18 @@ class Attention(nn.Module):
 class TwoWayBlock(nn.Module):
     """Tokens to themselves, tokens to image, an MLP on the tokens, image to tokens."""
 
-    def __init__(self, width: int, heads: int, mlp_width: int, downsample: int, *, first: bool) -> None:
+    def __init__(
+        self, width: int, heads: int, mlp_width: int, downsample: int, *, first: bool, norm_eps: float
+    ) -> None:
         super().__init__()
         self._first = first
         self.self_attn = Attention(width, width, heads)
-        self.norm1 = nn.LayerNorm(width)
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
         self.cross_attn_token_to_image = Attention(width, width // downsample, heads)
-        self.norm2 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
         self.mlp = MLPBlock(width, mlp_width, F.relu)
-        self.norm3 = nn.LayerNorm(width)
-        self.norm4 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width, eps=norm_eps)
+        self.norm4 = nn.LayerNorm(width, eps=norm_eps)
         self.cross_attn_image_to_token = Attention(width, width // downsample, heads)
 
     def forward(

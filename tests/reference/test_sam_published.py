@@ -1,0 +1,106 @@
+"""Our Segment Anything against numbers of the published code, made by `tools/make_sam_reference.py`."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from segtune.core.geometry import logits_to_image
+from segtune.core.types import POINT_FILLER, Prompts
+from segtune.models.fingerprint import fingerprint
+from segtune.models.open import NANO, open_model
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.model import Sam
+
+pytestmark = pytest.mark.reference
+
+HERE = Path(__file__).parent
+TOLERANCE = 1e-4
+
+
+def load_tool() -> ModuleType:
+    path = HERE.parents[1] / "tools" / "make_sam_reference.py"
+    spec = importlib.util.spec_from_file_location("make_sam_reference", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+TOOL = load_tool()
+
+
+def ragged_prompts(scale: int, side: int) -> Prompts:
+    """All cases of the tool as one ragged batch over two images."""
+    cases = TOOL.CASES
+    most = max(len(case.points) for case in cases)
+    points = torch.full((len(cases), most, 2), float("nan"))
+    labels = torch.full((len(cases), most), POINT_FILLER)
+    boxes = torch.full((len(cases), 4), float("nan"))
+    masks = torch.full((len(cases), side, side), float("nan"))
+    for row, case in enumerate(cases):
+        for column, (x, y, label) in enumerate(case.points):
+            points[row, column] = torch.tensor([x, y]) * scale
+            labels[row, column] = label
+        if case.box is not None:
+            boxes[row] = torch.tensor(case.box) * scale
+        if case.mask_seed is not None:
+            masks[row] = TOOL.draw_mask(case.mask_seed, side)
+    return Prompts(
+        image_index=torch.tensor([case.image for case in cases]),
+        points=points,
+        point_labels=labels,
+        boxes=boxes,
+        has_box=torch.tensor([case.box is not None for case in cases]),
+        has_mask=torch.tensor([case.mask_seed is not None for case in cases]),
+        mask_logits=masks,
+    )
+
+
+def compare(model: Sam, expected: dict[str, np.ndarray], scale: int, step: int) -> None:
+    images = [TOOL.draw_image(number, scale) for number in range(len(TOOL.IMAGE_SIZES))]
+    pixels, frames = model.prepare(images)
+    prompts = ragged_prompts(scale, model.mask_size[0])
+    with torch.no_grad():
+        embedding = model.encode(pixels, frames)
+        single = model.decode(embedding, prompts, torch.zeros(len(prompts), dtype=torch.bool))
+        several = model.decode(embedding, prompts, torch.ones(len(prompts), dtype=torch.bool))
+    logits = torch.cat([single.logits, several.logits], dim=1)
+    quality = torch.cat([single.quality, several.quality], dim=1)
+    full = logits_to_image(single.logits[0, 0], frames[0])[::scale, ::scale]
+    for name, ours in {
+        "features": embedding.features[:, ::4, ::step, ::step],
+        "logits": logits[..., ::step, ::step],
+        "quality": quality,
+        "full_size": full,
+    }.items():
+        np.testing.assert_allclose(ours.numpy(), expected[name], rtol=0, atol=TOLERANCE, err_msg=name)
+
+
+def test_random_weights_give_the_published_numbers() -> None:
+    """Points, boxes, masks and mixes, several prompts on two non-square images, in one ragged decode."""
+    model = build_sam(TOOL.RANDOM)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    model.load_state_dict(TOOL.draw_state(shapes, seed=0), strict=True)
+    compare(model, dict(np.load(HERE / "sam_published_random.npz")), scale=1, step=1)
+
+
+@pytest.mark.skipif(not (HERE / "sam_published_nano.npz").is_file(), reason="nano's weights have no kept numbers yet")
+@pytest.mark.skipif(not (NANO / "model.safetensors").is_file(), reason="nano has no weights yet")
+def test_nano_gives_the_published_numbers() -> None:
+    """The trained weights of the built-in base run in the published code to the same masks and scores."""
+    model = open_model("nano")
+    assert isinstance(model, Sam)
+    expected = dict(np.load(HERE / "sam_published_nano.npz"))
+    assert str(expected["fingerprint"]) == fingerprint(model), (
+        "nano has other weights now: python tools/make_sam_reference.py --published FOLDER --weights nano"
+    )
+    compare(model, expected, scale=6, step=4)
