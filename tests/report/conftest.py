@@ -19,6 +19,7 @@ from segtune.core.rle import RunLengths
 from segtune.evaluation.results import Bucket, Difference, Empty, Results, Row, write_results
 from segtune.prompts.objects import ObjectPrompt
 from segtune.report.collage import Answer, Collage
+from segtune.report.page import write_report
 
 # Mode → mean IoU of pretrained and tuned.
 LEVELS = {
@@ -99,25 +100,35 @@ def draw_picture(image: str, mode: str) -> Collage:
     return Collage(pixels, [RunLengths.encode(truth) for truth in truths], answers)
 
 
-@pytest.fixture
-def drawn_run() -> Callable[..., DrawnRun]:
+@pytest.fixture(scope="session")
+def drawn_run() -> type[DrawnRun]:
     """The maker of made-up runs."""
     return DrawnRun
 
 
-@pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
-    """A finished fit in a folder."""
-    return DrawnRun().write(tmp_path / "run")
-
-
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures() -> Callable[[str, str], Collage | None]:
     """Pictures of predictions, drawn."""
     return draw_picture
 
 
-def _draw_scores(rng: np.random.Generator, images: int, modes: tuple[str, ...]) -> dict[tuple[str, str], dict[str, np.ndarray]]:
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A finished fit in two modes, without a report."""
+    return DrawnRun(images=12, modes=("click", "box")).write(tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished fit with its report and pictures, to be read only."""
+    folder = DrawnRun(images=30, modes=("click", "random_click", "box")).write(tmp_path_factory.mktemp("runs") / "fit")
+    write_report(folder, draw_picture)
+    return folder
+
+
+def _draw_scores(
+    rng: np.random.Generator, images: int, modes: tuple[str, ...]
+) -> dict[tuple[str, str], dict[str, np.ndarray]]:
     ease = rng.normal(0, 0.5, images)
     scores = {}
     for mode in modes:

@@ -1,0 +1,62 @@
+"""What the models answered on one image, predicted again for the report's pictures."""
+
+from __future__ import annotations
+
+import torch
+
+from segtune.core.rle import BoolMask, RunLengths
+from segtune.core.types import Sample
+from segtune.evaluation.predict import predict_masks
+from segtune.metrics.overlap import iou, overlap
+from segtune.report.collage import Answer, Collage
+from segtune.report.gallery import Pictures
+from segtune.runs.proof import Proof
+
+SHOWN = 24
+"""Most objects of an image that are drawn; a crowd would hide itself."""
+
+
+def pictures_of(proof: Proof) -> Pictures:
+    """Return the function that predicts an image's objects again, exactly as they were scored.
+
+    Args:
+        proof: models, images and seed of an evaluation. The model that is judged comes last in a picture.
+    """
+    judged = "tuned" if "tuned" in proof.models else next(iter(proof.models))
+    order = [name for name in proof.models if name != judged] + [judged]
+    row_of = {name: row for row, name in enumerate(proof.dataset.names)}
+
+    def picture(image: str, mode: str) -> Collage | None:
+        sample = proof.dataset[row_of[image]]
+        objects = _counted(sample)[:SHOWN]
+        answers = [_answer(proof, name, sample, mode, objects) for name in order]
+        return Collage(sample.image, [sample.objects[number] for number in objects], answers, sample.ignore)
+
+    return picture
+
+
+def _counted(sample: Sample) -> list[int]:
+    """Return the objects that have a pixel that counts: those that are scored."""
+    ignore = sample.ignore_mask()
+    if ignore is None:
+        return [number for number, mask in enumerate(sample.objects) if mask.area]
+    return [number for number, mask in enumerate(sample.objects) if (mask.decode() & ~ignore).any()]
+
+
+def _answer(proof: Proof, name: str, sample: Sample, mode: str, objects: list[int]) -> Answer:
+    masks, _, prompts = predict_masks(proof.models[name], sample, mode, proof.seed, objects=objects)
+    scores = [_iou(mask, sample.objects[number].decode(), sample) for mask, number in zip(masks, objects, strict=True)]
+    return Answer(name, [RunLengths.encode(mask) for mask in masks], scores, prompts)
+
+
+def _iou(mask: BoolMask, truth: BoolMask, sample: Sample) -> float:
+    ignore = sample.ignore_mask()
+    return float(
+        iou(
+            overlap(
+                torch.from_numpy(mask)[None],
+                torch.from_numpy(truth)[None],
+                None if ignore is None else torch.from_numpy(ignore)[None],
+            )
+        )[0]
+    )
