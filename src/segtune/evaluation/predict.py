@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.core.rle import BoolMask
-from segtune.core.types import Sample
+from segtune.core.types import Embedding, Sample
 from segtune.evaluation.answers import answer, encode_image, evaluating
 from segtune.evaluation.modes import Interaction, find_modes
 from segtune.evaluation.targets import draw_targets
@@ -18,7 +18,13 @@ from segtune.prompts.objects import ObjectPrompt
 
 
 def predict_masks(
-    model: PromptableModel, sample: Sample, mode: str, seed: int, *, objects: Sequence[int] | None = None
+    model: PromptableModel,
+    sample: Sample,
+    mode: str,
+    seed: int,
+    *,
+    objects: Sequence[int] | None = None,
+    embedding: Embedding | None = None,
 ) -> tuple[BoolMask, npt.NDArray[np.float32], list[ObjectPrompt]]:
     """Predict a sample's objects as `matrix.evaluate` does with the same seed.
 
@@ -28,6 +34,7 @@ def predict_masks(
         mode: a prompt mode.
         seed: the evaluation's.
         objects: which objects to return, by index; without it all that have a pixel that counts.
+        embedding: of this image alone, where the evaluation was handed embeddings; made anew without it.
 
     Returns:
         Masks bool [n, H, W] at original size without ignored pixels, predicted quality float32 [n], and the n first
@@ -43,7 +50,7 @@ def predict_masks(
     quality: list[float] = []
     prompts: list[ObjectPrompt] = []
     with evaluating([model]):
-        embedding = encode_image(model, sample.image)
+        embedding = embedding or encode_image(model, sample.image)
         view = View(embedding.frames[0], model.mask_size, ignore)
         for targets in draw_targets(sample, ignore, [chosen.prompt], seed):
             rows = [row for row, one in enumerate(targets) if objects is None or one.index in objects]
