@@ -1,0 +1,147 @@
+"""Fingerprints: small pictures by which the same scene is known again, however it was cropped, lit or compressed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from segtune.core.errors import DataError
+from segtune.core.files import replacing
+from segtune.core.progress import SILENT, Progress
+from segtune.core.types import Image
+from segtune.data.dataset import Dataset
+
+SIDE = 64
+"""Side of a fingerprint. Enough to tell frames of one endoscopy apart; 10,000 of them take 40 MB."""
+
+_BETWEEN = 256
+"""Images are brought to this side before they turn grey, so that rounding to whole greys averages out."""
+
+_MOST_GAIN = 8.0
+"""Faint images are stretched at most this much: beyond it a fingerprint would show the noise."""
+
+_THREADS = 2
+_AHEAD = 4
+
+Fingerprint = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """What is remembered of N images to know them again.
+
+    Attributes:
+        names: of the images.
+        digests: SHA-256 of each image's size and decoded pixels.
+        pictures: uint8 [N, 64, 64], the images' fingerprints.
+    """
+
+    names: tuple[str, ...]
+    digests: tuple[str, ...]
+    pictures: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def gather(cls, found: Iterable[tuple[str, str, Fingerprint]]) -> Fingerprints:
+        """Return the fingerprints of (name, digest, fingerprint) triples."""
+        rows = list(found)
+        pictures = np.stack([row[2] for row in rows]) if rows else np.zeros((0, SIDE, SIDE), np.uint8)
+        return cls(tuple(row[0] for row in rows), tuple(row[1] for row in rows), pictures)
+
+    def subset(self, names: Iterable[str]) -> Fingerprints:
+        """Return those of `names`, in the order given; names that are not here are left out."""
+        row_of = {name: row for row, name in enumerate(self.names)}
+        rows = [row_of[name] for name in names if name in row_of]
+        kept = self.pictures[np.array(rows, dtype=np.intp)]
+        return Fingerprints(tuple(self.names[row] for row in rows), tuple(self.digests[row] for row in rows), kept)
+
+    def write(self, path: Path) -> None:
+        """Write them into one safetensors file, durably: a later evaluation knows the training images by it."""
+        from safetensors.numpy import save_file
+
+        words = {"names": json.dumps(self.names), "digests": json.dumps(self.digests)}
+        with replacing(path) as temporary:
+            save_file({"pictures": np.ascontiguousarray(self.pictures)}, temporary, metadata=words)
+
+    @classmethod
+    def read(cls, path: Path) -> Fingerprints:
+        """Read what `write` wrote.
+
+        Raises:
+            DataError: the file is not one of fingerprints.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="numpy") as file:
+                words, pictures = file.metadata() or {}, file.get_tensor("pictures")
+            names, digests = tuple(json.loads(words["names"])), tuple(json.loads(words["digests"]))
+        except (SafetensorError, KeyError, ValueError, OSError) as error:
+            raise DataError(
+                f"{path} cannot be read as fingerprints of images ({error}). Make it anew from the images."
+            ) from error
+        return cls(names, digests, pictures)
+
+
+def fingerprint(image: Image) -> Fingerprint:
+    """Return the fingerprint of an image: grey, uint8 [64, 64], stretched to full contrast.
+
+    The aspect is given up, so that a crop and its original differ by a scale and a shift per axis.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+    """
+    between = cv2.resize(image, (_BETWEEN, _BETWEEN), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(between, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    low, high = np.percentile(small, (0.5, 99.5))
+    gain = min(_MOST_GAIN, 255.0 / max(float(high - low), 1.0))
+    return np.asarray(np.clip(np.rint((small - low) * gain), 0, 255), dtype=np.uint8)
+
+
+def digest(image: Image) -> str:
+    """Return the SHA-256, in hex, of an image's size and pixels: equal for the same picture in any lossless file."""
+    state = hashlib.sha256(repr(image.shape).encode())
+    state.update(np.ascontiguousarray(image).data)
+    return state.hexdigest()
+
+
+def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
+    """Return the fingerprints of all images of a data set; a few images are in memory at a time.
+
+    Raises:
+        DataError: an image cannot be decoded.
+    """
+    with progress.stage("looking at images", len(dataset)) as advance:
+        found = []
+        for row in _in_parallel(dataset):
+            found.append(row)
+            advance()
+    return Fingerprints.gather(found)
+
+
+def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint]]:
+    indices: Sequence[int] = range(len(dataset))
+    remaining = iter(indices)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = [pool.submit(_look, dataset, index) for index in islice(remaining, _AHEAD)]
+        while waiting:
+            yield waiting.pop(0).result()
+            waiting.extend(pool.submit(_look, dataset, index) for index in islice(remaining, 1))
+
+
+def _look(dataset: Dataset, index: int) -> tuple[str, str, Fingerprint]:
+    sample = dataset[index]
+    image = sample.image
+    return sample.name, digest(image), fingerprint(image)

@@ -1,0 +1,86 @@
+"""Lists of image names, one text file per part of a split, as data sets are published with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from segtune.core.errors import DataError
+
+_FILE_WORDS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+
+
+class NameIndex:
+    """Images by all the ways a list may write their names: in full, as the end of the path, without extension."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._full: set[str] = set()
+        self._ends: dict[str, list[str]] = {}
+        for name in names:
+            self._full.add(name)
+            self._ends.setdefault(PurePosixPath(name).name, []).append(name)
+            if PurePosixPath(name).suffix:
+                self._ends.setdefault(PurePosixPath(name).stem, []).append(name)
+
+    def find(self, written: str) -> list[str]:
+        """Return the names that `written` may stand for; more than one where it is ambiguous."""
+        if written in self._full:
+            return [written]
+        path = PurePosixPath(written)
+        found = self._ends.get(path.name) or self._ends.get(path.stem, [])
+        parents = path.parts[:-1]
+        return [name for name in found if not parents or PurePosixPath(name).parts[:-1][-len(parents) :] == parents]
+
+
+def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
+    """Read the lists in a folder, or the one at `path` with those that belong to it.
+
+    Returns:
+        The names by part ("train", "val", "test"), and the files' names in words.
+
+    Raises:
+        DataError: no list says which part it is, or two say the same.
+    """
+    files = sorted(path.glob("*.txt")) if path.is_dir() else _siblings(path)
+    parts: dict[str, tuple[str, ...]] = {}
+    for file in files:
+        part = _part_of(file)
+        if part is None:
+            continue
+        if part in parts:
+            raise DataError(f"{path} has two lists for '{part}', one of them {file.name}. Keep one.")
+        lines = (line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
+        parts[part] = tuple(line for line in lines if line and not line.startswith("#"))
+    if not any(parts.values()):
+        raise DataError(
+            f"{path} holds no list of names that says which part it is. Call them train.txt, val.txt and test.txt "
+            "(or ..._train.txt), with a name per line, or give a split.json."
+        )
+    return parts, ", ".join(file.name for file in files if _part_of(file))
+
+
+def _siblings(path: Path) -> list[Path]:
+    """Return the lists that belong to `path`: named alike but for the word of the part."""
+    part = _part_of(path)
+    if part is None:
+        return [path]
+    word = _word_of(path)
+    start, _, end = path.name.lower().rpartition(word)
+    names = {f"{start}{other}{end}" for words in _FILE_WORDS.values() for other in words}
+    return sorted(file for file in path.parent.iterdir() if file.name.lower() in names)
+
+
+def _part_of(path: Path) -> str | None:
+    word = _word_of(path)
+    return next((part for part, words in _FILE_WORDS.items() if word in words), None)
+
+
+def _word_of(path: Path) -> str:
+    """Return the last word of a file's name that names a part, or nothing."""
+    known = {word for words in _FILE_WORDS.values() for word in words}
+    words = path.stem.lower().replace("-", "_").replace(".", "_").split("_")
+    return next((word for word in reversed(words) if word in known), "")

@@ -1,0 +1,272 @@
+"""Splits: which images are trained on, which choose the best epoch, and which are kept for the final figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from segtune.core.errors import DataError, UsageError
+from segtune.core.files import hash_text, read_json, write_json
+from segtune.data.dataset import Dataset
+from segtune.data.split_lists import NameIndex, read_lists
+from segtune.data.stratify import allocate, independent_units, size_buckets
+
+PARTS = ("train", "val", "test")
+
+FRACTIONS = (0.70, 0.15, 0.15)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Names of the images in each part; no name is in two.
+
+    Attributes:
+        train: trained on.
+        val: chooses the best epoch.
+        test: seen by nothing before the final figures. May be empty where the user's own lists name none.
+        seed: it was drawn with.
+        fractions: of train, val and test that were asked for.
+        sha256: of the parts' names, in hex, whatever their order.
+        origin: how it came to be, in words.
+    """
+
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    test: tuple[str, ...]
+    seed: int
+    fractions: tuple[float, float, float]
+    sha256: str
+    origin: str
+
+    @classmethod
+    def of(
+        cls, parts: Mapping[str, Iterable[str]], *, seed: int, fractions: tuple[float, float, float], origin: str
+    ) -> Split:
+        """Return the split of these parts.
+
+        Raises:
+            DataError: a name is in two parts, or twice in one.
+        """
+        train, val, test = (tuple(parts.get(part, ())) for part in PARTS)
+        _refuse_overlap({"train": train, "val": val, "test": test}, origin)
+        return cls(train, val, test, seed, fractions, _hash(train, val, test), origin)
+
+    def part(self, name: str) -> tuple[str, ...]:
+        """Return the names of "train", "val", "test" or "all".
+
+        Raises:
+            UsageError: another word.
+        """
+        if name == "all":
+            return (*self.train, *self.val, *self.test)
+        if name not in PARTS:
+            raise UsageError(f"A split has no part '{name}'. Choose one of: {', '.join(PARTS)}, all.")
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `split.json` holds."""
+        return {
+            "schema": 1, "origin": self.origin, "seed": self.seed, "fractions": list(self.fractions),
+            "sha256": self.sha256, "sizes": {part: len(self.part(part)) for part in PARTS},
+            **{part: list(self.part(part)) for part in PARTS},
+        }  # fmt: skip
+
+
+def make_split(
+    dataset: Dataset,
+    *,
+    fractions: tuple[float, float, float] = FRACTIONS,
+    seed: int = 0,
+    alike: Sequence[Sequence[str]] = (),
+    areas: Mapping[str, float] | None = None,
+) -> Split:
+    """Draw a split: whole groups on one side, parts balanced by object size, no wanted part empty.
+
+    Args:
+        dataset: the images.
+        fractions: of train, val and test; they sum to 1. A part of fraction 0 stays empty.
+        seed: same seed, same names: same split, whatever the order of the images.
+        alike: groups of names that must stay on one side (`duplicates.Duplicates.groups`).
+        areas: mean object area of each image as a share of it (0 without objects); read from the masks without it.
+
+    Raises:
+        DataError: fewer independent images than parts.
+        UsageError: fractions that are none.
+    """
+    _check_fractions(fractions)
+    units = independent_units(dataset.names, dataset.groups, alike)
+    wanted = sum(fraction > 0 for fraction in fractions)
+    if len(units) < wanted:
+        raise DataError(_too_few(len(dataset), len(units), wanted))
+    buckets = size_buckets(units, _areas(dataset) if areas is None else areas)
+    side = allocate(units, buckets, fractions, np.random.default_rng(seed))
+    chosen: dict[str, set[str]] = {part: set() for part in PARTS}
+    for unit, part in zip(units, side, strict=True):
+        chosen[PARTS[part]].update(unit)
+    parts = {part: [name for name in dataset.names if name in chosen[part]] for part in PARTS}
+    return Split.of(parts, seed=seed, fractions=fractions, origin=_origin(dataset, fractions, seed, alike))
+
+
+def read_split(path: Path) -> Split:
+    """Read a split: a `split.json`, a folder with one list of names per part, or any one of these lists.
+
+    Lists are text files with a name or a stem per line, called after their part (`official_split_train.txt`). Bring the
+    names to those of a data set with `resolve`.
+
+    Raises:
+        DataError: nothing there that can be read, a name in two parts, or a file changed since it was hashed.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = path / "split.json"
+        return _read_json(inside) if inside.exists() else _read_lists(path)
+    if not path.exists():
+        raise DataError(f"There is no split at {path}. Give a split.json, or a folder of lists such as train.txt.")
+    if path.suffix.lower() == ".json":
+        return _read_json(path)
+    return _read_lists(path)
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write `split.json`, durably."""
+    write_json(path, split.to_json())
+
+
+def resolve(split: Split, dataset: Dataset) -> Split:
+    """Bring the names of a split, which may be stems, to those of a data set.
+
+    Images that were set aside when the data set was opened are left out.
+
+    Raises:
+        DataError: a name that no image has, or several.
+    """
+    images, aside = NameIndex(dataset.names), NameIndex(one.name for one in dataset.set_aside)
+    parts: dict[str, list[str]] = {}
+    for part in PARTS:
+        parts[part] = []
+        for name in split.part(part):
+            found = images.find(name)
+            if len(found) == 1:
+                parts[part].append(found[0])
+            elif found or not aside.find(name):
+                raise DataError(_unresolved(name, part, split, dataset, found))
+    return Split.of(parts, seed=split.seed, fractions=split.fractions, origin=split.origin)
+
+
+def leaks(split: Split, alike: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Return the groups of `alike` that lie on more than one side of a split: a user's own lists may part them."""
+    side = {name: part for part in PARTS for name in split.part(part)}
+    return tuple(tuple(group) for group in alike if len({side[name] for name in group if name in side}) > 1)
+
+
+def _areas(dataset: Dataset) -> dict[str, float]:
+    areas = {}
+    for sample in dataset:
+        pixels = sample.size[0] * sample.size[1]
+        areas[sample.name] = float(np.mean([mask.area / pixels for mask in sample.objects])) if sample.objects else 0.0
+    return areas
+
+
+def _check_fractions(fractions: tuple[float, float, float]) -> None:
+    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
+        raise UsageError(
+            f"The fractions of train, val and test must be three shares that sum to 1, with some of train; got "
+            f"{', '.join(f'{fraction:g}' for fraction in fractions)}. For example 0.7, 0.15, 0.15."
+        )
+
+
+def _too_few(images: int, units: int, parts: int) -> str:
+    if images < parts:
+        return (
+            f"A split into {parts} parts needs at least {parts} images, one for each; this data set has {images}. "
+            "Add images with masks; some twenty make the figures worth reading."
+        )
+    return (
+        f"A split into {parts} parts needs at least {parts} images that are independent; the {images} here make "
+        f"{units}, the others being of the same group or near-duplicates. Add images of other patients or scenes, or "
+        "give lists of your own with --split, knowing that the figures will flatter."
+    )
+
+
+def _origin(dataset: Dataset, fractions: tuple[float, float, float], seed: int, alike: Sequence[Sequence[str]]) -> str:
+    words = [f"drawn {'/'.join(f'{100 * fraction:g}' for fraction in fractions)} with seed {seed}, by object size"]
+    groups = {group for group in dataset.groups if group is not None}
+    if groups:
+        words.append(f"{len(groups)} groups whole")
+    if alike:
+        words.append(f"{len(alike)} groups of look-alikes whole")
+    return ", ".join(words)
+
+
+def _read_json(path: Path) -> Split:
+    try:
+        content = read_json(path)
+        parts = {part: _names(content.get(part, ())) for part in PARTS}
+        fractions = tuple(float(value) for value in content.get("fractions", _fractions(parts)))
+        seed = int(content.get("seed", 0))
+    except (ValueError, TypeError, AttributeError, json.JSONDecodeError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as a split ({error}). It must be JSON such as "
+            '{"train": ["a.jpg"], "val": ["b.jpg"], "test": ["c.jpg"]}.'
+        ) from error
+    if not any(parts.values()) or len(fractions) != 3:
+        raise DataError(f"{path} names no image under train, val or test. List the images' names there.")
+    split = Split.of(parts, seed=seed, fractions=fractions, origin=str(content.get("origin", f"read from {path.name}")))
+    if content.get("sha256", split.sha256) != split.sha256:
+        raise DataError(
+            f"{path} was changed after it was written: its names no longer give the hash in it. Restore it, or, if the "
+            "change is meant, remove its line 'sha256'."
+        )
+    return split
+
+
+def _read_lists(path: Path) -> Split:
+    parts, files = read_lists(path)
+    return Split.of(parts, seed=0, fractions=_fractions(parts), origin=f"read from {files}")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"a part must be a list of names, not {value!r}")
+    return tuple(str(name) for name in value)
+
+
+def _fractions(parts: Mapping[str, Sequence[str]]) -> tuple[float, float, float]:
+    total = max(1, sum(len(names) for names in parts.values()))
+    train, val, test = (round(len(parts.get(part, ())) / total, 6) for part in PARTS)
+    return train, val, test
+
+
+def _refuse_overlap(parts: Mapping[str, Sequence[str]], origin: str) -> None:
+    seen: dict[str, str] = {}
+    for part, names in parts.items():
+        for name in names:
+            if name in seen:
+                where = f"both in {seen[name]} and in {part}" if seen[name] != part else f"twice in {part}"
+                raise DataError(
+                    f"'{name}' is {where} of the split ({origin}). Figures on images that were trained on mean "
+                    "nothing: leave it in one list only."
+                )
+            seen[name] = part
+
+
+def _hash(train: Sequence[str], val: Sequence[str], test: Sequence[str]) -> str:
+    parts = {"train": sorted(train), "val": sorted(val), "test": sorted(test)}
+    return hash_text(json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def _unresolved(name: str, part: str, split: Split, dataset: Dataset, found: Sequence[str]) -> str:
+    if found:
+        return (
+            f"The split ({split.origin}) lists '{name}' under {part}, which {len(found)} images are called, "
+            f"{found[0]} and {found[1]} among them. Write their names in full."
+        )
+    return (
+        f"The split ({split.origin}) lists '{name}' under {part}, which no image of {dataset.root} is called. Names "
+        f"are like '{dataset.names[0]}' or its stem '{PurePosixPath(dataset.names[0]).stem}'."
+    )

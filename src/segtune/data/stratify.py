@@ -1,0 +1,98 @@
+"""Sharing out images among parts: what belongs together stays together, and every part gets objects of every size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Lack = npt.NDArray[np.float64]
+
+_BUCKETS = 5
+"""Buckets of object size over which parts are balanced; images without objects are one more."""
+
+Unit = tuple[str, ...]
+"""Names that must stay together, sorted."""
+
+
+def independent_units(names: Sequence[str], groups: Sequence[str | None], alike: Sequence[Sequence[str]]) -> list[Unit]:
+    """Return the sets of images that are independent of each other, in an order that depends on the names alone.
+
+    Args:
+        names: of the images.
+        groups: patient, scene or video of each, or None.
+        alike: further groups of names that belong together; names that are not among `names` are passed over.
+    """
+    members: dict[str, list[str]] = {name: [name] for name in names}
+    by_group: dict[str, list[str]] = {}
+    for name, group in zip(names, groups, strict=True):
+        if group is not None:
+            by_group.setdefault(group, []).append(name)
+    for together in [*by_group.values(), *alike]:
+        here = [name for name in together if name in members]
+        for name in here[1:]:
+            first, second = members[here[0]], members[name]
+            if first is not second:
+                first.extend(second)
+                members.update(dict.fromkeys(second, first))
+    return sorted({tuple(sorted(unit)) for unit in members.values()})
+
+
+def size_buckets(units: Sequence[Unit], areas: Mapping[str, float]) -> list[int]:
+    """Return the bucket of each unit: 0 without objects, else by quantiles of its mean area.
+
+    Args:
+        units: the sets of images.
+        areas: mean object area of each image, as a share of it.
+    """
+    mean = np.array([np.mean([areas.get(name, 0.0) for name in unit]) for unit in units])
+    filled = mean[mean > 0]
+    # Five units a bucket at least: finer, and the buckets say less than chance.
+    count = max(1, min(_BUCKETS, len(filled) // 5))
+    edges = np.quantile(filled, np.linspace(0, 1, count + 1)[1:-1]) if len(filled) else np.zeros(0)
+    return [0 if value == 0 else 1 + int(np.searchsorted(edges, value, side="right")) for value in mean]
+
+
+def allocate(
+    units: Sequence[Unit], buckets: Sequence[int], fractions: tuple[float, float, float], rng: np.random.Generator
+) -> list[int]:
+    """Return the part (0 to 2) of each unit: the one that lacks most of its bucket, then of all (Sechidis 2011).
+
+    Sets of several images come first, the largest first, so that single images even out what they leave; what a bucket
+    still lacks is carried to the next, so that the parts' sizes are as asked to the image. Every part of a fraction
+    above 0 gets a unit at least; there must be as many units.
+    """
+    sizes, where, shares = np.array([len(unit) for unit in units]), np.array(buckets), np.array(fractions)
+    lacking = {bucket: shares * sizes[where == bucket].sum() for bucket in sorted(set(buckets))}
+    order = rng.permutation(len(units))
+    side = [0] * len(units)
+    for unit in order[np.argsort(-sizes[order], kind="stable")].tolist():
+        if sizes[unit] > 1:
+            side[unit] = _give(lacking[buckets[unit]], sum(lacking.values()), int(sizes[unit]), fractions)
+    carried = np.zeros(3)
+    for bucket, lack in lacking.items():
+        lack += carried
+        for unit in order[(where[order] == bucket) & (sizes[order] == 1)].tolist():
+            side[unit] = _give(lack, lack, 1, fractions)
+        carried = lack
+    _fill_empty(units, side, [part for part in range(3) if fractions[part] > 0])
+    return side
+
+
+def _give(lack: Lack, lack_of_all: Lack, size: int, fractions: tuple[float, float, float]) -> int:
+    """Return the part that lacks most, and note that it now lacks `size` images less."""
+    # Rounded, since shares that are equal on paper differ in their last bits.
+    ranked = sorted(range(3), key=lambda part: (-round(float(lack[part]), 9), -round(float(lack_of_all[part]), 9)))
+    part = next(part for part in ranked if fractions[part] > 0)
+    lack[part] -= size
+    return part
+
+
+def _fill_empty(units: Sequence[Unit], side: list[int], wanted: list[int]) -> None:
+    """Move the smallest unit of the part with most units to each wanted part that has none."""
+    for part in wanted:
+        if part not in side:
+            richest = max(wanted, key=side.count)
+            mine = [unit for unit, its in enumerate(side) if its == richest]
+            side[min(mine, key=lambda unit: (len(units[unit]), unit))] = part
