@@ -56,8 +56,7 @@ IMAGE_SUFFIXES = frozenset(
     )
 )  # fmt: skip
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"RIFF")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_ORIENTATION = 0x0112
+_TIFF_WIDTH, _TIFF_LENGTH, _ORIENTATION = 0x0100, 0x0101, 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
@@ -95,7 +94,7 @@ def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
         UnreadableError: as `read_image`.
     """
     with open_image(path, pixel_limit) as opened:
-        width, height = opened.size
+        width, height = _stored_size(opened)
         turned = _orientation(opened) in _TURNED
         if not _ends_well(opened, path):
             opened.load()
@@ -161,6 +160,14 @@ def stretch(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
         return np.zeros(real.shape, dtype=np.uint8)
     scaled = (real - low) * (255.0 / (high - low))
     return np.asarray(np.clip(scaled + 0.5, 0, 255), dtype=np.uint8)
+
+
+def _stored_size(opened: PIL.Image.Image) -> tuple[int, int]:
+    if opened.format == "TIFF":
+        # Versions of Pillow differ in whether the size of a TIFF has been turned already; its tags have not.
+        tags = opened.tag_v2  # type: ignore[attr-defined]
+        return int(tags[_TIFF_WIDTH]), int(tags[_TIFF_LENGTH])
+    return opened.size
 
 
 def _orientation(opened: PIL.Image.Image) -> int:

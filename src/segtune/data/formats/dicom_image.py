@@ -181,6 +181,7 @@ def new_dataset(header: Header, kind: str) -> Any:
     data = pydicom.dataset.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.SpecificCharacterSet = "ISO_IR 192"
     data.SOPClassUID, data.SOPInstanceUID = kind, header.uid
     data.StudyInstanceUID, data.SeriesInstanceUID = header.study, header.series
     data.PatientID, data.PatientName = header.patient, header.patient
