@@ -22,7 +22,7 @@ from segtune.core.files import hash_text
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image
 from segtune.data.light import through_jpeg
-from segtune.data.textures import TILE, cut
+from segtune.data.tiles import TILE, cut
 
 _GREY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])

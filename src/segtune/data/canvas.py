@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from segtune.core.rle import RunLengths
 from segtune.data.shapes import Patch
-from segtune.data.textures import FloatArray
+from segtune.data.tiles import FloatArray
 
 MAX_THINGS = 255
 SMALLEST_AREA = 36

@@ -18,7 +18,7 @@ from segtune.core.errors import UsageError
 from segtune.core.files import write_bytes
 from segtune.core.types import Image
 from segtune.data.shapes import Outline, blob, rasterise, turn
-from segtune.data.textures import TILE, FloatArray, cut
+from segtune.data.tiles import TILE, FloatArray, cut
 
 _STREAM = 7
 """First word of the demo's seeds, which keeps them apart from the scenes'."""

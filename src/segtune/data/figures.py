@@ -26,6 +26,7 @@ from segtune.data.shapes import (
     turn,
     walk,
 )  # fmt: skip
+from segtune.data.tiles import pick
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,9 @@ class Part:
     inside: bool = False
 
 
+SLOTS = 5
+"""Materials a figure may name."""
+
 Figure = tuple[Part, ...]
 """Parts in the order in which they are painted."""
 
@@ -55,6 +59,10 @@ def _at(
     outline: Outline, x: float, y: float, scale_x: float, scale_y: float | None = None, angle: float = 0
 ) -> Outline:
     return outline.moved(turn(angle, scale_x, scale_y), (x, y))
+
+
+def _on(outline: Outline, place: Contour, scale_x: float, scale_y: float | None = None, angle: float = 0) -> Outline:
+    return outline.moved(turn(angle, scale_x, scale_y), place)
 
 
 def _limb(rng: np.random.Generator, start: tuple[float, float], heading: float, length: float, width: float) -> Outline:
@@ -82,7 +90,7 @@ def animal(rng: np.random.Generator) -> Figure:
     spots = tuple(
         Part(
             "spot",
-            _at(blob(rng), *rng.uniform((-0.6, -0.3), (0.5, 0.3)), rng.uniform(0.06, 0.22)),
+            _on(blob(rng), rng.uniform((-0.6, -0.3), (0.5, 0.3)), rng.uniform(0.06, 0.22)),
             1 - coat,
             inside=True,
         )
@@ -118,20 +126,20 @@ def bird(rng: np.random.Generator) -> Figure:
 def person(rng: np.random.Generator) -> Figure:
     """Draw an upright body in clothes."""
     stance, lean = rng.uniform(0.02, 0.35), rng.normal(0, 0.12)
-    arms = [np.pi / 2 + side * rng.uniform(0.1, 2.2) for side in (-1, 1)]
+    arms = [np.pi / 2 - side * rng.uniform(0.1, 2.2) for side in (-1, 1)]
     legs = [_limb(rng, (side * 0.11, 0.15), np.pi / 2 - side * stance, 0.85, 0.12) for side in (-1, 1)]
-    shoes = [_at(ellipse(rng, aspect=0.5), *leg.contours[0][10], 0.1) for leg in legs]
+    shoes = [
+        _at(ellipse(rng, aspect=0.5), float(leg.contours[0][10][0]), float(leg.contours[0][10][1]), 0.1) for leg in legs
+    ]
     torso = Outline((np.array([[-0.26, -0.5], [0.26, -0.5], [0.2, 0.22], [-0.2, 0.22]]) + rng.normal(0, 0.03, (4, 2)),))
     badge = Part("badge", _at(SHAPES["strokes"](rng), 0.02, -0.25, 0.15), 4, inside=True)
     hair = Part("hair", _at(blob(rng, rough=0.3), 0, -0.8, 0.17, 0.13), 3, inside=rng.random() < 0.7)
     return (
         *(Part("leg", leg, 1) for leg in legs),
         *(Part("shoe", shoe, 3) for shoe in shoes),
-        Part("arm", _limb(rng, (-0.24, -0.45), arms[1], 0.62, 0.08), int(rng.choice([0, 2]))),
+        Part("arm", _limb(rng, (-0.24, -0.45), arms[0], 0.62, 0.08), pick(rng, (0, 2))),
         Part("torso", torso.moved(turn(lean), (0, 0)), 0, (badge,) if rng.random() < 0.4 else ()),
-        Part(
-            "arm", _limb(rng, (0.24, -0.45), np.pi - arms[1] + rng.normal(0, 0.4), 0.62, 0.08), int(rng.choice([0, 2]))
-        ),
+        Part("arm", _limb(rng, (0.24, -0.45), arms[1], 0.62, 0.08), pick(rng, (0, 2))),
         Part("head", _at(ellipse(rng, aspect=0.8), lean, -0.7, 0.19, angle=np.pi / 2), 2, (hair,)),
     )
 
@@ -152,13 +160,13 @@ def vehicle(rng: np.random.Generator) -> Figure:
         for i in range(panes)
     )  # fmt: skip
     stripe = Part("stripe", _at(rectangle(rng, aspect=0.06), 0, -tall / 2, 1.0), 3, inside=True)
-    lamp = Part("lamp", _at(ellipse(rng), rng.choice([-0.92, 0.92]), -tall * 0.6, 0.07), 4)
+    lamp = Part("lamp", _at(ellipse(rng), pick(rng, (-0.92, 0.92)), -tall * 0.6, 0.07), 4)
     body = _at(rectangle(rng, aspect=1.0), 0, -tall / 2 + 0.05, 1.0, tall / 2 + 0.05)
     places = np.linspace(-0.62, 0.62, count) + rng.normal(0, 0.05, count)
-    wheels = tuple(
-        Part("wheel", _at(ellipse(rng, aspect=1), x, 0.1, wheel), 2, (Part("hub", _at(ellipse(rng, aspect=1), x, 0.1, wheel * 0.55), 4),))
-        for x in places
-    )  # fmt: skip
+    wheels = []
+    for x in places:
+        hub = Part("hub", _at(ellipse(rng, aspect=1), x, 0.1, wheel * 0.55), 4)
+        wheels.append(Part("wheel", _at(ellipse(rng, aspect=1), x, 0.1, wheel), 2, (hub,)))
     return (
         Part("cabin", Outline((top,)), 0, windows),
         Part("body", body, 0, (lamp, *((stripe,) if rng.random() < 0.5 else ()))),
@@ -198,10 +206,10 @@ def plant(rng: np.random.Generator) -> Figure:
     count, spread = int(rng.integers(4, 14)), rng.uniform(0.5, 3.1)
     headings = -np.pi / 2 + np.linspace(-spread, spread, count) + rng.normal(0, 0.15, count)
     length, slim = rng.uniform(0.3, 0.55), rng.uniform(0.5, 1.2)
-    leaves = [
-        Part("leaf", _at(leaf(rng), length * np.cos(h), length * np.sin(h) - 0.2, length, length * slim, h), int(rng.integers(0, 2)))
-        for h in rng.permutation(headings)
-    ]  # fmt: skip
+    leaves = []
+    for h in rng.permutation(headings):
+        place = length * np.array([np.cos(h), np.sin(h)]) - (0, 0.2)
+        leaves.append(Part("leaf", _on(leaf(rng), place, length, length * slim, h), int(rng.integers(0, 2))))
     heart = Part("heart", _at(ellipse(rng, aspect=0.9), 0, -0.2, rng.uniform(0.08, 0.25)), 3)
     pot = Part(
         "pot", _at(lathe(rng), 0, 0.6, 0.6, 0.4), 2, (Part("rim", _at(rectangle(rng, aspect=0.2), 0, 0.28, 0.5), 3),)
@@ -218,7 +226,7 @@ def furniture(rng: np.random.Generator) -> Figure:
     legs = [np.array([[x, -0.05], [x + rng.normal(0, 0.06), y]]) for x, y in feet[: int(rng.integers(2, 5))]]
     back = grille(rng) if rng.random() < 0.6 else rectangle(rng)
     things = tuple(
-        Part("thing", _at(SHAPES[str(rng.choice(MASSIVE))](rng), rng.uniform(-0.5, 0.5), -0.28, 0.2), 2)
+        Part("thing", _at(SHAPES[pick(rng, MASSIVE)](rng), rng.uniform(-0.5, 0.5), -0.28, 0.2), 2)
         for _ in range(int(rng.integers(0, 3)))
     )
     return (
@@ -236,9 +244,10 @@ def building(rng: np.random.Generator) -> Figure:
     """Draw a house or a tower with rows of openings."""
     wide, columns, rows = rng.uniform(0.35, 1.0), int(rng.integers(1, 6)), int(rng.integers(1, 6))
     fill = rng.uniform(0.2, 0.42)
+    pane = (wide * fill * 1.6 / columns, 1.3 * fill / rows)
     windows = tuple(
-        Part("window", _at(rectangle(rng, aspect=1), wide * (2 * (c + 0.5) / columns - 1), -0.4 + 1.3 * (r + 0.5) / rows,
-                           wide * fill * 2 / columns * 0.8, 1.3 * fill / rows), 1, inside=True)
+        Part("window", _at(rectangle(rng, aspect=1), wide * (2 * (c + 0.5) / columns - 1), 1.3 * (r + 0.5) / rows - 0.4,
+                           *pane), 1, inside=True)
         for c in range(columns) for r in range(rows)
     )  # fmt: skip
     door = Part("door", _at(rectangle(rng, aspect=1), rng.uniform(-wide, wide) * 0.7, 0.8, 0.13, 0.25), 2, inside=True)
@@ -262,37 +271,34 @@ def tree(rng: np.random.Generator) -> Figure:
 
 def machine(rng: np.random.Generator) -> Figure:
     """Draw an arbitrary body with arbitrary parts on it and at its rim, two levels deep."""
-    body = SHAPES[str(rng.choice(MASSIVE))](rng)
+    body = SHAPES[pick(rng, MASSIVE)](rng)
     outside = [_patch(rng, 0.85, (0.15, 0.5), depth=1, inside=False) for _ in range(int(rng.integers(0, 4)))]
     on_it = tuple(_patch(rng, 0.5, (0.12, 0.5), depth=1, inside=True) for _ in range(int(rng.integers(1, 5))))
     return (*outside, Part("body", _at(body, 0, 0, 0.8), 0, on_it))
 
 
 def _patch(rng: np.random.Generator, reach: float, scales: tuple[float, float], depth: int, inside: bool) -> Part:
-    kind = str(rng.choice(list(SHAPES)))
+    kind = pick(rng, list(SHAPES))
     scale, angle = rng.uniform(*scales), rng.uniform(0, 2 * np.pi)
     place = reach * np.sqrt(rng.uniform(0.1, 1)) * np.array([np.cos(angle), np.sin(angle)])
-    outline = _at(SHAPES[kind](rng), *place, scale, angle=rng.uniform(0, 6))
-    parts = ()
+    outline = _on(SHAPES[kind](rng), place, scale, angle=rng.uniform(0, 6))
+    parts: Figure = ()
     if depth and rng.random() < 0.5:
         child = _patch(rng, 0.3, (0.2, 0.6), 0, inside=True)
-        moved = Part(child.label, child.outline.moved(np.eye(2) * scale, place), child.slot, (), True)
-        parts = (moved,)
-    return Part(kind, outline, int(rng.integers(0, 5)), parts, inside)
+        parts = (Part(child.label, _on(child.outline, place, scale), child.slot, (), inside=True),)
+    return Part(kind, outline, int(rng.integers(0, SLOTS)), parts, inside)
 
 
 def patterned(rng: np.random.Generator) -> Figure:
     """Draw one body whose surface carries stripes or spots, which are not things of their own."""
-    body = SHAPES[str(rng.choice(MASSIVE))](rng)
+    body = SHAPES[pick(rng, MASSIVE)](rng)
     step, angle = rng.uniform(0.1, 0.4), rng.uniform(0, np.pi)
-    stripes = tuple(
-        Part("", _at(bar_, 0, 0, 1).moved(turn(angle), turn(angle) @ (0, y)), 1, inside=True)
-        for y in np.arange(-1, 1, 2.2 * step)
-        for bar_ in [
-            Outline((strip(np.array([[-1.2, 0.0], [0, rng.normal(0, 0.1)], [1.2, 0.0]]), np.full(3, step * 0.5)),))
-        ]
-    )
-    return (Part("body", body, 0, stripes),)
+    stripes = []
+    for y in np.arange(-1, 1, 2.2 * step):
+        spine = np.array([[-1.2, y], [0, y + rng.normal(0, 0.1)], [1.2, y]])
+        stripe = Outline((strip(spine, np.full(3, step * 0.5)),)).moved(turn(angle), (0, 0))
+        stripes.append(Part("", stripe, 1, inside=True))
+    return (Part("body", body, 0, tuple(stripes)),)
 
 
 def pair(rng: np.random.Generator) -> Figure:
@@ -301,7 +307,7 @@ def pair(rng: np.random.Generator) -> Figure:
     heading = rng.uniform(0, 2 * np.pi)
     axis = np.array([np.cos(heading), np.sin(heading)])
     return tuple(
-        Part("part", _at((bar if rng.random() < 0.35 else SHAPES[str(rng.choice(MASSIVE))])(rng), *(axis * place),
+        Part("part", _on((bar if rng.random() < 0.35 else SHAPES[pick(rng, MASSIVE)])(rng), axis * place,
                          rng.uniform(0.35, 0.7), angle=heading + rng.normal(0, 0.3)), index)
         for index, place in enumerate(np.linspace(-0.6, 0.6, count))
     )  # fmt: skip
@@ -313,8 +319,3 @@ FIGURES: dict[str, Callable[[np.random.Generator], Figure]] = {
     "patterned": patterned, "pair": pair,
 }  # fmt: skip
 """Kinds of composite thing."""
-
-SLOTS = 5
-"""Materials a figure may name."""
-
-__all__ = ["FIGURES", "SLOTS", "Contour", "Figure", "Part"]

@@ -10,6 +10,7 @@ import numpy as np
 from segtune.data.painting import Look, Scene, draw_look, paint, paint_faint, paint_thing
 from segtune.data.shapes import SHAPES, Contour, Outline, Patch, ellipse, rasterise, rectangle, turn
 from segtune.data.textures import Material, Palette, draw_material, natural_colour
+from segtune.data.tiles import pick
 
 
 def photo(scene: Scene) -> None:
@@ -70,7 +71,7 @@ def plate(scene: Scene) -> None:
     rng = scene.rng
     scene.palette = Palette(np.full(3, rng.uniform(0.2, 0.7), np.float32), 0.95, 0.1, (0.1, 0.9))
     base = draw_material(rng, scene.palette)
-    kinds = (str(rng.choice(["fibre", "fibre", "grain", "rough", "ripple"])), "swell")
+    kinds = (pick(rng, ["fibre", "fibre", "grain", "rough", "ripple"]), "swell")
     directions = np.array([[1.0] * 3, [1.0] * 3], np.float32) * rng.uniform(0.01, 0.1, (2, 1)).astype(np.float32)
     brushed = Material(base.colour, kinds, directions, base.zooms, base.origins, base.quarter, 0.0)
     scene.canvas.image[:] = brushed.paint(scene.window, scene.side)
@@ -78,9 +79,9 @@ def plate(scene: Scene) -> None:
         if rng.random() < 0.5:
             paint_faint(scene, scene.length(0.03, 0.35), scene.place())
         else:
-            kind = str(rng.choice(["blob", "ellipse", "bar", "branches", "bar"]))
+            kind = pick(rng, ["blob", "ellipse", "bar", "branches", "bar"])
             pose = turn(rng.uniform(0, 6.3), scene.length(0.02, 0.35), scene.length(0.01, 0.2))
-            colour = base.colour * np.float32(np.exp(rng.choice([-1, -1, 1]) * rng.uniform(0.1, 0.8)))
+            colour = base.colour * np.float32(np.exp(pick(rng, (-1, -1, 1)) * rng.uniform(0.1, 0.8)))
             look = draw_look(rng, soft=float(rng.gamma(1.2, 0.003)))
             outline = SHAPES[kind](rng).moved(pose, scene.place())
             paint(scene, outline, brushed.recoloured(colour), look, scene.canvas.add(kind))
@@ -95,7 +96,7 @@ def crowd(scene: Scene) -> None:
     ground(scene, regions=1, contrast=(0.1, 0.8))
     bright = Palette(natural_colour(rng, scene.palette.chroma, (0.3, 0.95)), 0.9, 0.3, (0.2, 1.0))
     material = draw_material(rng, bright if dark else scene.palette, contrast=0.7)
-    kind = str(rng.choice(["blob", "ellipse", "ellipse", "blob", *scene.shapes]))
+    kind = pick(rng, ["blob", "ellipse", "ellipse", "blob", *scene.shapes])
     look = draw_look(rng, soft=float(rng.gamma(1.2, 0.003)))
     for place, reach in swarm(scene):
         pose = turn(float(rng.uniform(0, 6.3)), reach * float(np.exp(rng.normal(0, 0.2))))
@@ -140,7 +141,7 @@ def settlement(scene: Scene) -> None:
     """Paint a group of like things: houses, trees, boats, fields."""
     rng = scene.rng
     material, look = draw_material(rng, scene.palette), draw_look(rng)
-    kind = str(rng.choice(["rectangle", "rectangle", "blob", "clump", "polygon"]))
+    kind = pick(rng, ["rectangle", "rectangle", "blob", "clump", "polygon"])
     reach, hub, angle = scene.length(0.01, 0.08), scene.place(), rng.uniform(0, 3)
     spread = rng.uniform(0.05, 0.4) * scene.side
     for _ in range(int(rng.integers(2, 20))):
@@ -172,7 +173,7 @@ def ground(
         everywhere = Patch(scene.window, np.ones(scene.canvas.size, np.float32))
         scene.canvas.claim(everywhere, scene.canvas.add("region"))
     for _ in range(regions - 1):
-        region(scene, float(scene.rng.uniform(0.2, 0.7)), float(scene.rng.choice([1.0, 0.98, 0.8, 0.4])))
+        region(scene, float(scene.rng.uniform(0.2, 0.7)), pick(scene.rng, (1.0, 0.98, 0.8, 0.4)))
 
 
 def region(scene: Scene, share: float, straight: float) -> None:
@@ -183,7 +184,7 @@ def region(scene: Scene, share: float, straight: float) -> None:
     x = np.linspace(-1, 1, width, dtype=np.float32)[None] * np.float32(np.cos(angle))
     field = y + x
     if straight < 1:
-        rough = scene.field(str(rng.choice(["cloud", "hills", "hills", "swell"])), (height, width), (0.7, 2.5))
+        rough = scene.field(pick(rng, ["cloud", "hills", "hills", "swell"]), (height, width), (0.7, 2.5))
         field = np.float32(straight) * field + np.float32(1 - straight) * 0.9 * rough
     level = np.quantile(field[::8, ::8], 1 - share)
     # The field rises by some 2/side a pixel: this factor makes the border about a pixel wide.
@@ -198,7 +199,7 @@ def folds(scene: Scene) -> None:
     """Give the ground a relief of its own: waves, folds, dents."""
     rng, (height, width) = scene.rng, scene.canvas.size
     small = (max(8, height // 6), max(8, width // 6))
-    kind = str(rng.choice(["hills", "swell", "marble", "marble", "ridges", "cells"]))
+    kind = pick(rng, ["hills", "swell", "marble", "marble", "ridges", "cells"])
     field = cv2.GaussianBlur(scene.field(kind, small, (0.9, 3.6), shrink=6), (0, 0), 1.5)
     x, y, _ = scene.light.direction
     slope = cv2.Sobel(field, cv2.CV_32F, 1, 0) * x + cv2.Sobel(field, cv2.CV_32F, 0, 1) * y

@@ -10,7 +10,7 @@ import numpy as np
 from segtune.core.types import Image
 from segtune.data.canvas import Canvas
 from segtune.data.shapes import Patch
-from segtune.data.textures import TILE, FloatArray, cut
+from segtune.data.tiles import TILE, FloatArray, cut
 
 _COARSE = 72
 """Relief is worked out at this many pixels: shading is smooth, and its cost then does not depend on the image."""

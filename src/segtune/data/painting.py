@@ -11,7 +11,8 @@ from segtune.data.canvas import Canvas, soften
 from segtune.data.figures import FIGURES, SLOTS, Figure, Part
 from segtune.data.light import Light, cast_shadow, relief
 from segtune.data.shapes import MASSIVE, Contour, Drawer, Outline, Patch, rasterise, turn
-from segtune.data.textures import TILE, FloatArray, Material, Palette, cut, draw_material
+from segtune.data.textures import Material, Palette, draw_material
+from segtune.data.tiles import TILE, FloatArray, cut, pick
 
 _LUMPS = (*MASSIVE, "blob", "blob", "blob", "clump", "ellipse", "ellipse", "branches", "bar")
 _SKINS = ("mottle", "rough", "grain", "spots", "pebbles", "fibre")
@@ -111,17 +112,17 @@ def paint_thing(
         kinds: which outlines it may have; without, any of the scene's, and one in twelve only a faint change.
     """
     rng, place = scene.rng, scene.place(central)
-    pose = upright(rng) @ turn(0, reach * rng.choice([-1, 1]), reach * rng.uniform(0.8, 1.25))
+    pose = upright(rng) @ turn(0, reach * pick(rng, (-1, 1)), reach * rng.uniform(0.8, 1.25))
     look = draw_look(rng)
     if rng.random() < composite:
-        kind = str(rng.choice(list(FIGURES)))
+        kind = pick(rng, list(FIGURES))
         materials = [_visible(scene, place) for _ in range(SLOTS)]
         paint_figure(scene, FIGURES[kind](rng), kind, (pose, place), materials, look)
         return
     if kinds is None and rng.random() < 0.08:
         paint_faint(scene, reach, place)
         return
-    kind = str(rng.choice(kinds or (*scene.shapes, *MASSIVE)))
+    kind = pick(rng, kinds or (*scene.shapes, *MASSIVE))
     outline = scene.shapes[kind](rng).moved(pose @ turn(rng.uniform(0, 6.3)), place)
     paint(scene, outline, _visible(scene, place), look, scene.canvas.add(kind))
 
@@ -173,7 +174,7 @@ def _paint_part(
 def paint_faint(scene: Scene, reach: float, place: Contour) -> None:
     """Change the ground only a little: its brightness, hue, grain or relief, often more than one of them."""
     rng, canvas = scene.rng, scene.canvas
-    kind = str(rng.choice(_LUMPS))
+    kind = pick(rng, _LUMPS)
     soft = float(rng.gamma(1.3, 0.006)) * scene.side
     outline = scene.shapes[kind](rng).moved(turn(rng.uniform(0, 6.3), reach), place)
     patch = rasterise(outline, canvas.size, margin=2 + int(3 * soft))
@@ -183,13 +184,13 @@ def paint_faint(scene: Scene, reach: float, place: Contour) -> None:
     lump = rng.random() < 0.65
     if lump and rng.random() < 0.3:
         cast_shadow(canvas, patch, (0, 0), max(2.0, 0.3 * reach), float(rng.uniform(0.1, 0.35)))
-    step = rng.choice([-1, 1]) * rng.uniform(0.03, 0.35) * (0.6 if lump else 1.0)
+    step = pick(rng, (-1, 1)) * rng.uniform(0.03, 0.35) * (0.6 if lump else 1.0)
     gain = np.exp(step + rng.normal(0, 0.07, 3) * (1 if rng.random() < 0.7 else 0))
     canvas.tone(patch, np.asarray(gain, np.float32)[:, None, None])
     if lump:
         _raise(scene, patch)
     if rng.random() < 0.5:
-        grain = scene.field(str(rng.choice(_SKINS)), patch.shape, (0.4, 2.0))
+        grain = scene.field(pick(rng, _SKINS), patch.shape, (0.4, 2.0))
         canvas.tone(patch, 1 + np.float32(rng.uniform(0.02, 0.12)) * grain)
     if rng.random() < 0.3:
         radius = max(1.0, 0.03 * min(patch.shape))
@@ -203,9 +204,7 @@ def _raise(scene: Scene, patch: Patch) -> None:
     rng = scene.rng
     bumps = None
     if rng.random() < 0.4:
-        bumps = np.float32(rng.uniform(0.03, 0.12)) * scene.field(
-            str(rng.choice(["cells", "hills"])), (72, 72), (0.3, 1)
-        )
+        bumps = np.float32(rng.uniform(0.03, 0.12)) * scene.field(pick(rng, ["cells", "hills"]), (72, 72), (0.3, 1))
     shade, highlight = relief(patch, scene.light, rounding=float(rng.uniform(0.3, 1.0)), bumps=bumps)
     scene.canvas.tone(patch, 1 + np.float32(rng.uniform(0.15, 0.9)) * (shade - 1))
     if rng.random() < 0.4:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segtune.data.textures import FloatArray
+from segtune.data.tiles import FloatArray, pick
 
 Contour = npt.NDArray[np.float64]
 """Corners x, y of a closed curve, [n, 2]."""
@@ -149,7 +149,7 @@ def walk(rng: np.random.Generator, count: int, bend: float, length: float, headi
 
 def bar(rng: np.random.Generator) -> Outline:
     """Draw something elongated: a stick, a worm, a tail, a limb."""
-    spine = walk(rng, 24, float(rng.choice([0.05, 0.5, 1.2])), 2.0)
+    spine = walk(rng, 24, pick(rng, (0.05, 0.5, 1.2)), 2.0)
     spine -= spine.mean(axis=0)
     along = np.linspace(0, 1, len(spine))
     width = rng.uniform(0.03, 0.22) * (1 - rng.uniform(0, 0.9) * along) * np.sqrt(np.sin(np.pi * (0.03 + 0.94 * along)))
@@ -176,7 +176,7 @@ def _grow(
         return
     for _ in range(int(rng.integers(1, 4))):
         place = int(rng.integers(4, len(spine)))
-        angle = heading + rng.choice([-1, 1]) * rng.uniform(0.3, 1.2)
+        angle = heading + pick(rng, (-1, 1)) * rng.uniform(0.3, 1.2)
         _grow(
             rng, contours, spine[place], angle, length * rng.uniform(0.4, 0.8), width * rng.uniform(0.5, 0.8), depth + 1
         )
