@@ -80,7 +80,7 @@ class DrawnRun:
         return Results(
             rows=tuple(rows), differences=tuple(differences), buckets=tuple(buckets),
             empty=(Empty("pretrained", 4, 3, 0.75), Empty("tuned", 4, 1, 0.25)),
-            data=DATA | {"images": len(self.names)}, split=PART | {"leaks": self.leaks},
+            data=DATA | {"images": len(self.names), "leaks": self.leaks}, split=PART,
             crowned=self.crowned, verdict=verdict,
         )  # fmt: skip
 
@@ -279,11 +279,11 @@ CHECK = {
     "exact_duplicates": [["a.png", "b.png"]], "near_duplicates": [], "object_counts": [1] * 266,
 }  # fmt: skip
 DATA = {
-    "images": 40, "objects": 78, "empty_images": 4, "seed": 0, "set_aside": [],
+    "images": 40, "objects": 78, "empty_images": 4, "seed": 0, "set_aside": [], "part": "test",
     "sizes": {"small": [0.0, 0.01], "medium": [0.01, 0.1], "large": [0.1, 1.0]},
     "interval": {"method": "BCa bootstrap", "level": 0.95, "resamples": 5000, "unit": "image", "units": 40},
 }  # fmt: skip
-PART = {"sha256": HASH, "seed": 0, "sizes": {"train": 186, "val": 40, "test": 40}, "part": "test"}
+PART = {"sha256": HASH, "seed": 0, "sizes": {"train": 186, "val": 40, "test": 40}}
 RECORD = {
     "command": ["segtune", "fit", "data/lumps", "--out", "runs/my lumps", "--train", "full", "--set", "epochs=20"],
     "versions": {"python": "3.11.9", "segtune": "0.1.0", "torch": "2.13.0"},

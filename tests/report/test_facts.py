@@ -63,7 +63,7 @@ def test_the_split_is_told_by_size_and_hash(run_folder):
     pairs = facts.split_facts(read_run(run_folder))
     names = [name for name, _ in pairs]
     assert dict(pairs)["train"] == "186"
-    assert dict(pairs)["part"] == "test"
+    assert dict(pairs)["origin"] == "drawn"
     assert len(names) == len(set(names))
 
 

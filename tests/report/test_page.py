@@ -178,17 +178,30 @@ def test_a_run_that_gained_nothing_says_so(run_folder):
     assert "**Not crowned.**" in (run_folder / "report.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("leaks", [0, 7])
-def test_scored_training_images_are_told_in_red(run_folder, leaks):
-    """When the part was named by hand and holds training images, the report warns before any figure."""
-    split = json.loads((run_folder / "metrics.json").read_text())["split"]
-    _edit(run_folder, split=split | {"leaks": leaks})
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"leaks": 7, "part": "train"}, "7 of the images scored here"),
+        ({"part": "val"}, "no test images"),
+        ({"leaks": 0}, ""),
+    ],
+)
+def test_an_unfair_test_is_told_in_red(run_folder, fields, said):
+    """When the scored images are known to a model, the report warns before any figure."""
+    _edit(run_folder, data=json.loads((run_folder / "metrics.json").read_text())["data"] | fields)
     page = write_report(run_folder).read_text(encoding="utf-8")
-    assert ('id="leaks"' in page) == bool(leaks)
-    if leaks:
-        assert page.index('id="leaks"') < page.index('<dl class="facts">')
-        assert "7 of the images scored here" in page
-        assert "> [!CAUTION]\n> 7 of the images" in (run_folder / "report.md").read_text(encoding="utf-8")
+    assert ('id="warning"' in page) == bool(said)
+    if said:
+        assert page.index('class="alarm"') < page.index('<dl class="facts">')
+        assert said in page
+        assert re.search(rf"> \[!CAUTION\]\n> .*{said}", (run_folder / "report.md").read_text(encoding="utf-8"))
+
+
+def test_images_that_could_not_be_scored_are_named(run_folder):
+    """An unreadable image is told with its reason."""
+    unread = [{"name": "torn.png", "reason": "truncated", "remedy": "copy it again"}]
+    _edit(run_folder, data={"images": 12, "set_aside": unread})
+    assert "<dt>torn.png</dt><dd>truncated</dd>" in write_report(run_folder).read_text(encoding="utf-8")
 
 
 def test_names_are_shown_as_they_are(tmp_path, drawn_run, pictures):

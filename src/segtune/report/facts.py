@@ -80,7 +80,7 @@ def _mean(run: RunView, model: str, mode: str) -> float | None:
 
 
 def _images_fact(run: RunView) -> Fact:
-    part = (run.results.split or {}).get("part")
+    part = run.results.data.get("part")
     return Fact("Images scored", count(run.images), f"part: {part}" if part else "")
 
 
@@ -116,10 +116,27 @@ def empty_facts(run: RunView) -> Pairs:
     ]
 
 
-def leaked_images(run: RunView) -> int | None:
-    """Return how many scored images a compared model was trained or chosen on; None where none was."""
-    leaks = (run.results.split or {}).get("leaks") or run.results.data.get("leaks")
-    return int(leaks) if leaks else None
+def warning(run: RunView) -> str:
+    """Return why the figures are not those of a fair test; empty where they are."""
+    data = run.results.data
+    if leaks := data.get("leaks"):
+        return (
+            f"These figures are not to be trusted as a test: {count(leaks)} of the images scored here are, or nearly "
+            "duplicate, images that a compared model was trained or chosen on. They were kept because the part to "
+            "score was named by hand (--part)."
+        )
+    if run.results.crowned is not None and data.get("part") not in (None, "test"):
+        return (
+            "These figures are not to be trusted as a test: the split has no test images, so the part "
+            f"'{data['part']}' was scored, by which the best epoch was chosen. They flatter the tuned model."
+        )
+    return ""
+
+
+def unread_images(run: RunView) -> Pairs:
+    """Return the images that could not be scored, each with its reason."""
+    found = run.results.data.get("set_aside")
+    return [(str(one["name"]), str(one["reason"])) for one in found] if isinstance(found, list) else []
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> Pairs:

@@ -8,7 +8,7 @@ from segtune.report import facts
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
 from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
-from segtune.report.numbers import count, decimal, plain, signed
+from segtune.report.numbers import decimal, plain, signed
 from segtune.report.run import RunView
 
 _SPECIAL = str.maketrans(
@@ -33,11 +33,8 @@ def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) ->
 def _verdict(run: RunView) -> str:
     state = {True: "**Crowned.** ", False: "**Not crowned.** ", None: ""}[run.results.crowned]
     lines = ["# segtune report", f"{state}{escape(run.results.verdict)}"]
-    if leaks := facts.leaked_images(run):
-        lines.append(
-            f"> [!CAUTION]\n> {count(leaks)} of the images scored here are, or nearly duplicate, images that a "
-            "compared model was trained or chosen on: these figures are not to be trusted as a test."
-        )
+    if warning := facts.warning(run):
+        lines.append(f"> [!CAUTION]\n> {escape(warning)}")
     lines.append(
         "\n".join(
             f"- {escape(fact.label)}: {fact.value}{f' ({fact.note})' if fact.note else ''}"
