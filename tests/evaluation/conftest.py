@@ -16,6 +16,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, MaskPrediction, Prompts, Sample
 from segtune.data.dataset import Dataset
 from segtune.models.family import PromptableModel
+from segtune.models.preparation import Preparation
 
 
 class Blobs(PromptableModel):
@@ -24,9 +25,12 @@ class Blobs(PromptableModel):
     family: ClassVar[str] = "blobs"
     accepts: ClassVar[frozenset[str]] = frozenset({"points", "boxes", "masks"})
 
-    def __init__(self, radius: float = 12.0) -> None:
+    def __init__(self, radius: float = 12.0, gain: float = 8.0) -> None:
         super().__init__()
         self.radius = nn.Parameter(torch.tensor(float(radius)))
+        self.image_encoder = nn.PReLU(init=gain)
+        self.preparation = Preparation.longest_side(self.side)
+        self.encoded = 0
         self.decoded: list[int] = []
 
     @property
@@ -41,8 +45,8 @@ class Blobs(PromptableModel):
 
     @property
     def parts(self) -> dict[str, nn.Module]:
-        """None that could be frozen."""
-        return {}
+        """The encoder alone can be told apart."""
+        return {"image_encoder": self.image_encoder}
 
     @property
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
@@ -65,14 +69,15 @@ class Blobs(PromptableModel):
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Keep the brightness."""
-        return Embedding(nn.functional.adaptive_avg_pool2d(pixels, self.mask_size), frames)
+        self.encoded += 1
+        return Embedding(self.image_encoder.weight * nn.functional.adaptive_avg_pool2d(pixels, self.mask_size), frames)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
         """Draw discs and ellipses."""
         self.decoded.append(len(prompts))
         scale = frame_scales(embedding.frames, prompts.image_index)
         y, x = torch.meshgrid(torch.arange(32) * 4 + 1.5, torch.arange(32) * 4 + 1.5, indexing="ij")
-        logits = 8 * embedding.features.mean(dim=1)[prompts.image_index] - 7
+        logits = embedding.features.mean(dim=1)[prompts.image_index] - 7
         for k in range(prompts.points.shape[1]):
             at = prompts.points[:, k] * scale
             near = self.radius - torch.hypot(x - at[:, 0, None, None], y - at[:, 1, None, None])

@@ -266,6 +266,17 @@ def test_embeddings_can_be_handed_in(blobs, ten):
     assert handed.rows == evaluate({"m": blobs()}, ten, modes=["click"]).rows
 
 
+def test_models_with_one_encoder_share_its_embeddings(blobs, ten):
+    """Where only decoders differ an image is encoded once, with the same scores; another encoder runs by itself."""
+    base, tuned, other = blobs(5), blobs(12), blobs(12, gain=5.0)
+    together = evaluate({"base": base, "tuned": tuned, "other": other}, ten, modes=["click"])
+    assert (base.encoded, tuned.encoded, other.encoded) == (10, 0, 10)
+    for name, model in (("tuned", blobs(12)), ("other", blobs(12, gain=5.0))):
+        alone = evaluate({name: model}, ten, modes=["click"])
+        np.testing.assert_array_equal(alone.scores.of(name, "click"), together.scores.of(name, "click"))
+    assert (together.scores.of("tuned", "click") != together.scores.of("other", "click")).any()
+
+
 def test_modes_not_answered_are_told(points_only, ten):
     """A model that cannot answer a mode has no row there, and the data says why."""
     result = evaluate({"m": points_only()}, ten, modes=["click", "box"])

@@ -13,7 +13,7 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Embedding, Sample
 from segtune.data.dataset import Dataset, SetAside
-from segtune.evaluation.answers import encode_image, evaluating
+from segtune.evaluation.answers import device_of, encode_image, evaluating
 from segtune.evaluation.conclusion import MatrixResult, conclude
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.modes import find_modes
@@ -21,6 +21,7 @@ from segtune.evaluation.reading import Item, read_ahead
 from segtune.evaluation.tables import open_tables
 from segtune.evaluation.tally import Tally
 from segtune.models.family import PromptableModel
+from segtune.models.fingerprint import fingerprint
 
 Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
 """Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""
@@ -87,16 +88,28 @@ def score_images(
     contest: Contest, dataset: Dataset, *, embed: Embedder | None = None
 ) -> Iterator[ImageScores | SetAside]:
     """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
+    encoded_by = _share_encoders(contest.models)
     for item in read_ahead(dataset, images=embed is None):
-        yield item if isinstance(item, SetAside) else contest.score(item.sample, _embeddings(contest, item, embed))
+        if isinstance(item, SetAside):
+            yield item
+            continue
+        with evaluating(list(contest.models.values())):
+            made = {name: _embed(contest.models[name], item, embed) for name in set(encoded_by.values())}
+        yield contest.score(item.sample, {name: made[other] for name, other in encoded_by.items()})
 
 
-def _embeddings(contest: Contest, item: Item, embed: Embedder | None) -> dict[str, Embedding]:
-    with evaluating(list(contest.models.values())):
-        if embed is not None:
-            return {name: embed(model, item.sample, item.index) for name, model in contest.models.items()}
-        image = item.sample.image if item.image is None else item.image
-        return {name: encode_image(model, image) for name, model in contest.models.items()}
+def _share_encoders(models: Mapping[str, PromptableModel]) -> dict[str, str]:
+    """Return for each model the first one of the same encoder: where only decoders differ, images are encoded once."""
+    if len(models) == 1:
+        return {name: name for name in models}
+    first: dict[tuple[str, torch.device], str] = {}
+    return {name: first.setdefault((fingerprint(model), device_of(model)), name) for name, model in models.items()}
+
+
+def _embed(model: PromptableModel, item: Item, embed: Embedder | None) -> Embedding:
+    if embed is not None:
+        return embed(model, item.sample, item.index)
+    return encode_image(model, item.sample.image if item.image is None else item.image)
 
 
 def _find_subject(models: Mapping[str, PromptableModel], subject: str | None) -> str:
