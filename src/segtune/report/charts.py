@@ -173,7 +173,7 @@ def _mark_best(axes: Axes, best: Epoch | None, last: int) -> None:
     if best is None or best.score is None:
         return
     axes.axvline(best.number, color=LINE, linewidth=1.5, zorder=0)
-    axes.plot([best.number], [best.score], marker="o", markersize=8, color=TEXT)
+    axes.plot([best.number], [best.score], marker="o", markersize=8, color=TEXT, clip_on=False)
     is_late = best.number > last / 2
     axes.annotate(
         f"best: epoch {best.number}" if best.number else "best: pretrained",

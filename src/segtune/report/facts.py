@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from segtune.evaluation.results import Bucket
@@ -30,6 +31,13 @@ class BucketLine:
 
     mode: str
     sizes: tuple[tuple[str, str, str], ...]
+
+
+def title_of(run: RunView) -> str:
+    """Return a heading: model and data where the run says them, else the folder's name."""
+    base = (run.run.get("model") or {}).get("base")
+    data = (run.run.get("data") or {}).get("path")
+    return f"{Path(base).name} on {Path(data).name}" if base and data else run.folder.resolve().name
 
 
 def key_facts(run: RunView) -> list[Fact]:

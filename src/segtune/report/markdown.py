@@ -32,7 +32,7 @@ def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) ->
 
 def _verdict(run: RunView) -> str:
     state = {True: "**Crowned.** ", False: "**Not crowned.** ", None: ""}[run.results.crowned]
-    lines = ["# segtune report", f"{state}{escape(run.results.verdict)}"]
+    lines = [f"# {escape(facts.title_of(run))}", f"{state}{escape(run.results.verdict)}"]
     if warning := facts.warning(run):
         lines.append(f"> [!CAUTION]\n> {escape(warning)}")
     lines.append(

@@ -120,7 +120,7 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
     rest = [one for found in failures.values() for one in found if (one.image, one.mode) not in shown]
     return {
         "run": run,
-        "title": title_of(run),
+        "title": facts.title_of(run),
         "style": Markup("".join(_source(environment, name) for name in ("style.css", "report.css"))),
         "colours": {model: colour_variable(colour_of(run, model)) for model in run.models},
         "pair_label": pair_label(run),
@@ -147,13 +147,6 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "settings": {"chosen": chosen, "others": others},
         "provenance": facts.provenance(run),
     }
-
-
-def title_of(run: RunView) -> str:
-    """Return a heading: model and data where the run says them, else the folder's name."""
-    base = (run.run.get("model") or {}).get("base")
-    data = (run.run.get("data") or {}).get("path")
-    return f"{Path(base).name} on {Path(data).name}" if base and data else run.folder.resolve().name
 
 
 def pair_label(run: RunView) -> str:

@@ -76,7 +76,7 @@ class Chart:
 
     def standalone(self) -> str:
         """Return a whole SVG file in the light colours on white paper."""
-        svg = self._coloured(lambda _, light: light)
+        svg = self._coloured(lambda _, light: light).replace("font-family: inherit", "font-family: sans-serif")
         return re.sub(r"(<svg\b[^>]*>)", r'\1<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1)
 
     def _coloured(self, choose: Callable[[str, str], str]) -> str:
