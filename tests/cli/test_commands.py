@@ -34,13 +34,24 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
 def fit_result(**fields: object) -> SimpleNamespace:
     """Return what a fit that gained something returns, but for `fields`."""
     plain = {"crowned": True, "stopped": False, "verdict": "Better.", "folder": Path("RUN"), "summary": {"epochs": 3}}
+    plain["proof"] = "proof"
     return SimpleNamespace(**(plain | fields))
 
+
+LEVEL = SimpleNamespace(results=SimpleNamespace(verdict="Level.", to_json=lambda: {"rows": []}))
+"""What an evaluation returns."""
 
 FINETUNE = "segtune.runs.finetune:finetune"
 
 
-def test_fit_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def reports(stand_in) -> SimpleNamespace:
+    """Keep what reports were asked for instead of writing them."""
+    stand_in("segtune.report.pictures:pictures_of", "pictures")
+    return stand_in("segtune.report.page:write_report", Path("DIR/report.html"))
+
+
+def test_fit_hands_its_options_on(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """Each option is the setting it stands for, and says so as its origin."""
     calls = stand_in(FINETUNE, fit_result())
     words = ["fit", "DATA", "--out", "RUN", "--model", "base.pth", "--train", "late:2", "--epochs", "3"]
@@ -50,10 +61,11 @@ def test_fit_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[str]) 
     assert (settings.model.train, settings.training.epochs) == ("late:2", 3)
     assert (settings.training.optimizer.lr, settings.data.objects) == (1e-3, "parts")
     assert calls.options["resume"] is True
+    assert reports.args[:2] == (Path("RUN"), "pictures")
     assert capsys.readouterr().out.splitlines() == ["Better.", "Model: RUN/model", "Report: RUN/report.html"]
 
 
-def test_fit_for_programs(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fit_for_programs(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """One JSON object, with the places a program wants next."""
     stand_in(FINETUNE, fit_result())
     assert main(["fit", "DATA", "--out", "RUN", "--json"]) == 0
@@ -67,17 +79,18 @@ def test_fit_for_programs(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
     [({}, 0), ({"crowned": False}, NOT_CROWNED), ({"stopped": True}, INTERRUPTED)],
     ids=["gained", "nothing gained", "stopped"],
 )
-def test_fit_s_exit_code_is_its_outcome(fields: dict[str, bool], code: int, stand_in, capsys) -> None:
+def test_fit_s_exit_code_is_its_outcome(fields: dict[str, bool], code: int, stand_in, reports, capsys) -> None:
     """A script need not read the verdict to know whether something was gained."""
     stand_in(FINETUNE, fit_result(**fields))
     assert main(["fit", "DATA", "--out", "RUN"]) == code
     assert ("--resume" in capsys.readouterr().out) == bool(fields.get("stopped"))
 
 
-def test_one_process_of_several_speaks(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_process_of_several_speaks(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """The others have no result and print nothing."""
     stand_in(FINETUNE, None)
     assert main(["fit", "DATA", "--out", "RUN"]) == 0
+    assert reports.args is None
     assert capsys.readouterr().out == ""
 
 
@@ -98,10 +111,9 @@ def test_fit_refuses_wrong_settings_before_any_work(words: list[str], hint: str,
     assert calls.args is None
 
 
-def test_evaluate_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_hands_its_options_on(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """Modes are split at commas, models to compare with are gathered."""
-    results = SimpleNamespace(verdict="Level.", to_json=lambda: {"rows": [], "verdict": "Level."})
-    calls = stand_in("segtune.runs.evaluate:evaluate_models", results)
+    calls = stand_in("segtune.runs.evaluate:evaluate_models", LEVEL)
     words = ["evaluate", "runs/a", "DATA", "--out", "DIR", "--against", "nano", "--against", "runs/b"]
     words += ["--modes", "click, box", "--split", "split.json", "--part", "val", "--objects", "parts", "--seed", "5"]
     assert main([*words, "--json"]) == 0
@@ -110,12 +122,13 @@ def test_evaluate_hands_its_options_on(stand_in, capsys: pytest.CaptureFixture[s
     assert calls.options["modes"] == ["click", "box"]
     assert (calls.options["split"], calls.options["part"]) == (Path("split.json"), "val")
     assert (calls.options["objects"], calls.options["format"], calls.options["seed"]) == ("parts", None, 5)
-    assert json.loads(capsys.readouterr().out) == {"rows": [], "verdict": "Level.", "folder": "DIR"}
+    assert json.loads(capsys.readouterr().out) == {"rows": [], "folder": "DIR", "report": "DIR/report.html"}
+    assert reports.args[:2] == (Path("DIR"), "pictures")
 
 
-def test_evaluate_leaves_the_choice_open(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_leaves_the_choice_open(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """What is not said is left to the evaluation: all modes, and whichever part fits."""
-    calls = stand_in("segtune.runs.evaluate:evaluate_models", SimpleNamespace(verdict="Level.", to_json=dict))
+    calls = stand_in("segtune.runs.evaluate:evaluate_models", LEVEL)
     assert main(["evaluate", "nano", "DATA", "--out", "DIR"]) == 0
     assert [calls.options[name] for name in ("modes", "split", "part")] == [None, None, None]
     assert capsys.readouterr().out.splitlines() == ["Level.", "Report: DIR/report.html"]
@@ -137,7 +150,7 @@ def test_report_of_no_run_is_a_mistake_of_data(tmp_path: Path, capsys: pytest.Ca
     assert str(tmp_path) in capsys.readouterr().err
 
 
-def test_demo_draws_and_fits(tmp_path: Path, stand_in, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_draws_and_fits(tmp_path: Path, stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
     """The images lie beside the run, and the fit is the one that users call."""
     calls = stand_in(FINETUNE, fit_result())
     assert main(["demo", "--out", str(tmp_path / "demo"), "--images", "20"]) == 0
@@ -148,7 +161,7 @@ def test_demo_draws_and_fits(tmp_path: Path, stand_in, capsys: pytest.CaptureFix
     assert capsys.readouterr().out.startswith("Better.")
 
 
-def test_a_demo_that_was_cut_off_goes_on(tmp_path: Path, stand_in) -> None:
+def test_a_demo_that_was_cut_off_goes_on(tmp_path: Path, stand_in, reports) -> None:
     """A run that has begun is resumed on the images it has."""
     calls = stand_in(FINETUNE, fit_result())
     (tmp_path / "demo").mkdir()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.fit import tell
+from segtune.cli.fit import fit_and_report, tell
 from segtune.cli.options import AsJson
 from segtune.cli.progress import shown
 
@@ -26,7 +26,6 @@ def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, jso
         segtune demo --out runs/demo
     """
     from segtune.data.demo import write_demo
-    from segtune.runs.finetune import finetune
     from segtune.runs.settings import load_settings
 
     data = out.with_name(f"{out.name}-data")
@@ -34,5 +33,5 @@ def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, jso
     with shown() as progress:
         if not is_begun:
             write_demo(data, count=images, seed=seed)
-        result = finetune(load_settings(data=data, out=out), resume=is_begun, progress=progress)
+        result = fit_and_report(load_settings(data=data, out=out), resume=is_begun, progress=progress)
     return tell(result, as_json=json)

@@ -51,10 +51,12 @@ def evaluate(
 
         segtune evaluate runs/polyps polyps --out compared --against nano --modes click,box
     """
+    from segtune.report.page import write_report
+    from segtune.report.pictures import pictures_of
     from segtune.runs.evaluate import evaluate_models
 
     with shown() as progress:
-        results = evaluate_models(
+        proof = evaluate_models(
             model,
             data,
             out,
@@ -67,5 +69,7 @@ def evaluate(
             seed=seed,
             progress=progress,
         )
-    answer(results.to_json() | {"folder": str(out)}, f"{results.verdict}\nReport: {out / 'report.html'}", as_json=json)
+        page = write_report(out, pictures_of(proof), progress)
+    facts = proof.results.to_json() | {"folder": str(out), "report": str(page)}
+    answer(facts, f"{proof.results.verdict}\nReport: {page}", as_json=json)
     return 0
