@@ -81,7 +81,7 @@ def read_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Image:
         UnreadableError: the file is missing, truncated, no image, or larger than the limit; a DataError.
     """
     with open_image(path, pixel_limit) as opened:
-        return to_rgb(PIL.ImageOps.exif_transpose(opened))
+        return to_rgb(turn_upright(opened))
 
 
 def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
@@ -135,6 +135,11 @@ def open_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Iterator[PIL.Image
         raise UnreadableError(path, "it does not fit into memory", "Make it smaller or cut it into tiles.") from error
     except _BROKEN as error:
         raise _what_broke(path, error) from error
+
+
+def turn_upright(opened: PIL.Image.Image) -> PIL.Image.Image:
+    """Apply an image's EXIF orientation. Of a PNG only one in front of the pixels counts, as for `read_size`."""
+    return PIL.ImageOps.exif_transpose(opened) if _orientation(opened) != 1 else opened
 
 
 def to_rgb(opened: PIL.Image.Image) -> Image:

@@ -14,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-import PIL.ImageOps
 
 from segtune.core.rle import RunLengths
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import encode_values
-from segtune.data.images import PIXEL_LIMIT, open_image
+from segtune.data.images import PIXEL_LIMIT, open_image, turn_upright
 
 ENCODINGS = ("binary", "soft", "band", "labels", "instances")
 """What mask files may hold: zero or not; grey, inside above a threshold; grey with a band of 127 or 128 between object
@@ -88,7 +87,7 @@ def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_L
     """
     with open_image(path, pixel_limit) as opened:
         lossy = opened.format == "JPEG"
-        upright = PIL.ImageOps.exif_transpose(opened)
+        upright = turn_upright(opened)
         if colours:
             return MaskFile(_pack(np.asarray(upright.convert("RGB"))), "colour", lossy)
         if upright.mode == "P":

@@ -45,6 +45,7 @@ class FileStatistics:
             instances are flat; the rim of a soft mask is not.
         bright: share of the nonzero pixels at the highest value.
         single: share of the values that make up one connected part.
+        commonest: the value of most pixels.
         palette: colours of the palette indices in use.
     """
 
@@ -54,12 +55,24 @@ class FileStatistics:
     flat: float
     bright: float
     single: float
+    commonest: int
     palette: tuple[tuple[int, int], ...]
 
     @property
     def inner(self) -> tuple[int, ...]:
         """Values but 0 and 255."""
         return tuple(value for value in self.values if value not in (0, 255))
+
+    @property
+    def fades(self) -> bool:
+        """Whether most of the inside is near white and the many values between are its rim."""
+        return self.bright > 0.5 and len(self.inner) > 8 and 200 <= self.values[-1] <= 255
+
+    def colour(self, value: int) -> int:
+        """Return the colour that a value stands for, 0xRRGGBB."""
+        if self.source == "palette":
+            return dict(self.palette)[value]
+        return value if self.source == "colour" else value * 0x010101
 
 
 def look_at(file: MaskFile) -> FileStatistics:
@@ -70,7 +83,8 @@ def look_at(file: MaskFile) -> FileStatistics:
     exact = not file.lossy and len(values) > 1
     flat = _flatness(file.values) if exact else 0.0
     single = _single_share(file.values, values) if exact and flat > 0.5 else 0.0
-    return FileStatistics(values, file.source, file.lossy, flat, bright, single, file.palette)
+    commonest = int(found[counts.argmax()])
+    return FileStatistics(values, file.source, file.lossy, flat, bright, single, commonest, file.palette)
 
 
 def look_at_some(
@@ -107,17 +121,22 @@ def infer(files: Sequence[FileStatistics], options: Options) -> tuple[Encoding, 
     """
     encoding, words = _read_alike(files, options)
     if options.encoding is not None:
-        kind, words = options.encoding, f"Masks are read as {options.encoding}, as told."
-    else:
-        kind = encoding.kind
-        if options.objects in {"labels", "instances"} and kind in {"labels", "instances"}:
-            kind = options.objects
-    if options.objects == "instances" and kind not in {"labels", "instances"}:
+        encoding, words = _as_told(encoding, options), f"Masks are read as {options.encoding}, as told."
+    elif options.objects in {"labels", "instances"} and encoding.kind in {"labels", "instances"}:
+        encoding = replace(encoding, kind=options.objects)
+    if options.objects == "instances" and encoding.kind not in {"labels", "instances"}:
         raise DataError(
             f"Objects are to be instances, but the mask files tell none apart. {words} "
             "Use --objects parts for one object per connected part."
         )
-    return replace(encoding, kind=kind), words
+    return encoding, words
+
+
+def _as_told(inferred: Encoding, options: Options) -> Encoding:
+    kind = options.encoding or inferred.kind
+    if kind == "soft":
+        return inferred if inferred.kind == kind else Encoding(kind, options.threshold)
+    return Encoding(kind, options.threshold, (127, 128)) if kind == "band" else replace(inferred, kind=kind)
 
 
 def _read_alike(files: Sequence[FileStatistics], options: Options) -> tuple[Encoding, str]:
@@ -126,8 +145,7 @@ def _read_alike(files: Sequence[FileStatistics], options: Options) -> tuple[Enco
     if any(file.source == "palette" for file in files):
         return _palettes(files)
     values = {value for file in files for value in file.values}
-    deep = max(values, default=0) > 255
-    return _two_values(files, values, options) or _ids(files, values) or _soft(values, deep, options)
+    return _two_values(files, values, options) or _ids(files, values) or _soft(values, options)
 
 
 def _two_values(files: Sequence[FileStatistics], values: set[int], options: Options) -> tuple[Encoding, str] | None:
@@ -156,10 +174,7 @@ def _ids(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, s
     told = [file for file in files if file.inner]
     if not told or any(file.lossy for file in files) or median(file.flat for file in told) < _FLAT:
         return None
-    if (
-        sum(file.bright > 0.5 and len(file.inner) > 8 and 200 <= file.values[-1] <= 255 for file in told)
-        > len(told) / 2
-    ):
+    if sum(file.fades for file in told) > len(told) / 2:
         return None
     kind, words = ("instances", "object numbers") if _are_instances(told) else ("labels", "class values")
     ignore = (255,) if _marks_ignored(told) else ()
@@ -182,11 +197,10 @@ def _are_instances(files: Sequence[FileStatistics]) -> bool:
     return varied and median(file.single for file in files) >= _SINGLE
 
 
-def _soft(values: set[int], deep: bool, options: Options) -> tuple[Encoding, str]:
+def _soft(values: set[int], options: Options) -> tuple[Encoding, str]:
     if not values - {0}:
         return Encoding("soft", options.threshold), "All masks looked at are empty."
-    scale = 257 if deep else 1
-    threshold = options.threshold * scale
+    threshold = options.threshold * max(values) // 255 if max(values) > 255 else options.threshold
     return Encoding("soft", threshold), f"Masks are soft, {min(values)} to {max(values)}; inside is above {threshold}."
 
 
@@ -205,18 +219,13 @@ def _palettes(files: Sequence[FileStatistics]) -> tuple[Encoding, str]:
 
 
 def _colours(files: Sequence[FileStatistics]) -> tuple[Encoding, str]:
-    found = Counter(colour for file in files for colour in _colours_in(file))
-    background = 0 if 0 in found else found.most_common(1)[0][0]
+    found = {colour for file in files for colour in map(file.colour, file.values)}
+    commonest = Counter(file.colour(file.commonest) for file in files)
+    background = 0 if 0 in found else commonest.most_common(1)[0][0]
     ignore = (_VOID_COLOUR,) if _VOID_COLOUR in found else ()
-    classes = len(set(found) - {background, *ignore})
+    classes = len(found - {background, *ignore})
     words = f"Masks are coloured, each of {classes} colours a class; #{background:06x} is taken as background."
     return Encoding("labels", ignore=ignore, background=background, colours=True), words
-
-
-def _colours_in(file: FileStatistics) -> Sequence[int]:
-    if file.source == "palette":
-        return [colour for _, colour in file.palette]
-    return file.values if file.source == "colour" else [value * 0x010101 for value in file.values]
 
 
 def _count(values: Values) -> tuple[Values, Values]:

@@ -24,7 +24,7 @@ _FILES = Kind(is_image_name, is_image_name, read_size, read_image, read_mask_fil
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that images and their mask files lie here."""
     pairing = pair_files(tree, is_image_name, is_image_name)
-    return 0.8 if pairing is not None and pairing.pairs else None
+    return 0.9 if pairing is not None and pairing.pairs else None
 
 
 def read(tree: Tree, options: Options) -> PairedFiles:
