@@ -250,12 +250,12 @@ def apply_view(
     """
     if params.geometric:
         image = np.ascontiguousarray(_whole_steps(image, params))
-        masks = _whole_steps(masks.transpose(1, 2, 0), params).transpose(2, 0, 1)
-        ignore = None if ignore is None else _whole_steps(ignore, params)
+        masks = np.ascontiguousarray(_whole_steps(masks.transpose(1, 2, 0), params).transpose(2, 0, 1))
+        ignore = None if ignore is None else np.ascontiguousarray(_whole_steps(ignore, params))
         if params.resampled:
             masks, ignore = _warp_masks(masks, ignore, params)
             image = _warp_image(image, params)
-    return _develop(image, params), np.ascontiguousarray(masks), ignore
+    return _develop(image, params), masks, ignore
 
 
 def _cropped(params: ViewParameters) -> bool:
@@ -299,16 +299,17 @@ def _warp_image(image: Image, params: ViewParameters) -> Image:
 def _warp_masks(masks: BoolMask, ignore: BoolMask | None, params: ViewParameters) -> tuple[BoolMask, BoolMask | None]:
     """Warp masks, the ignored pixels and what lies within the image, eight to a byte: the nearest pixel keeps bits."""
     count, height, width = masks.shape
-    layers = np.ones((count + 2, height, width), np.bool_)
-    layers[:count] = masks
-    layers[count] = False if ignore is None else ignore
-    matrix = _matrix(params, (height, width))
-    packed = np.packbits(layers, axis=0)
-    warped: npt.NDArray[np.uint8] = np.stack([
-        np.asarray(cv2.warpAffine(plane, matrix, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
-        for plane in packed
-    ])  # fmt: skip
-    moved = np.unpackbits(warped, axis=0, count=count + 2).view(np.bool_)
+    size = (height, width)
+    layers = [*masks, np.zeros(size, np.bool_) if ignore is None else ignore, np.ones(size, np.bool_)]
+    moved = np.empty((len(layers), height, width), np.bool_)
+    matrix = _matrix(params, size)
+    for first in range(0, len(layers), 8):
+        packed = np.zeros(size, np.uint8)
+        for bit, layer in enumerate(layers[first : first + 8]):
+            packed |= layer.view(np.uint8) << np.uint8(bit)
+        warped = np.asarray(cv2.warpAffine(packed, matrix, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
+        for bit, layer in enumerate(moved[first : first + 8]):
+            np.not_equal(warped & np.uint8(1 << bit), 0, out=layer)
     unseen = moved[count] | ~moved[count + 1]
     return moved[:count], unseen if ignore is not None or bool(unseen.any()) else None
 

@@ -56,13 +56,13 @@ def faint(scene: Scene) -> None:
         folds(scene)
     if rng.random() < 0.3:
         veins(scene)
-    if rng.random() < 0.4:
+    if rng.random() < 0.55:
         tunnel(scene)
     for _ in range(min(int(rng.geometric(0.55)), 5)):
         paint_faint(scene, scene.length(0.06, 0.42), scene.place(0.35))
     if rng.random() < 0.5:
         glints(scene)
-    if rng.random() < 0.3:
+    if rng.random() < 0.4:
         porthole(scene)
 
 

@@ -98,6 +98,8 @@ class Camera:
     Attributes:
         gamma: exponent on the colours; above 1 darkens.
         contrast: factor on the distance from the mid grey.
+        levels: mean and standard deviation of the lightness that it exposes for.
+        automatic: how far it goes towards these levels, 0 to 1.
         cast: float32 [3], factors on red, green and blue.
         grey: share of the colour that is lost, 0 to 1.
         vignette: darkening in the corners, 0 to 1.
@@ -110,6 +112,8 @@ class Camera:
 
     gamma: float
     contrast: float
+    levels: tuple[float, float]
+    automatic: float
     cast: FloatArray
     grey: float
     vignette: float
@@ -123,6 +127,7 @@ class Camera:
         """Return the canvas as this camera sees it, uint8 [H, W, 3] RGB."""
         image = canvas.image
         image *= _fall_off(canvas.size, self.slope, self.vignette)
+        self._expose(image)
         if self.blur > 0.3:
             for plane in image:
                 cv2.GaussianBlur(plane, (0, 0), self.blur, dst=plane)
@@ -143,6 +148,18 @@ class Camera:
         return np.asarray(photo, dtype=np.uint8)
 
 
+    def _expose(self, image: FloatArray) -> None:
+        """Bring mean and spread of the lightness towards the camera's levels; a dark image stays dark."""
+        sample = image[1, ::4, ::4].clip(0, 1)
+        mean, spread = float(sample.mean()), float(sample.std())
+        if mean < 0.1 or not self.automatic:
+            return
+        stretch = float(np.clip((self.levels[1] / max(spread, 0.02)) ** self.automatic, 0.6, 2.2))
+        target = mean + self.automatic * (self.levels[0] - mean)
+        image *= np.float32(stretch)
+        image += np.float32(target - mean * stretch)
+
+
 def through_jpeg(image: Image, quality: int) -> Image:
     """Return an RGB image as it comes back from a JPEG file of this quality, 1 to 100."""
     _, file = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -156,12 +173,14 @@ def draw_camera(rng: np.random.Generator, side: int) -> Camera:
     cast = 1 + rng.normal(0, 0.07, 3) * (rng.random() < 0.5)
     return Camera(
         gamma=float(np.exp(rng.normal(0, 0.2))),
-        contrast=float(rng.uniform(0.6, 1.3)),
+        contrast=float(rng.uniform(0.75, 1.3)),
+        levels=(float(rng.uniform(0.3, 0.6)), float(rng.uniform(0.15, 0.3))),
+        automatic=float(rng.uniform(0.3, 1)) if rng.random() < 0.8 else 0.0,
         cast=cast.astype(np.float32),
         grey=float(rng.choice([0.0, 0.4, 1.0], p=[0.8, 0.1, 0.1])),
         vignette=float(rng.uniform(0, 0.6)) if rng.random() < 0.3 else 0.0,
         slope=(float(rng.normal(0, 0.12)), float(rng.normal(0, 0.12))),
-        blur=float(rng.gamma(1.5, 1.2 if poor else 0.3)) * side / 512,
+        blur=float(rng.gamma(1.5, 1.1 if poor else 0.25)) * side / 512,
         noise=float(rng.gamma(1.2, 0.035 if poor else 0.008)),
         coarse=float(rng.uniform(1.0, 2.5 if poor else 1.5)),
         quality=int(rng.integers(25, 60)) if poor else int(rng.integers(60, 97)) if rng.random() < 0.6 else None,

@@ -87,7 +87,7 @@ def _sample(theme: str, seed: int, image: Image, objects: tuple[RunLengths, ...]
 def _begin(rng: np.random.Generator, side: int, theme: str) -> Scene:
     shorter = side if rng.random() < 0.4 else max(SMALLEST_SIDE, round(side * float(rng.uniform(0.6, 1.0))))
     size = (side, shorter) if rng.random() < 0.3 else (shorter, side)
-    chroma = float(rng.uniform(0.2, 1.1))
-    palette = Palette(natural_colour(rng, chroma, (0.2, 0.8)), float(rng.beta(1, 3)), chroma, (0.06, 0.95))
+    chroma = float(rng.uniform(0.3, 1.6))
+    palette = Palette(natural_colour(rng, chroma, (0.2, 0.8)), float(rng.beta(1, 4)), chroma, (0.06, 0.95))
     shapes = {**SHAPES, **HELD_OUT} if theme == "suite" else SHAPES
     return Scene(Canvas(size, side), rng, palette, draw_light(rng), shapes)

@@ -75,7 +75,10 @@ def turn(angle: float, scale_x: float = 1.0, scale_y: float | None = None) -> Co
 
 
 def rasterise(outline: Outline, size: tuple[int, int], margin: int = 2) -> Patch | None:
-    """Draw an outline given in pixels into an image of `size` (height, width), anti-aliased; None if wholly outside."""
+    """Draw an outline given in pixels into an image of `size` (height, width); None if wholly outside.
+
+    The edge is anti-aliased and lies about half a pixel outside of the outline, so that thin lines stay whole.
+    """
     corners = np.concatenate(outline.contours)
     x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int) - margin, 0).tolist()
     x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + margin + 1, (size[1], size[0])).tolist()

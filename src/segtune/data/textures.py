@@ -114,13 +114,13 @@ def draw_material(rng: np.random.Generator, palette: Palette, *, contrast: float
     patterned = rng.random() < 0.3
     first = pick(rng, PATTERNED if patterned else NATURAL)
     second = pick(rng, SMOOTH if rng.random() < 0.6 else NATURAL)
-    strength = contrast * float(rng.gamma(1.6, 0.05)) * (0.3 + 1.4 * float(colour.mean()))
+    strength = contrast * float(rng.gamma(1.6, 0.08)) * (0.3 + 1.4 * float(colour.mean()))
     along = colour / max(float(colour.mean()), 0.05) * (1 - palette.tie) + palette.tie
     hue = 0.35 * rng.standard_normal() * BLUE_YELLOW + 0.2 * rng.standard_normal() * GREEN_MAGENTA
     colourful = 0.35 * palette.chroma
     directions = strength * np.stack([along + colourful * hue, 0.6 * along - 2 * colourful * hue])
     # Patterns smaller than a pixel are noise, larger than the object a gradient: both are drawn otherwise.
-    zooms = np.exp(rng.uniform(np.log(0.5), np.log(3.0), 2)) / 512
+    zooms = np.exp(rng.uniform(np.log(0.35), np.log(2.5), 2)) / 512
     origins = rng.integers(0, TILE, 4).tolist()
     emboss = float(rng.uniform(0.05, 0.35)) if rng.random() < 0.35 else 0.0
     return Material(
