@@ -152,6 +152,8 @@ def whole_numbers(values: npt.NDArray[np.generic]) -> Values:
     """Return values of any type as integers from 0; floats from 0 to 1 are brought to 0 to 255."""
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
+    if np.issubdtype(values.dtype, np.unsignedinteger):
+        return np.asarray(values, dtype=values.dtype)
     if np.issubdtype(values.dtype, np.integer):
         return np.maximum(np.asarray(values, dtype=values.dtype), 0)
     real = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)

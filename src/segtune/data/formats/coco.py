@@ -73,7 +73,7 @@ def detect(tree: Tree) -> float | None:
 
 def read(tree: Tree, options: Options) -> CocoImages:
     """Index images by their COCO annotations; the outlines and run lengths are held, images are not read."""
-    files = annotation_files(tree)
+    files = annotation_files(tree) or tree.with_suffix(".json")
     if not files:
         raise DataError(f"{tree.root} holds no COCO annotations. {tree.describe()} Expected: {_LAYOUT}.")
     collected = _Collected(ImageFinder(tree))

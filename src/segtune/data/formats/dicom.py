@@ -100,6 +100,8 @@ class SegmentedFrames(Source):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that DICOM images lie here."""
+    if tree.chosen is not None:
+        return None
     named = [path for path in tree.paths() if is_dicom_name(name_of(path))]
     return 0.9 if any(has_dicom_magic(tree.root / path) for path in named[:_SNIFFED]) else None
 

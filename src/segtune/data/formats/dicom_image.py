@@ -93,8 +93,8 @@ def as_position(value: Sequence[Any] | None) -> tuple[float, ...] | None:
     return tuple(round(float(one), 2) for one in value) if value else None
 
 
-def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Any:
-    """Return a file's data set without pixels, all of it or the elements named.
+def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
+    """Return a file's data set, all of it or the elements named, with `pixels` its stored ones too.
 
     Raises:
         UnreadableError: it is no DICOM file.
@@ -102,7 +102,8 @@ def read_dataset(path: Path, tags: Sequence[str] | None = None) -> Any:
     """
     pydicom = import_pydicom()
     try:
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if tags is None else list(tags))
+        wanted = None if tags is None else list(tags)
+        return pydicom.dcmread(path, stop_before_pixels=not pixels, specific_tags=wanted)
     except (pydicom.errors.InvalidDicomError, *_BROKEN) as error:
         raise UnreadableError(path, f"it is no DICOM file that can be read ({error})", "Export it again.") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,28 @@ def read_segment(path: Path, frame: int) -> BoolMask:
     Raises:
         UnreadableError: it cannot be decoded.
     """
-    values = read_pixels(path, frame)
-    full = int(read_dataset(path, ("MaximumFractionalValue",)).get("MaximumFractionalValue") or 1)
-    return np.asarray(values, dtype=np.int64) * 2 >= full if full > 1 else np.asarray(values) != 0
+    data = _with_pixels(path)
+    if int(data.get("BitsAllocated") or 8) == 1 and not data.file_meta.TransferSyntaxUID.is_compressed:
+        return _unpack(path, data.PixelData, frame, int(data.Rows), int(data.Columns))
+    full = int(data.get("MaximumFractionalValue") or 1)
+    values = np.asarray(read_pixels(path, frame), dtype=np.int64)
+    return values * 2 >= full if full > 1 else values != 0
+
+
+@lru_cache(maxsize=1)
+def _with_pixels(path: Path) -> Any:
+    """Return a segmentation's data set; the one last read is kept, for its other frames."""
+    return read_dataset(path, pixels=True)
+
+
+def _unpack(path: Path, packed: bytes, frame: int, rows: int, columns: int) -> BoolMask:
+    """Return a frame of one bit per pixel; frames follow each other without filling up a byte (PS3.5, 8.1.1)."""
+    first, last = frame * rows * columns, (frame + 1) * rows * columns
+    held = np.frombuffer(packed[first // 8 : -(-last // 8)], dtype=np.uint8)
+    bits = np.unpackbits(held, bitorder="little")[first % 8 :][: last - first]
+    if bits.size < last - first:
+        raise UnreadableError(path, f"it ends before frame {frame}", "Export it again.")
+    return bits.astype(np.bool_).reshape(rows, columns)
 
 
 def save_segmentation(path: Path, image: Header, masks: Sequence[npt.NDArray[np.bool_]], labels: Sequence[str]) -> None:

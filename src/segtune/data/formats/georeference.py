@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +24,9 @@ _RASTER_TYPE = 1025
 _PIXEL_IS_POINT = 2
 _CRS_KEYS = (3072, 2048)
 """Keys of a projected and of a geographic coordinate system's EPSG number."""
+
+TIFF_FAULTS = (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, zlib.error)
+"""What tifffile is known to raise on broken files, beside its own error."""
 
 Points = npt.NDArray[np.float64]
 Tag = tuple[int, int, int, Any]
@@ -73,7 +78,7 @@ def read_georeference(path: Path) -> Georeference | None:
         with tifffile.TiffFile(path) as file:
             found = {tag.code: (tag.code, int(tag.dtype), tag.count, tag.value) for tag in file.pages[0].tags
                      if tag.code in GEO_TAGS}  # fmt: skip
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+    except (tifffile.TiffFileError, *TIFF_FAULTS) as error:
         raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
     transform = _transform({code: tag[3] for code, tag in found.items()})
     if transform is None:

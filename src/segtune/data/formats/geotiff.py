@@ -21,6 +21,7 @@ from segtune.data.formats.contract import DataFormat, Options
 from segtune.data.formats.georeference import (
     GEO_TAGS,
     PIXELS,
+    TIFF_FAULTS,
     Georeference,
     import_tifffile,
     read_georeference,
@@ -58,6 +59,8 @@ class GeoTiffs(PairedFiles):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that GeoTIFF images, or TIFFs of many bands, lie here with their masks."""
+    if tree.chosen is not None:
+        return None
     pairing = pair_files(tree, _is_tiff, is_image_name)
     if pairing is None or not pairing.pairs:
         return None
@@ -129,7 +132,7 @@ def read_bands(path: Path) -> npt.NDArray[np.generic]:
             page = file.pages[0]
             values = np.asarray(page.asarray())
             return _bands_last(values, str(page.axes))
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, RuntimeError) as error:
+    except (tifffile.TiffFileError, *TIFF_FAULTS) as error:
         remedy = "Export it uncompressed or deflated, or install the package imagecodecs."
         raise UnreadableError(path, f"it cannot be decoded ({error})", remedy) from error
 
@@ -147,7 +150,7 @@ def size_of_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, in
         with tifffile.TiffFile(path) as file:
             page = file.pages[0]
             size = int(page.imagelength), int(page.imagewidth)
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError) as error:
+    except (tifffile.TiffFileError, *TIFF_FAULTS) as error:
         raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
     if size[0] * size[1] > pixel_limit:
         reason = f"it is larger than the limit of {pixel_limit:,} pixels (it has {size[1]} × {size[0]})"

@@ -23,6 +23,8 @@ _FILES = Kind(is_image_name, is_image_name, read_size, read_image, read_mask_fil
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that images and their mask files lie here."""
+    if tree.chosen is not None:
+        return None
     pairing = pair_files(tree, is_image_name, is_image_name)
     return 0.9 if pairing is not None and pairing.pairs else None
 

@@ -98,6 +98,8 @@ class NiftiSlices(Source):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that NIfTI volumes and their masks lie here."""
+    if tree.chosen is not None:
+        return None
     pairing = pair_files(tree, is_nifti_name, is_nifti_name)
     return 0.9 if pairing is not None and pairing.pairs else None
 

@@ -1,0 +1,193 @@
+"""COCO as other tools write it: outlines, both kinds of run lengths, crowds, boxes, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from segtune.core.errors import DataError
+from segtune.core.rle import RunLengths
+from segtune.data.dataset import open_dataset
+from segtune.data.formats import FORMATS
+from segtune.data.formats.coco_rle import compress
+
+SQUARE = [2, 3, 12, 3, 12, 9, 2, 9]
+"""Outline of the pixels of columns 2 to 11 and rows 3 to 8."""
+
+
+@pytest.fixture
+def document() -> dict:
+    """Two images of 30 × 20 pixels, two categories, one object."""
+    return {
+        "images": [
+            {"id": 7, "file_name": "a.png", "height": 20, "width": 30},
+            {"id": 9, "file_name": "b.png", "height": 20, "width": 30},
+        ],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 5, "name": "dog"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 5, "segmentation": [SQUARE], "iscrowd": 0}],
+    }
+
+
+def save(root: Path, document: dict, *, images: str = "images", file: str = "annotations.json") -> Path:
+    for one in document["images"]:
+        path = root / images / one["file_name"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.new("RGB", (30, 20)).save(path)
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    (root / file).write_text(json.dumps(document))
+    return root
+
+
+def square() -> np.ndarray:
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[3:9, 2:12] = True
+    return mask
+
+
+def add(document: dict, segmentation, **more) -> None:
+    number = len(document["annotations"]) + 1
+    document["annotations"].append(
+        {"id": number, "image_id": 7, "category_id": 3, "segmentation": segmentation, "iscrowd": 0, **more}
+    )
+
+
+def test_outline(tmp_path, document):
+    """A polygon is filled; its category is the label; an image without annotations has no object."""
+    data = open_dataset(save(tmp_path, document))
+    assert data.names == ("images/a.png", "images/b.png")
+    assert data[0].labels == ("dog",)
+    np.testing.assert_array_equal(data[0].masks()[0], square())
+    assert data[1].objects == ()
+
+
+def test_run_lengths_plain_and_compressed(tmp_path, document):
+    """Plain and compressed run lengths give the mask they encode."""
+    counts = RunLengths.encode(square()).counts
+    document["annotations"] = []
+    add(document, {"size": [20, 30], "counts": counts.tolist()})
+    add(document, {"size": [20, 30], "counts": compress(counts)})
+    masks = open_dataset(save(tmp_path, document))[0].masks()
+    np.testing.assert_array_equal(masks, [square(), square()])
+
+
+def test_as_pycocotools_reads_what_is_written(tmp_path, document):
+    """What is written is read by pycocotools to the same masks, areas and boxes, holes included."""
+    coco = pytest.importorskip("pycocotools.coco")
+    ring = square()
+    ring[5:7, 5:8] = False
+    add(document, {"size": [20, 30], "counts": compress(RunLengths.encode(ring).counts)})
+    data = open_dataset(save(tmp_path / "in", document))
+    FORMATS["coco"].write(data, tmp_path / "out")
+    theirs = coco.COCO(str(tmp_path / "out" / "annotations.json"))
+    annotations = theirs.loadAnns(theirs.getAnnIds(imgIds=[1]))
+    assert isinstance(annotations[0]["segmentation"], list)
+    assert isinstance(annotations[1]["segmentation"], dict)
+    for annotation, ours in zip(annotations, data[0].masks(), strict=True):
+        np.testing.assert_array_equal(theirs.annToMask(annotation).astype(bool), ours)
+        assert annotation["area"] == ours.sum()
+    assert annotations[0]["bbox"] == [2, 3, 10, 6]
+    assert [one["name"] for one in theirs.loadCats(theirs.getCatIds())] == ["dog", "cat"]
+
+
+def test_several_outlines_are_one_object(tmp_path, document):
+    """The polygons of an annotation are parts of one object, also where they overlap."""
+    document["annotations"][0]["segmentation"] = [SQUARE, [10, 5, 20, 5, 20, 15, 10, 15], [25, 1, 28, 1, 28, 4, 25, 4]]
+    data = open_dataset(save(tmp_path, document))
+    assert len(data[0].objects) == 1
+    assert data[0].objects[0].area == 60 + 100 - 8 + 9
+    assert len(open_dataset(tmp_path, objects="parts")[0].objects) == 2
+
+
+def test_crowd_is_ignored(tmp_path, document):
+    """A crowd is no object: its pixels are ignored."""
+    add(document, {"size": [20, 30], "counts": RunLengths.encode(square()).counts.tolist()}, iscrowd=1)
+    one = open_dataset(save(tmp_path, document))[0]
+    assert one.labels == ("dog",)
+    np.testing.assert_array_equal(one.ignore_mask(), square())
+
+
+def test_boxes_without_outline(tmp_path, document):
+    """Annotations that are only boxes are left out and counted; when there is nothing else it is an error."""
+    add(document, [], bbox=[1, 2, 3, 4])
+    data = open_dataset(save(tmp_path, document))
+    assert "1 annotations are boxes" in data.notes[0]
+    del document["annotations"][0]
+    with pytest.raises(DataError, match="1 annotations are boxes"):
+        open_dataset(save(tmp_path, document))
+
+
+@pytest.mark.parametrize("images", ["", "images", "photos/deep"])
+def test_where_images_are_looked_for(tmp_path, document, images):
+    """Images are found beside the annotations, in images/, and elsewhere by a name that is unique."""
+    data = open_dataset(save(tmp_path, document, images=images))
+    assert [Path(name).name for name in data.names] == ["a.png", "b.png"]
+
+
+def test_train_and_val_files(tmp_path, document):
+    """Several files in annotations/ are one data set; keypoints and captions beside instances are left alone."""
+    save(tmp_path, document, file="annotations/instances_train.json")
+    (tmp_path / "annotations" / "captions_train.json").write_text(json.dumps(document))
+    other = {**document, "images": [{"id": 7, "file_name": "c.png"}]}
+    save(tmp_path, other, file="annotations/instances_val.json")
+    data = open_dataset(tmp_path)
+    assert [Path(name).name for name in data.names] == ["a.png", "b.png", "c.png"]
+    assert [len(one.objects) for one in data] == [1, 0, 1]
+    assert data.set_aside == ()
+
+
+def test_what_is_set_aside(tmp_path, document):
+    """Missing images, other sizes and broken annotations are set aside by name, each with its reason."""
+    document["images"] += [{"id": n, "file_name": f"{n}.png", "height": 20, "width": 30} for n in (20, 21, 22)]
+    save(tmp_path, document)
+    (tmp_path / "images" / "20.png").unlink()
+    PIL.Image.new("RGB", (20, 30)).save(tmp_path / "images" / "21.png")
+    add(document, [[1, 2, "three", 4, 5, 6]], image_id=22)
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    reasons = {one.name: one.reason for one in data.set_aside}
+    assert len(data) == 2
+    assert "no such file" in reasons["20.png"]
+    assert "EXIF" in reasons["images/21.png"]
+    assert "annotation 2 cannot be read" in reasons["images/22.png"]
+
+
+def test_run_lengths_of_another_size(tmp_path, document):
+    """Run lengths for another size than the image's are found when the data set is opened."""
+    add(document, {"size": [30, 20], "counts": [600]}, image_id=9)
+    data = open_dataset(save(tmp_path, document))
+    assert [one.name for one in data.set_aside] == ["images/b.png"]
+
+
+def test_run_lengths_that_do_not_add_up(tmp_path, document):
+    """Run lengths that end before the image does are an error that names the image."""
+    add(document, {"size": [20, 30], "counts": [10, 20]}, image_id=9)
+    data = open_dataset(save(tmp_path, document))
+    with pytest.raises(DataError, match=r"b\.png.*30 pixels.*600"):
+        assert data[1]
+
+
+def test_groups_of_images(tmp_path, document):
+    """A patient, video or scene written with an image is its group."""
+    document["images"][0]["patient_id"] = 12
+    assert open_dataset(save(tmp_path, document)).groups == ("12", None)
+
+
+@pytest.mark.parametrize("broken", ['{"images": [', '{"images": [{"file_name": 1}]}', "[1, 2]", '{"shapes": []}'])
+def test_broken_files(tmp_path, document, broken):
+    """A file that is cut off, incomplete or something else is an error that names it."""
+    save(tmp_path, document)
+    (tmp_path / "annotations.json").write_text(broken)
+    with pytest.raises(DataError, match=r"annotations\.json"):
+        open_dataset(tmp_path, format="coco")
+
+
+def test_a_file_cut_off(tmp_path, document):
+    """A file whose end is missing is taken for what it was, and the error names it."""
+    path = save(tmp_path, document) / "annotations.json"
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(DataError, match=r"annotations\.json cannot be read"):
+        open_dataset(tmp_path)

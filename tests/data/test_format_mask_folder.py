@@ -1,0 +1,172 @@
+"""The many ways people lay out images and mask files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from segtune.core.errors import DataError
+from segtune.data.dataset import open_dataset
+from segtune.data.formats.paired import label_in_name
+from segtune.data.formats.pairing import image_key, mask_key
+
+SIZE = (20, 30)
+
+
+def put(root: Path, *names: str, value: int = 255) -> None:
+    """Write a file per name: a mask with a square of `value`, and black images."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.zeros(SIZE, dtype=np.uint8)
+        values[4:12, 5:15] = value
+        PIL.Image.fromarray(values).save(path, format="PNG")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["images/a.png", "images/b.png"], ["masks/a.png", "masks/b.png"]),
+        (["Image/a.jpg", "Image/b.jpg"], ["Mask/a.png", "Mask/b.png"]),
+        (["imgs/a.jpg"], ["labels/a.png"]),
+        (["image/a.tif"], ["ground truth/a.tif"]),
+        (["images/X1.jpg", "images/X2.jpg"], ["masks/X1_mask.jpg", "masks/X2_mask.jpg"]),
+        (["images/img_1.png"], ["masks/mask_1.png"]),
+        (["a_image.png"], ["a_mask.png"]),
+        (["0a1.jpg", "0a2.jpg"], ["0a1_segmentation.png", "0a2_segmentation.png"]),
+        (["x/12_sat.jpg"], ["x/12_mask.png"]),
+        (["one.png", "two.png"], ["masks/one.png", "masks/two.png"]),
+        (["train/images/a.png", "val/images/a.png"], ["train/masks/a.png", "val/masks/a.png"]),
+        (["images/train/a.png", "images/val/a.png"], ["masks/train/a.png", "masks/val/a.png"]),
+        (["images/a.png"], ["masks/polyp/a.png"]),
+        (["JPEGImages/a.jpg"], ["SegmentationClass/a.png"]),
+        (["deep/er/images/a.png"], ["deep/er/annotations/a.png"]),
+    ],
+)
+def test_layouts(tmp_path, images, masks):
+    """Each layout gives every image its mask and leaves nothing over."""
+    put(tmp_path, *images, value=0)
+    put(tmp_path, *masks)
+    data = open_dataset(tmp_path)
+    assert data.format == "mask_folder"
+    assert data.names == tuple(sorted(images))
+    assert data.set_aside == ()
+    assert [len(one.objects) for one in data] == [1] * len(images)
+
+
+def test_one_file_per_object(tmp_path):
+    """A folder of mask files per image: each file an object; a folder without files, an image without objects."""
+    put(tmp_path, "images/a.png", "images/b.png", value=0)
+    put(tmp_path, "instance_masks/a/x.png", "instance_masks/a/y.png", "instance_masks/a/z.png")
+    (tmp_path / "instance_masks" / "b").mkdir()
+    for objects, expected in (("whole", 3), ("instances", 3), ("labels", 1)):
+        data = open_dataset(tmp_path, objects=objects)
+        assert [len(one.objects) for one in data] == [expected, 0]
+    assert "a mask file of its own" in data.notes[0]
+
+
+def test_one_folder_per_image(tmp_path):
+    """A folder per image, with its image in images/ and a file per object in masks/."""
+    for name in ("p", "q"):
+        put(tmp_path, f"{name}/images/{name}.png", value=0)
+        put(tmp_path, f"{name}/masks/1.png", f"{name}/masks/2.png")
+    data = open_dataset(tmp_path)
+    assert data.names == ("p/images/p.png", "q/images/q.png")
+    assert [len(one.objects) for one in data] == [2, 2]
+
+
+def test_several_masks_of_one_image_side_by_side(tmp_path):
+    """`X_mask.png` and `X_mask_1.png` are two objects of X."""
+    put(tmp_path, "benign (1).png", "benign (2).png", value=0)
+    put(tmp_path, "benign (1)_mask.png", "benign (1)_mask_1.png", "benign (2)_mask.png")
+    assert [len(one.objects) for one in open_dataset(tmp_path)] == [2, 1]
+
+
+def test_object_files_hold_one_object_whatever_their_value(tmp_path):
+    """Files of one object each that are filled with their number are not classes."""
+    put(tmp_path, "images/a.png", value=0)
+    for number in range(1, 6):
+        put(tmp_path, f"masks/a/{number}.png", value=number)
+    one = open_dataset(tmp_path, objects="instances")[0]
+    assert one.labels == ("object",) * 5
+    assert all(mask.area == 80 for mask in one.objects)
+
+
+def test_classes_in_file_names(tmp_path):
+    """`0001.name.png` in a folder of objects carries the class."""
+    put(tmp_path, "images/a.png", value=0)
+    put(tmp_path, "masks/a/0000.polyp.png", "masks/a/0001.tool%20tip.png", "masks/a/0002.png")
+    assert open_dataset(tmp_path)[0].labels == ("polyp", "tool tip", "object")
+    assert label_in_name("masks/a/d8decf.png") is None
+
+
+def test_ignored_pixels_beside(tmp_path):
+    """A mask in ignore/ marks pixels that do not count."""
+    put(tmp_path, "images/a.png", "images/b.png", value=0)
+    put(tmp_path, "masks/a.png", "masks/b.png", "ignore/b.png")
+    data = open_dataset(tmp_path)
+    assert data[0].ignore is None
+    assert data[1].ignore.area == 80
+
+
+def test_class_or_instance_masks(tmp_path):
+    """Where there are both, the masks of instances are read when instances are asked for."""
+    put(tmp_path, "JPEGImages/a.jpg", value=0)
+    put(tmp_path, "SegmentationClass/a.png", value=1)
+    mask = np.zeros(SIZE, dtype=np.uint8)
+    mask[2:6, 2:6], mask[10:15, 10:15] = 1, 2
+    (tmp_path / "SegmentationObject").mkdir()
+    PIL.Image.fromarray(mask).save(tmp_path / "SegmentationObject" / "a.png")
+    assert len(open_dataset(tmp_path)[0].objects) == 1
+    assert len(open_dataset(tmp_path, objects="instances")[0].objects) == 2
+
+
+def test_a_broken_file_among_those_of_an_image(tmp_path):
+    """An image one of whose objects cannot be read is set aside whole, with the name of that file."""
+    put(tmp_path, "images/a.png", "images/b.png", value=0)
+    put(tmp_path, "masks/a/1.png", "masks/a/2.png", "masks/b/1.png")
+    (tmp_path / "masks" / "a" / "2.png").write_bytes(b"text")
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/b.png",)
+    assert "masks/a/2.png" in data.set_aside[0].reason
+
+
+def test_only_masks(tmp_path):
+    """A folder of masks without any image is no data set."""
+    put(tmp_path, "masks/a.png", "masks/b.png")
+    with pytest.raises(DataError, match="Found 2"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stem", "key"),
+    [("a_mask", "a"), ("a-seg", "a"), ("mask_7", "7"), ("a_mask_2", "a"), ("masked man", "masked man"), ("a", "a"),
+     ("label", "label"), ("b_groundTruth", "b")],
+)  # fmt: skip
+def test_mask_key(stem, key):
+    """A mask's name without the word for mask is what it shares with its image."""
+    assert mask_key(stem) == key
+
+
+@pytest.mark.parametrize(
+    ("stem", "key"), [("a_image", "a"), ("img_7", "7"), ("case_0000", "case"), ("imagine", "imagine")]
+)
+def test_image_key(stem, key):
+    """An image's name without the word for image is what it shares with its mask."""
+    assert image_key(stem) == key
+
+
+def test_many_files_open_quickly_by_listing_once(tmp_path, monkeypatch):
+    """A folder is listed once for all formats that look at it, not once for each."""
+    put(tmp_path, "images/a.png", value=0)
+    put(tmp_path, "masks/a.png")
+    import os
+
+    listed = []
+    scan = os.scandir
+    monkeypatch.setattr("os.scandir", lambda path: listed.append(str(path)) or scan(path))
+    open_dataset(tmp_path)
+    assert sorted(listed) == [f"{tmp_path}/", f"{tmp_path}/images", f"{tmp_path}/masks"] or len(listed) == 3
