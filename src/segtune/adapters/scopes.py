@@ -88,7 +88,8 @@ def late(model: PromptableModel, count: int | None) -> Sequence[str]:
 
 def _prefix(model: PromptableModel, part: str) -> str:
     wanted = model.parts[part]
-    return next(name for name, module in model.named_modules() if module is wanted) + "."
+    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
+    return names[id(wanted)] + "."
 
 
 def _refuse_count(scope: str, count: int | None) -> None:

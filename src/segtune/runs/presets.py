@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
+
+from segtune.data.augment import SLIDES
 
 PRESETS: dict[str, dict[str, Any]] = {
     # SAM's interactive recipe: the defaults of `training.recipe` are it.
@@ -24,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.optimizer.warmup_steps": 0,
         "training.optimizer.batch": 4,
         "training.optimizer.micro_batch": 4,
+        **{f"augment.{name}": value for name, value in asdict(SLIDES).items()},
     },
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +15,9 @@ from pydantic import BaseModel, Field, ValidationError
 from segtune.core.errors import UsageError, unknown_name
 from segtune.core.files import write_text
 from segtune.data.augment import AugmentSettings
+from segtune.evaluation import MODES
 from segtune.runs.presets import PRESETS, by_base
 from segtune.training.recipe import Recipe, Section
-
-MODES = ("click", "random_click", "clicks3", "clicks5", "box", "loose_box", "point_box", "mask")
 
 
 class DataSettings(Section):
@@ -55,14 +55,14 @@ class CacheSettings(Section):
 class ValidationSettings(Section):
     """What the best epoch is chosen by."""
 
-    modes: tuple[str, ...] = Field(MODES, description="Prompt modes; the score is the mean IoU over them.")
+    modes: tuple[str, ...] = Field(tuple(MODES), description="Prompt modes; the score is the mean IoU over them.")
     images: int | None = Field(100, ge=1, description="At most so many validation images an epoch; null: all.")
 
 
 class EvaluationSettings(Section):
     """The prompt matrix at the end."""
 
-    modes: tuple[str, ...] = Field(MODES, description="Prompt modes.")
+    modes: tuple[str, ...] = Field(tuple(MODES), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
 
 
@@ -88,12 +88,9 @@ class SettingsWithOrigins(BaseModel):
     origins: dict[str, str]
 
     def entries(self) -> dict[str, dict[str, Any]]:
-        """Return every setting by dotted name as {"value", "origin", "about"}."""
-        values, about = flatten(self.settings.model_dump(mode="json")), descriptions(Settings)
-        return {
-            name: {"value": value, "origin": self.origins.get(name, "default"), "about": about.get(name, "")}
-            for name, value in values.items()
-        }
+        """Return every setting by dotted name as {"value", "origin"}."""
+        values = flatten(self.settings.model_dump(mode="json"))
+        return {name: {"value": value, "origin": self.origins.get(name, "default")} for name, value in values.items()}
 
     def write(self, path: Path) -> None:
         """Write them as YAML."""
@@ -171,7 +168,7 @@ def build(values: Mapping[str, Any]) -> Settings:
         UsageError: an unknown name or a value that is not allowed.
     """
     tree: dict[str, Any] = {}
-    known = set(descriptions(Settings))
+    known = setting_names()
     for name, value in values.items():
         if name not in known:
             raise _unknown_setting(name, known)
@@ -188,7 +185,7 @@ def build(values: Mapping[str, Any]) -> Settings:
         raise UsageError(f"The setting {name} = {problem['input']!r} is not allowed: {problem['msg']}.") from error
 
 
-def flatten(tree: Mapping[str, Any], model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], model: type = Settings, prefix: str = "") -> dict[str, Any]:
     """Return a nested dump of settings by dotted name; dictionaries that are values stay whole."""
     flat: dict[str, Any] = {}
     for name, value in tree.items():
@@ -197,23 +194,31 @@ def flatten(tree: Mapping[str, Any], model: type[BaseModel] = Settings, prefix: 
     return flat
 
 
-def descriptions(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
-    """Return what each setting is for, by dotted name."""
-    return dict(_walk(model, prefix))
+def setting_names(model: type = Settings) -> frozenset[str]:
+    """Return the dotted names of all settings."""
+    return frozenset(_walk(model, ""))
 
 
-def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
-    for name, field in model.model_fields.items():
+def _walk(model: type, prefix: str) -> Iterator[str]:
+    for name in _annotations(model):
         section = _section(model, name)
         if section:
             yield from _walk(section, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", field.description or ""
+            yield f"{prefix}{name}"
 
 
-def _section(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    annotation = model.model_fields[name].annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+def _section(model: type, name: str) -> type | None:
+    annotation = _annotations(model).get(name)
+    is_section = isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation))
+    return annotation if is_section and isinstance(annotation, type) else None
+
+
+def _annotations(model: type) -> dict[str, Any]:
+    # A section is a pydantic model, or a plain dataclass of a room that does without pydantic.
+    if issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return {field.name: field.type for field in fields(model)} if is_dataclass(model) else {}
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
@@ -232,7 +237,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
 
 
 def _full_name(name: str) -> str:
-    known = set(descriptions(Settings))
+    known = setting_names()
     if name in known:
         return name
     endings = sorted(other for other in known if other.endswith("." + name))
@@ -241,7 +246,7 @@ def _full_name(name: str) -> str:
     raise _unknown_setting(name, known, endings)
 
 
-def _unknown_setting(name: str, known: set[str], endings: Sequence[str] = ()) -> UsageError:
+def _unknown_setting(name: str, known: frozenset[str], endings: Sequence[str] = ()) -> UsageError:
     if endings:
         return UsageError(f"The setting '{name}' could be {' or '.join(endings)}; write one of them in full.")
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)

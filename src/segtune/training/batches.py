@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,13 +122,14 @@ class Collate:
         )
 
 
-def gather_embedding(encoded: Embedding | None, batch: Batch, device: torch.device | str) -> Embedding:
-    """Return the batch's embedding: cached maps and those just encoded, each in its image's place."""
-    if encoded is not None and len(encoded) == len(batch.frames):
-        return encoded
-    rows: list[dict[str, Tensor]] = [dict(cached or {}) for cached in batch.features]
-    if encoded is not None:
-        for place, row in enumerate(batch.missing.tolist()):
-            rows[row] = {"features": encoded.features[place]} | {n: t[place] for n, t in encoded.extra.items()}
+def gather_embedding(fresh: Mapping[int, Mapping[str, Tensor]], batch: Batch, device: torch.device | str) -> Embedding:
+    """Return the batch's embedding from what the cache had and what was made just now.
+
+    Args:
+        fresh: place in the batch → that image's maps by name.
+        batch: with the cached maps of all other images.
+        device: where to bring them.
+    """
+    rows = [fresh[place] if cached is None else cached for place, cached in enumerate(batch.features)]
     maps = {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}
     return Embedding(maps.pop("features"), batch.frames, maps)

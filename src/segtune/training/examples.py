@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,11 +20,13 @@ from segtune.core.rle import BoolMask
 from segtune.core.types import Image, Sample
 from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, apply_view, draw_view
 from segtune.data.dataset import Dataset
-from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.preparation import Preparation
 from segtune.prompts import PROMPTS
 from segtune.prompts.objects import ObjectPrompt
 from segtune.training.recipe import PromptRecipe
+
+if TYPE_CHECKING:
+    from segtune.models.embedding_cache import EmbeddingCache
 
 _SMALLEST_OBJECT = 16
 """Pixels an object must keep in a view to be prompted: less is the stump of something the crop cut off."""
@@ -171,12 +174,15 @@ def shrunk(
     if side is None or max(height, width) <= side:
         return image, masks, ignore
     rows, columns = Frame.longest_side((height, width), side).resized
-    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
     def shrink(mask: BoolMask) -> BoolMask:
-        return cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA) > 127
+        cover = cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA)
+        return np.asarray(cover > 127, np.bool_)
 
-    smaller = np.stack([shrink(mask) for mask in masks]) if len(masks) else np.zeros((0, rows, columns), np.bool_)
+    smaller: BoolMask = (
+        np.stack([shrink(mask) for mask in masks]) if len(masks) else np.zeros((0, rows, columns), np.bool_)
+    )
     return small, smaller, None if ignore is None else shrink(ignore)
 
 

@@ -6,13 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from segtune.core.errors import ModelError
 from segtune.core.progress import SILENT, Progress
-from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
@@ -22,6 +21,9 @@ from segtune.training.optimizer import build_optimizer, load_optimizer_state, lr
 from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
 from segtune.training.step import Objective, Sums, accumulate_gradients
+
+if TYPE_CHECKING:
+    from segtune.models.embedding_cache import EmbeddingCache
 
 Validation = Mapping[str, Mapping[str, float]]
 """By prompt mode, the mean of each metric ("iou", "dice", "loss")."""
@@ -114,35 +116,43 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     stopped = False
     while not stopped and state.epoch <= recipe.epochs and not _is_stale(state, recipe):
         started = time.perf_counter()
-        job.model.train()
-        sums = Sums(state.objects, _as_sums(state.sums))
-        with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps) as advance:
-            for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
-                set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
-                step_sums = _step(job, optimizer, micro_batches, state)
-                sums.add(step_sums)
-                state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
-                state.objects, state.sums = sums.objects, dict(sums.values)
-                _log_step(log, state, step_sums, optimizer)
-                advance(1, _summary(sums))
-                stopped = processes.any(job.stop())
-                if stopped or state.step % recipe.checkpoint_steps == 0:
-                    _save(job, optimizer, state, log)
-                if stopped:
-                    break
-        if stopped:
-            break
-        # ---- the epoch's end: judge, remember the best, keep the state
-        seconds = time.perf_counter() - started
-        _judge(job, state, log, seconds=seconds, train=sums.means())
-        state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
-        _save(job, optimizer, state, log)
-        stopped = processes.any(job.stop())
+        sums, stopped = _train_epoch(job, optimizer, state, log, total_steps)
+        if not stopped:
+            # ---- the epoch's end: judge, remember the best, keep the state
+            _judge(job, state, log, seconds=time.perf_counter() - started, train=sums.means())
+            state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
+            _save(job, optimizer, state, log)
+            stopped = processes.any(job.stop())
 
     if log is not None:
         log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=stopped)
         log.close()
     return state
+
+
+def _train_epoch(
+    job: Training, optimizer: torch.optim.Optimizer, state: TrainingState, log: TrainingLog | None, total_steps: int
+) -> tuple[Sums, bool]:
+    """Do the steps of an epoch that are left; return its sums, and whether somebody asked to stop on the way."""
+    recipe, batches = job.recipe, job.batches
+    job.model.train()
+    sums = Sums(state.objects, _as_sums(state.sums))
+    with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps) as advance:
+        advance(state.step_in_epoch)
+        for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
+            set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
+            step_sums = _step(job, optimizer, micro_batches, state)
+            sums.add(step_sums)
+            state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
+            state.objects, state.sums = sums.objects, dict(sums.values)
+            _log_step(log, state, step_sums, optimizer)
+            advance(1, _summary(sums))
+            stopped = job.processes.any(job.stop())
+            if stopped or state.step % recipe.checkpoint_steps == 0:
+                _save(job, optimizer, state, log)
+            if stopped:
+                return sums, True
+    return sums, False
 
 
 def trained_weights(model: PromptableModel) -> dict[str, torch.Tensor]:

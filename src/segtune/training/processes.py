@@ -53,6 +53,11 @@ class Processes:
         dist.broadcast_object_list(box)
         return box[0]
 
+    def wait(self) -> None:
+        """Return when every process has come this far."""
+        if self.world > 1:
+            dist.barrier()
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up gradients over all processes, in place, a few large messages at a time.
 
@@ -65,7 +70,7 @@ class Processes:
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             dist.all_reduce(flat)
-            for parameter, piece in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+            for parameter, piece in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
                 parameter.grad = piece.view_as(parameter).clone()
 
 

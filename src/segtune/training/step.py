@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from segtune.core.geometry import frame_scales
-from segtune.core.types import POINT_FILLER, Embedding, MaskPrediction
+from segtune.core.types import Embedding, MaskPrediction
 from segtune.losses.mixture import Mixture
 from segtune.losses.quality import quality_loss
 from segtune.metrics.overlap import iou, overlap
-from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
-from segtune.prompts.correction import random_error_clicks
+from segtune.prompts.correction import cells_to_points, random_error_clicks
 from segtune.rollout import Clicks, Round, rollout
 from segtune.training.batches import Batch, gather_embedding
 from segtune.training.recipe import LossRecipe, PromptRecipe
+
+if TYPE_CHECKING:
+    from segtune.models.embedding_cache import EmbeddingCache
 
 
 @dataclass
@@ -114,7 +116,7 @@ def accumulate_gradients(
         for current in rollout(model, held, batch.prompts.to(device), rounds=rounds, correct=corrector):
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
-                (losses.sum() / (objects * rounds)).backward()
+                torch.autograd.backward(losses.sum() / (objects * rounds))
             _record(sums, current, losses, terms, truth, valid, rounds)
     if any(leaf.requires_grad for leaf in leaves):
         reached = [(leaf, piece.grad) for leaf, piece in zip(leaves, cut, strict=True) if piece.grad is not None]
@@ -124,19 +126,17 @@ def accumulate_gradients(
 
 def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | None, device: torch.device) -> Embedding:
     """Return the batch's embedding; only images without a cached one are encoded, and then cached."""
-    if not len(batch.missing):
-        return gather_embedding(None, batch, device)
     frames = tuple(batch.frames[place] for place in batch.missing.tolist())
     if cache is None:
-        return gather_embedding(model.encode(batch.pixels.to(device), frames), batch, device)
-    with torch.no_grad():
-        encoded = model.encode(batch.pixels.to(device), frames)
-    for place, row in enumerate(batch.missing.tolist()):
-        key = batch.keys[row]
-        if key is not None:
-            maps = {"features": encoded.features[place]} | {name: t[place] for name, t in encoded.extra.items()}
-            cache.put(key, maps)
-    return gather_embedding(encoded, batch, device)
+        return model.encode(batch.pixels.to(device), frames)
+    fresh = {}
+    for row, place in enumerate(batch.missing.tolist()):
+        # Alone and as the cache will give it back: an embedding is the same bytes whichever others had to be made.
+        with torch.no_grad():
+            encoded = model.encode(batch.pixels[row : row + 1].to(device), frames[row : row + 1])
+        maps = {"features": encoded.features[0]} | {name: value[0] for name, value in encoded.extra.items()}
+        fresh[place] = cache.put(batch.keys[place] or "", maps, batch.frames[place])
+    return gather_embedding(fresh, batch, device)
 
 
 @dataclass(frozen=True)
@@ -168,11 +168,8 @@ class RandomCorrector:
             self.uniforms[:, current.number + 1],
             truth_share=self.recipe.truth_share,
         )
-        index, frames = current.prompts.image_index, current.prediction.frames
-        step = frames[0].side / self.truth.shape[-1]  # model pixels a cell
-        # A cell's centre in the square, as a place between pixel centres, back through the frame's scale.
-        points = ((cells * step) / frame_scales(frames, index)) - 0.5
-        return torch.where((labels == POINT_FILLER)[:, None], 0.0, points), labels
+        map_size = (self.truth.shape[-2], self.truth.shape[-1])
+        return cells_to_points(cells, current.prompts.image_index, current.prediction.frames, map_size), labels
 
     def _rounds_without_click(self) -> set[int]:
         last = self.recipe.rounds - 1

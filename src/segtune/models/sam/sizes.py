@@ -55,10 +55,10 @@ VIT_L: Final = SamSizes(1024, 24, 16, 4096, (5, 11, 17, 23))
 VIT_H: Final = SamSizes(1280, 32, 16, 5120, (7, 15, 23, 31))
 
 NANO: Final = SamSizes(
-    192, 8, 6, 768, (2, 5, 7), window=8, side=512,
+    192, 8, 6, 768, (2, 5, 7), window=8, side=256,
     prompt_width=128, decoder_heads=4, decoder_mlp_width=512, quality_width=128,
 )  # fmt: skip
-"""The built-in base: 4 M parameters, 1024 tokens."""
+"""The built-in base: 4 M parameters, 256 tokens."""
 
 MICRO: Final = SamSizes(
     32, 3, 2, 64, (1,), window=3, side=64, patch=8,

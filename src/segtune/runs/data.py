@@ -1,0 +1,95 @@
+"""The data of a run: opened, looked over, split, with what the run must remember of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtune.core.errors import DataError
+from segtune.core.files import write_json
+from segtune.core.progress import SILENT, Progress
+from segtune.data.check import check_dataset
+from segtune.data.dataset import Dataset, open_dataset
+from segtune.data.fingerprints import fingerprints
+from segtune.data.splits import Split, make_split, read_split, write_split
+from segtune.runs.folder import RunFolder
+from segtune.runs.settings import DataSettings
+
+
+@dataclass(frozen=True)
+class RunData:
+    """A data set and its three parts."""
+
+    dataset: Dataset
+    split: Split
+
+    @property
+    def train(self) -> Dataset:
+        """The images that train."""
+        return self.dataset.subset(self.split.train)
+
+    @property
+    def val(self) -> Dataset:
+        """The images the best epoch is chosen by."""
+        return self.dataset.subset(self.split.val)
+
+    @property
+    def test(self) -> Dataset:
+        """The images that are scored once, at the end."""
+        return self.dataset.subset(self.split.test)
+
+    def write_fingerprints(self, folder: RunFolder) -> None:
+        """Remember what training and validation images look like, to keep their like out of later tests."""
+        known = self.dataset.subset((*self.split.train, *self.split.val))
+        fingerprints(known).write(folder.fingerprints)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the record says of the data."""
+        return {
+            "path": str(self.dataset.root),
+            "format": self.dataset.format,
+            "objects": self.dataset.objects,
+            "images": len(self.dataset),
+            "set_aside": len(self.dataset.set_aside),
+            "notes": list(self.dataset.notes),
+            "split_sha256": self.split.sha256,
+            "sizes": {part: len(getattr(self.split, part)) for part in ("train", "val", "test")},
+        }
+
+
+def open_run_data(settings: DataSettings) -> Dataset:
+    """Open the data set of a run.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    return open_dataset(
+        Path(settings.path), format=settings.format, objects=settings.objects, threshold=settings.threshold
+    )
+
+
+def prepare_data(settings: DataSettings, folder: RunFolder, progress: Progress = SILENT) -> RunData:
+    """Open, check and split the data, and write check.json and split.json into the run folder.
+
+    A split that the folder holds already is kept: a resumed run trains on what it was started on.
+
+    Raises:
+        DataError: the data cannot be used, or holds nothing to learn from.
+    """
+    dataset = open_run_data(settings)
+    if folder.split.is_file() and folder.check.is_file():
+        return RunData(dataset, read_split(folder.split))
+    check = check_dataset(dataset, progress)
+    write_json(folder.check, check.to_json())
+    if not any(sample_objects for sample_objects in check.object_counts):
+        raise DataError(
+            f"None of the {len(dataset)} images in {settings.path} has an object, so there is nothing to learn from. "
+            f"'segtune check {settings.path}' shows how the masks were read."
+        )
+    if settings.split is not None:
+        split = read_split(Path(settings.split))
+    else:
+        split = make_split(dataset, fractions=settings.fractions, seed=settings.seed, alike=check.alike)
+    write_split(folder.split, split)
+    return RunData(dataset, split)

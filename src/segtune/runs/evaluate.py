@@ -1,0 +1,202 @@
+"""`segtune evaluate`: models side by side on a data set, without what they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from segtune.core.errors import DataError, UsageError
+from segtune.core.progress import SILENT, Progress
+from segtune.data.dataset import Dataset, open_dataset
+from segtune.data.fingerprints import Fingerprints, digest
+from segtune.data.splits import Split, read_split, resolve
+from segtune.evaluation.leakage import find_leaks
+from segtune.models.allocator import keep_large_blocks
+from segtune.models.family import PromptableModel
+from segtune.models.open import open_model
+from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.proof import Proof, prove
+from segtune.runs.settings import read_settings
+
+Part = Literal["train", "val", "test", "all"]
+
+_COMPARED = 3
+"""Images looked at to tell whether a folder holds the data of a run."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model that takes part.
+
+    Attributes:
+        name: in the results.
+        spec: as the user named it.
+        run: its run folder, or None.
+    """
+
+    name: str
+    spec: str
+    run: RunFolder | None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is scored.
+
+    Attributes:
+        dataset: the images.
+        split: the split they are a part of, or None.
+        part: its name; "all" without a split.
+        left_out: what was left out because a compared run knows it, for metrics.json.
+        leaks: how many images are scored although a compared run knows them.
+    """
+
+    dataset: Dataset
+    split: Split | None
+    part: Part
+    left_out: Mapping[str, Any]
+    leaks: int
+
+
+def evaluate_models(
+    model: str,
+    data: Path,
+    out: Path,
+    *,
+    against: Sequence[str] = (),
+    modes: Sequence[str] | None = None,
+    split: Path | None = None,
+    part: Part | None = None,
+    objects: str = "whole",
+    format: str | None = None,  # noqa: A002 - the word users know it by
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = SILENT,
+) -> Proof:
+    """Score `model` and those it is compared with on a data set, into `out`.
+
+    Without `split`, and where a compared model is a run on this data, that run's stored test part is scored, else all
+    of the data. Images that a compared run was trained or chosen on, or that nearly equal one of those, are left out,
+    unless `part` is said: then they stay, are counted, and the report says so in red.
+
+    Args:
+        model: a run folder, hub id, local folder, original .pth, or "nano".
+        data: the data set.
+        out: where metrics.json, matrix.csv, per_image.csv and run.json go.
+        against: models to compare with.
+        modes: prompt modes; all without it.
+        split: a split of one's own.
+        part: which part of the split.
+        objects: what one object is.
+        format: name of the data format; detected without it.
+        seed: of the prompts.
+        device: where to run.
+        progress: what people see.
+
+    Raises:
+        SegtuneError: a model or data that cannot be used, or nothing left to score.
+    """
+    keep_large_blocks()
+    contestants = name_contestants([model, *against])
+    dataset = open_dataset(Path(data), format=format, objects=objects)
+    chosen = select(dataset, contestants, split, part, progress)
+    models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=device) for one in contestants}
+    folder = RunFolder(Path(out))
+    surroundings = describe_surroundings()
+    proof = prove(
+        models,
+        chosen.dataset,
+        folder.path,
+        modes=modes,
+        seed=seed,
+        subject=contestants[0].name,
+        data={
+            "path": str(data), "format": dataset.format, "objects": dataset.objects, "images": len(chosen.dataset),
+            "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
+        },
+        split=None if chosen.split is None else describe_split(chosen.split),
+        progress=progress,
+    )  # fmt: skip
+    specs = {one.name: one.spec for one in contestants}
+    folder.write_record(
+        **surroundings, finished=now(), model={"base": model, "compared": specs}, data={"path": str(data)}
+    )
+    return proof
+
+
+def describe_split(split: Split) -> dict[str, Any]:
+    """Return what metrics.json says of a split."""
+    sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
+    return {"sha256": split.sha256, "seed": split.seed, "sizes": sizes}
+
+
+def name_contestants(specs: Sequence[str]) -> list[Contestant]:
+    """Name the models: "tuned" is the first where it is a run, "pretrained" that run's base, others keep their own.
+
+    Raises:
+        UsageError: the same model twice.
+    """
+    if len(set(specs)) < len(specs):
+        raise UsageError(f"A model is compared with others, not with itself; it was named twice: {', '.join(specs)}.")
+    runs = [RunFolder(Path(spec)) if (Path(spec) / "settings.yaml").is_file() else None for spec in specs]
+    base = read_settings(runs[0].settings).settings.model.base if runs[0] else None
+    found: list[Contestant] = []
+    for number, (spec, run) in enumerate(zip(specs, runs, strict=True)):
+        if number == 0 and run is not None:
+            name = "tuned"
+        elif base is not None and spec == base:
+            name = "pretrained"
+        else:
+            name = Path(spec).name
+        if name in {one.name for one in found}:
+            name = f"{name} ({spec})"
+        found.append(Contestant(name, spec, run))
+    return found
+
+
+def select(
+    dataset: Dataset, contestants: Sequence[Contestant], split: Path | None, part: Part | None, progress: Progress
+) -> Selection:
+    """Choose the images to score.
+
+    Raises:
+        UsageError: a part without a split.
+        DataError: nothing is left.
+    """
+    runs = {one.name: one.run for one in contestants if one.run is not None}
+    stored = _stored_split(dataset, runs.values()) if split is None else resolve(read_split(split), dataset)
+    if part not in (None, "all") and stored is None:
+        raise UsageError(
+            f"--part {part} needs a split: none of the models is a run on {dataset.root}. Give one by --split."
+        )
+    wanted: Part = part or ("test" if stored is not None else "all")
+    scored = dataset if stored is None or wanted == "all" else dataset.subset(stored.part(wanted))
+    known = {name: Fingerprints.read(run.fingerprints) for name, run in runs.items() if run.fingerprints.is_file()}
+    leakage = find_leaks(scored, known, progress)
+    if part is not None:
+        return Selection(scored, stored, wanted, {}, len(leakage.names))
+    if not leakage.kept:
+        raise DataError(
+            f"Each of the {len(scored)} images is, or nearly duplicates, one that a compared run was trained or chosen "
+            "on, so nothing is left for a fair test. Give other data; or --part all to score them all the same."
+        )
+    return Selection(scored.subset(leakage.kept), stored, wanted, leakage.to_json(), 0)
+
+
+def _stored_split(dataset: Dataset, runs: Sequence[RunFolder] | Any) -> Split | None:
+    for run in runs:
+        if run.split.is_file() and run.fingerprints.is_file() and _is_data_of(dataset, run):
+            return read_split(run.split)
+    return None
+
+
+def _is_data_of(dataset: Dataset, run: RunFolder) -> bool:
+    """Say whether a folder, wherever it lies now, holds the data of a run: the same names and the same pixels."""
+    split, known = read_split(run.split), Fingerprints.read(run.fingerprints)
+    rows = {name: row for row, name in enumerate(dataset.names)}
+    if not rows.keys() >= {*split.train, *split.val, *split.test}:
+        return False
+    some = list(zip(known.names, known.digests, strict=True))[:_COMPARED]
+    return all(digest(dataset[rows[name]].image) == expected for name, expected in some)

@@ -1,0 +1,290 @@
+"""THE assembler: from settings to a run folder with a tuned model and the proof."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from segtune.adapters.scopes import Trainable, train_only
+from segtune.core.errors import UsageError
+from segtune.core.progress import SILENT, Progress
+from segtune.data.dataset import Dataset
+from segtune.models.allocator import keep_large_blocks
+from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.family import PromptableModel
+from segtune.models.open import open_model
+from segtune.models.save import save_model
+from segtune.runs.data import RunData, prepare_data
+from segtune.runs.embeddings import CachedEmbedder
+from segtune.runs.evaluate import describe_split
+from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.interrupt import StopOnInterrupt
+from segtune.runs.proof import Proof, prove
+from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
+from segtune.runs.validation import score_means
+from segtune.training.batches import BatchSource
+from segtune.training.checkpoints import CheckpointFolder
+from segtune.training.examples import ExampleSource, ViewPlan, generator
+from segtune.training.log import TrainingLog
+from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
+from segtune.training.processes import Processes, joined
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a run.
+
+    Attributes:
+        folder: the run folder.
+        crowned: whether an epoch beat the pretrained model, so that `model/` holds tuned weights.
+        proof: the prompt matrix, with the models and images it was made of.
+        stopped: the user ended it early; what is there is the best so far.
+        summary: figures for programs.
+    """
+
+    folder: Path
+    crowned: bool
+    proof: Proof
+    stopped: bool = False
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence or two."""
+        return self.proof.results.verdict
+
+
+def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: Progress = SILENT) -> FitResult | None:
+    """Tune a model on a data set and prove what was gained.
+
+    Args:
+        settings: the whole tree; with `resume` only `out` is read, the rest comes from the run folder.
+        resume: go on from the last checkpoint.
+        progress: what people see.
+
+    Returns:
+        The result; None in every process but the first.
+
+    Raises:
+        SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
+    """
+    keep_large_blocks()
+    folder = RunFolder(Path(settings.settings.out))
+    if resume:
+        settings = resumed_settings(settings, folder)
+    tree = settings.settings
+    device = pick_device(tree.device)
+    with joined(device) as processes, StopOnInterrupt() as stop:
+        data = _open_together(settings, folder, processes, resume=resume, progress=progress)
+        model = _open_base(tree, device)
+        trainable = train_only(model, tree.model.train)
+        if processes.is_first:
+            folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+        state = train(
+            _assemble(tree, folder, data, model, trainable, processes, stop, progress),
+            resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
+        )
+        if not processes.is_first:
+            return None
+        return _conclude(tree, folder, data, model, trainable, state, stopped=stop(), progress=progress)
+
+
+def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
+    """Return the settings a run was started with.
+
+    Raises:
+        UsageError: the command line now asks for something else.
+        ModelError: the folder holds no run.
+    """
+    folder.require()
+    stored = read_settings(folder.settings)
+    before, now_asked = stored.entries(), asked.entries()
+    for name, entry in now_asked.items():
+        is_said = entry["origin"] in {"command line", "--set"}
+        if is_said and name not in {"out", "device"} and entry["value"] != before[name]["value"]:
+            raise UsageError(
+                f"The run in {folder.path} was started with {name} = {before[name]['value']!r}, and --resume goes on "
+                f"with exactly that; the command line now says {entry['value']!r}. Leave it out, or start another run."
+            )
+    return stored
+
+
+def pick_device(asked: str) -> str:
+    """Return the device a run uses: the one asked for, or the GPU where there is one."""
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked.startswith("cuda") and not torch.cuda.is_available():
+        raise UsageError(f"The device '{asked}' was asked for, but torch sees no GPU here. Use --set device=cpu.")
+    return asked
+
+
+def describe_base(settings: Settings, model: PromptableModel, trainable: Trainable) -> dict[str, Any]:
+    """Return what the record says of the base and of what trains."""
+    return {
+        "base": settings.model.base,
+        "family": model.family,
+        "train": trainable.scope,
+        "parameters_trained": trainable.parameters,
+        "parameters": trainable.total,
+        "preparation": model.preparation.to_json(),
+    }
+
+
+def _open_together(
+    settings: SettingsWithOrigins, folder: RunFolder, processes: Processes, *, resume: bool, progress: Progress
+) -> RunData:
+    """The first process checks and splits; the others read what it wrote."""
+    if processes.is_first:
+        if not resume:
+            folder.start()
+            settings.write(folder.settings)
+            folder.write_record(**describe_surroundings())
+        data = prepare_data(settings.settings.data, folder, progress)
+    processes.wait()
+    return data if processes.is_first else prepare_data(settings.settings.data, folder)
+
+
+def _open_base(settings: Settings, device: str) -> PromptableModel:
+    return open_model(settings.model.base, device=device)
+
+
+def _cache(settings: Settings, model: PromptableModel) -> EmbeddingCache:
+    folder = Path(settings.cache.folder).expanduser()
+    return EmbeddingCache.for_model(model, folder, limit_bytes=int(settings.cache.limit_gib * (1 << 30)))
+
+
+def _assemble(
+    settings: Settings,
+    folder: RunFolder,
+    data: RunData,
+    model: PromptableModel,
+    trainable: Trainable,
+    processes: Processes,
+    stop: Callable[[], bool],
+    progress: Progress,
+) -> Training:
+    recipe, train_part = settings.training, data.train
+    cache = views = None
+    if trainable.encoder_frozen:
+        cache = _cache(settings, model)
+        views = affordable_views(cache, len(train_part), settings.cache.views)
+        if processes.is_first:
+            plan = {"views": views, "asked": settings.cache.views, "bytes_per_view": cache.bytes_per_view}
+            folder.write_record(cache=plan | {"bytes": views * len(train_part) * cache.bytes_per_view})
+    view_plan = ViewPlan(settings.augment, recipe.seed, views)
+    source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
+    return Training(
+        model=model,
+        batches=BatchSource(source, recipe, processes),
+        recipe=recipe,
+        validate=lambda: _validate(settings, model, _validation_part(settings, data.val), cache, progress),
+        checkpoints=CheckpointFolder(folder.checkpoints),
+        open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
+        processes=processes,
+        cache=cache,
+        stop=stop,
+        progress=progress,
+    )
+
+
+def affordable_views(cache: EmbeddingCache, images: int, asked: int) -> int:
+    """Return how many views of each image the cache's limit has room for, at most as many as asked for.
+
+    Raises:
+        UsageError: not even one.
+    """
+    room = cache.limit_bytes // max(1, images * cache.bytes_per_view)
+    if room < 1:
+        needed = images * cache.bytes_per_view / (1 << 30)
+        raise UsageError(
+            f"One embedding of each of the {images} training images takes {needed:.1f} GiB, above the cache limit of "
+            f"{cache.limit_bytes / (1 << 30):.1f} GiB. Raise it by --set cache.limit_gib={needed * 1.1:.0f}."
+        )
+    return int(min(room, asked))
+
+
+def _validate(
+    settings: Settings, model: PromptableModel, part: Dataset, cache: EmbeddingCache | None, progress: Progress
+) -> Validation:
+    return score_means(
+        model,
+        part,
+        modes=settings.validation.modes,
+        seed=settings.evaluation.seed,
+        embed=None if cache is None else CachedEmbedder(part, cache),
+        progress=progress,
+    )
+
+
+def _validation_part(settings: Settings, part: Dataset) -> Dataset:
+    most = settings.validation.images
+    if most is None or len(part) <= most:
+        return part
+    rows = generator(settings.training.seed, "validation").choice(len(part), most, replace=False)
+    return part.subset(part.names[row] for row in np.sort(rows))
+
+
+def _conclude(
+    settings: Settings,
+    folder: RunFolder,
+    data: RunData,
+    model: PromptableModel,
+    trainable: Trainable,
+    state: TrainingState,
+    *,
+    stopped: bool,
+    progress: Progress,
+) -> FitResult:
+    """Crown or not, save, open what was saved, score it, remember the images it knows."""
+    crowned = state.best_epoch > 0
+    if crowned:
+        load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
+    pretrained = _open_base(settings, pick_device(settings.device))
+    _save_result(folder, model if crowned else pretrained, {
+        "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
+    })  # fmt: skip
+    data.write_fingerprints(folder)
+    # What is scored is the file that was saved, not the model in memory.
+    saved = open_model(folder.model, device=pick_device(settings.device))
+    saved.encoder_precision = pretrained.encoder_precision
+    test, part = (data.test, "test") if len(data.test) else (data.val, "val")
+    cache = _cache(settings, pretrained) if trainable.encoder_frozen else None
+    proof = prove(
+        {"pretrained": pretrained, "tuned": saved},
+        test,
+        folder.path,
+        modes=settings.evaluation.modes,
+        seed=settings.evaluation.seed,
+        data=data.describe() | {"part": part},
+        split=describe_split(data.split),
+        crowned=crowned,
+        embed=None if cache is None else CachedEmbedder(test, cache),
+        progress=progress,
+    )
+    folder.write_record(finished=now(), stopped=stopped)
+    return FitResult(folder.path, crowned, proof, stopped, _summary(state))
+
+
+def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
+    """Put the new model in place of an earlier one in one step."""
+    fresh = folder.model.with_name(".model.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    save_model(model, fresh, extra=record)
+    shutil.rmtree(folder.model, ignore_errors=True)
+    fresh.rename(folder.model)
+
+
+def _summary(state: TrainingState) -> dict[str, Any]:
+    return {
+        "best_epoch": state.best_epoch,
+        "epochs": state.epoch - 1,
+        "steps": state.step,
+        "validation_score": state.best_score,
+        "pretrained_validation_score": state.pretrained_score,
+    }

@@ -1,0 +1,42 @@
+"""Ctrl-C: the first asks a run to end cleanly, the second ends it at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopOnInterrupt:
+    """While open, the first SIGINT or SIGTERM only raises a flag; a second SIGINT interrupts as usual.
+
+    Nothing is lost either way: what was complete on disk stays.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopOnInterrupt:
+        # Python only lets the main thread handle signals; elsewhere nobody can press Ctrl-C anyway.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def __call__(self) -> bool:
+        """Say whether somebody asked to stop."""
+        return self.asked
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True

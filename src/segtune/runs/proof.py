@@ -1,0 +1,71 @@
+"""The proof: models in all prompt modes on images that took no part in training, written where the report reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segtune.core.progress import SILENT, Progress
+from segtune.data.dataset import Dataset
+from segtune.evaluation.matrix import Embedder, evaluate
+from segtune.evaluation.results import Results, write_matrix, write_results
+from segtune.models.family import PromptableModel
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Results, with what is needed to show them in pictures.
+
+    Attributes:
+        results: the content of metrics.json.
+        models: name → model, as they were scored.
+        dataset: the images that were scored.
+        seed: of the prompts.
+    """
+
+    results: Results
+    models: Mapping[str, PromptableModel]
+    dataset: Dataset
+    seed: int
+
+
+def prove(
+    models: Mapping[str, PromptableModel],
+    dataset: Dataset,
+    folder: Path,
+    *,
+    modes: Iterable[str] | None,
+    seed: int,
+    subject: str | None = None,
+    data: Mapping[str, Any] | None = None,
+    split: Mapping[str, Any] | None = None,
+    crowned: bool | None = None,
+    embed: Embedder | None = None,
+    progress: Progress = SILENT,
+) -> Proof:
+    """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
+
+    Args:
+        models: name → model.
+        dataset: the images.
+        folder: made if need be.
+        modes: prompt modes; all without it.
+        seed: of prompts and intervals.
+        subject: the model whose gains are looked at.
+        data: more about the data, for metrics.json.
+        split: hash, seed and sizes of the split.
+        crowned: whether the tuned model was kept.
+        embed: hands in cached embeddings.
+        progress: what people see.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    matrix = evaluate(
+        models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, progress=progress
+    )
+    results = matrix.results(data=data, split=split, crowned=crowned)
+    write_matrix(folder / "matrix.csv", results.rows)
+    # Last: a folder that has metrics.json has all of it.
+    write_results(folder / "metrics.json", results)
+    return Proof(results, models, dataset, seed)

@@ -1,0 +1,77 @@
+"""Settings: defaults, presets, the command line, and where each value came from."""
+
+import pytest
+
+from segtune.core.errors import UsageError
+from segtune.runs.settings import build, load_settings, read_settings
+
+
+def test_the_slides_preset_is_the_polyp_projects_recipe():
+    """Decoder only, point and box together, focal 20/21 and dice 1/21, AdamW 1e-5, decay 1e-4, batch 4, 60 epochs."""
+    settings = load_settings(preset="slides", data="d", out="o").settings
+    assert settings.model.train == "decoder"
+    assert settings.training.epochs == 60
+    assert settings.training.prompts.first == {"point_box": 1.0}
+    assert settings.training.prompts.rounds == 1
+    assert settings.training.loss.weights == {"focal": 20 / 21, "dice": 1 / 21}
+    optimizer = settings.training.optimizer
+    assert (optimizer.lr, optimizer.weight_decay, optimizer.batch) == (1e-5, 1e-4, 4)
+    assert optimizer.schedule == "constant"
+
+
+def test_the_later_word_wins_and_is_remembered():
+    """Default, then base, then preset, then option, then --set; each value knows its origin."""
+    loaded = load_settings(preset="slides", data="d", out="o", train="late:2", epochs=3, overrides=["lr=2e-4"])
+    entries = loaded.entries()
+    assert entries["training.optimizer.lr"] == {"value": 2e-4, "origin": "--set"}
+    assert entries["model.train"] == {"value": "late:2", "origin": "command line"}
+    assert entries["training.epochs"] == {"value": 3, "origin": "command line"}
+    assert entries["training.optimizer.batch"] == {"value": 4, "origin": "preset slides"}
+    assert entries["cache.views"]["origin"] == "default"
+
+
+def test_nano_trains_whole_and_a_large_base_from_the_cache():
+    """What the base suggests is taken unless somebody says otherwise, and says why."""
+    nano, large = load_settings(data="d", out="o"), load_settings(data="d", out="o", model="facebook/sam-vit-base")
+    assert nano.settings.model.train == "full"
+    assert large.settings.model.train == "decoder+prompt"
+    assert "cached" in large.entries()["model.train"]["origin"]
+
+
+def test_settings_survive_the_file(tmp_path):
+    """What a run folder holds builds the same tree with the same origins."""
+    loaded = load_settings(preset="slides", data="d", out="o", overrides=["training.loss.weights={dice: 1.0}"])
+    loaded.write(tmp_path / "settings.yaml")
+    again = read_settings(tmp_path / "settings.yaml")
+    assert again.settings == loaded.settings
+    assert again.entries() == loaded.entries()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lrr=1", r"no setting named 'optimizer.lrr'.*training.optimizer.lr"),
+        ("seed=1", "could be"),
+        ("lr", "NAME=VALUE"),
+        ("lr=-1", r"training.optimizer.lr = -1.*not allowed"),
+        ("training.prompts.first={clik: 1}", "Did you mean 'click'"),
+        ("training.loss.weights={dise: 1}", "Did you mean 'dice'"),
+        ("model.base=[", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_says_what_is_wrong(override, message):
+    """A typo or a bad value never passes silently."""
+    with pytest.raises(UsageError, match=message):
+        load_settings(data="d", out="o", overrides=[override])
+
+
+def test_an_unknown_preset_lists_the_known():
+    """As every registry does."""
+    with pytest.raises(UsageError, match="Known: default, slides"):
+        load_settings(preset="slide", data="d", out="o")
+
+
+def test_build_refuses_a_section_as_a_value():
+    """A section is not a setting."""
+    with pytest.raises(UsageError, match="no setting named 'training'"):
+        build({"training": 1})

@@ -1,0 +1,270 @@
+"""The loop: it learns, it resumes exactly, it crowns only what is better, it stops when asked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from small import small_recipe, small_training, weights
+
+from segtune.core.errors import ModelError
+from segtune.training.loop import load_trained_weights, train
+from segtune.training.recipe import OptimizerRecipe, PromptRecipe
+
+HERE = Path(__file__).parent
+
+
+def _same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def _events(folder, kind):
+    return [event for line in (folder / "log.jsonl").open() if (event := json.loads(line))["event"] == kind]
+
+
+def test_training_lowers_the_loss(tmp_path):
+    """Some epochs on discs bring the loss down and the IoU up."""
+    optimizer = OptimizerRecipe(lr=3e-3, batch=4, micro_batch=4, warmup_steps=2, layer_decay=1.0)
+    job = small_training(tmp_path, recipe=small_recipe(epochs=12, optimizer=optimizer))
+    train(job)
+    epochs = [event["train"] for event in _events(tmp_path, "epoch")[1:]]
+    assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "prefixes"),
+    [
+        ("decoder", ("mask_decoder.",)),
+        ("decoder+prompt", ("mask_decoder.", "prompt_encoder.")),
+        ("late:1", ("mask_decoder.", "prompt_encoder.", "image_encoder.blocks.2.", "image_encoder.neck.")),
+        ("full", ("",)),
+    ],
+)
+def test_only_what_is_named_trains(tmp_path, scope, prefixes):
+    """Weights outside the scope stay bit-equal; weights inside it move."""
+    job = small_training(tmp_path, scope=scope)
+    before = weights(job)
+    train(job)
+    after = weights(job)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all(name.startswith(prefixes) for name in moved)
+    assert any(name.startswith("mask_decoder.transformer") for name in moved)
+
+
+def test_a_resumed_run_ends_with_the_same_bytes(tmp_path):
+    """Stopped in the middle of an epoch and taken up by a new process's objects, the weights are bit-equal."""
+    whole = small_training(tmp_path / "whole")
+    train(whole)
+    calls = iter(range(100))
+    train(small_training(tmp_path / "parts", stop=lambda: next(calls) == 3))
+    resumed = small_training(tmp_path / "parts")
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+    assert _steps(tmp_path / "whole") == _steps(tmp_path / "parts")
+
+
+def _steps(folder):
+    return [(event["step"], event["loss"]) for event in _events(folder, "step")]
+
+
+@pytest.mark.parametrize("after_steps", [1, 3, 4])
+def test_kill_minus_nine_costs_nothing(tmp_path, after_steps):
+    """Killed in mid-epoch at any step, with no chance to save, a run resumes to the same bytes."""
+    whole = small_training(tmp_path / "whole")
+    train(whole)
+    script = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "from pathlib import Path\n"
+        "from small import small_training\n"
+        "from segtune.training.loop import train\n"
+        "calls = iter(range(1000))\n"
+        f"stop = lambda: os.kill(os.getpid(), 9) if next(calls) == {after_steps} else False\n"
+        f"train(small_training(Path({str(tmp_path / 'killed')!r}), stop=stop))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    resumed = small_training(tmp_path / "killed")
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+
+
+def test_killed_while_writing_a_checkpoint(tmp_path, monkeypatch):
+    """When the process dies between a checkpoint's files, the one before it is taken up and the end is the same."""
+    whole = small_training(tmp_path / "whole")
+    train(whole)
+    script = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "from pathlib import Path\n"
+        "import segtune.training.checkpoints as checkpoints\n"
+        "from small import small_training\n"
+        "from segtune.training.loop import train\n"
+        "saved, calls = checkpoints.save_file, iter(range(1000))\n"
+        "def dying(tensors, path):\n"
+        "    saved(tensors, path)\n"
+        "    if next(calls) == 4:\n"
+        "        os.truncate(path, 10)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "checkpoints.save_file = dying\n"
+        f"train(small_training(Path({str(tmp_path / 'killed')!r})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    resumed = small_training(tmp_path / "killed")
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+
+
+def test_a_frozen_encoder_runs_once_for_each_view(tmp_path, monkeypatch):
+    """With the cache, two views over four epochs encode each image twice and never again, also in the next run."""
+    job = small_training(tmp_path / "a", scope="decoder", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    encoded = _count_encodes(job, monkeypatch)
+    train(job)
+    assert sum(encoded) == 2 * 10
+    again = small_training(tmp_path / "b", scope="decoder", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    encoded = _count_encodes(again, monkeypatch)
+    train(again)
+    assert sum(encoded) == 0
+    assert _same(weights(job), weights(again))
+
+
+def test_killed_while_filling_the_cache(tmp_path):
+    """A process that dies in the middle of an entry leaves none; the run after it ends with the same bytes."""
+    whole = small_training(tmp_path / "whole", scope="decoder", cache=tmp_path / "one")
+    train(whole)
+    script = (
+        "import os, sys\n"
+        f"sys.path.insert(0, {str(HERE)!r})\n"
+        "from pathlib import Path\n"
+        "import segtune.models.embedding_cache as cache\n"
+        "from small import small_training\n"
+        "from segtune.training.loop import train\n"
+        "saved, calls = cache.save_file, iter(range(1000))\n"
+        "def dying(tensors, path, note):\n"
+        "    saved(tensors, path, note)\n"
+        "    if next(calls) == 5:\n"
+        "        os.truncate(path, 100)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "cache.save_file = dying\n"
+        f"place = Path({str(tmp_path)!r})\n"
+        "train(small_training(place / 'killed', scope='decoder', cache=place / 'other'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    resumed = small_training(tmp_path / "killed", scope="decoder", cache=tmp_path / "other")
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+
+
+def _count_encodes(job, monkeypatch):
+    counts, encode = [], job.model.encode
+
+    def counted(pixels, frames):
+        counts.append(len(pixels))
+        return encode(pixels, frames)
+
+    monkeypatch.setattr(job.model, "encode", counted)
+    return counts
+
+
+def test_the_best_epoch_is_kept_and_a_worse_model_is_not(tmp_path):
+    """Scores decide: the best epoch's weights are kept, and nothing is crowned that does not beat epoch 0."""
+    scores = iter([0.5, 0.4, 0.7, 0.6])
+    job = small_training(tmp_path, recipe=small_recipe(epochs=3), validate=lambda: {"box": {"iou": next(scores)}})
+    state = train(job)
+    assert (state.best_epoch, state.best_score, state.pretrained_score) == (2, 0.7, 0.5)
+    assert job.checkpoints.load("best").values == {"epoch": 2, "score": 0.7}
+    worse = iter([0.5, 0.4, 0.5])
+    job = small_training(tmp_path / "worse", validate=lambda: {"box": {"iou": next(worse)}})
+    assert train(job).best_epoch == 0
+    assert not job.checkpoints.has("best")
+
+
+def test_patience_ends_a_run(tmp_path):
+    """After two epochs without a better score the third is not begun."""
+    scores = iter([0.5, 0.6, 0.5, 0.5, 0.9])
+    recipe = small_recipe(epochs=4, patience=2)
+    state = train(small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}}))
+    assert (state.best_epoch, state.epoch) == (1, 4)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path):
+    """Weights are never spoiled: the error comes first and says what helps."""
+    job = small_training(tmp_path)
+    with torch.no_grad():
+        job.model.mask_decoder.transformer.layers[0].mlp.lin1.weight.fill_(float("nan"))
+    before = weights(job)
+    with pytest.raises(ModelError, match="not a finite number"):
+        train(job)
+    after = weights(job)
+    assert all(torch.equal(before[name].nan_to_num(), after[name].nan_to_num()) for name in before)
+
+
+def test_micro_batches_do_not_change_the_gradient(tmp_path):
+    """One image at a time or four at once: the same step to rounding."""
+    ends = []
+    for micro in (1, 4):
+        optimizer = OptimizerRecipe(lr=1e-3, batch=4, micro_batch=micro, warmup_steps=1)
+        job = small_training(tmp_path / str(micro), recipe=small_recipe(epochs=1, optimizer=optimizer))
+        train(job)
+        ends.append(weights(job))
+    assert all((ends[0][name] - ends[1][name]).abs().max() < 2e-5 for name in ends[0])
+
+
+def test_weights_of_other_settings_are_refused(tmp_path):
+    """A checkpoint of another scope is an error that names a parameter."""
+    decoder, whole = small_training(tmp_path, scope="decoder"), small_training(tmp_path)
+    with pytest.raises(ModelError, match="differ, the first is"):
+        load_trained_weights(whole.model, {n: p for n, p in decoder.model.named_parameters() if p.requires_grad})
+
+
+def _train_in_process(rank, world, folder, store):
+    os.environ["OMP_NUM_THREADS"] = "1"
+    sys.path.insert(0, str(HERE))
+    import torch.distributed as dist
+    from small import small_training
+
+    from segtune.training.processes import Processes
+
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    # Seven images: the last step has three, so the second process has fewer; discs differ in number anyway.
+    job = small_training(Path(folder), images=7, processes=Processes(rank, world))
+    train(job)
+    if rank == 0:
+        torch.save(weights(job), Path(folder) / "weights.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_train_as_one_does(tmp_path):
+    """Two gloo processes with unequal numbers of objects reach the same weights as one with the same global batch."""
+    alone = small_training(tmp_path / "alone", images=7)
+    train(alone)
+    (tmp_path / "both").mkdir()
+    torch.multiprocessing.spawn(_train_in_process, (2, str(tmp_path / "both"), str(tmp_path / "store")), nprocs=2)
+    both = torch.load(tmp_path / "both" / "weights.pt", weights_only=True)
+    worst = max((both[name] - value).abs().max().item() for name, value in weights(alone).items())
+    assert worst < 1e-5
+    assert [step for step, _ in _steps(tmp_path / "both")] == [step for step, _ in _steps(tmp_path / "alone")]
+
+
+def test_no_object_in_a_step_is_no_harm(tmp_path):
+    """Images whose objects are all too small to prompt give a step without gradients, not a crash."""
+    recipe = small_recipe(epochs=1, prompts=PromptRecipe(objects_per_image=1, corrections=0, refinements=0))
+    job = small_training(tmp_path, recipe=recipe)
+    job.batches.source.dataset[0]
+    object.__setattr__(job.batches.source, "dataset", _without_objects(job.batches.source.dataset))
+    before = weights(job)
+    train(job)
+    assert _same(before, weights(job))
+
+
+def _without_objects(dataset):
+    from dataclasses import replace
+
+    return type(dataset).of([replace(sample, objects=(), labels=()) for sample in dataset])
