@@ -178,6 +178,14 @@ def test_an_image_that_cannot_be_read_is_set_aside(blobs, dataset, sample):
     assert "truncated" in one["reason"]
 
 
+def test_an_image_of_another_size_than_its_masks_is_set_aside(blobs, dataset, sample):
+    """Masks are never compared with predictions of another size."""
+    wrong = replace(sample(1), read=lambda: np.zeros((60, 60, 3), dtype=np.uint8))
+    result = evaluate({"m": blobs()}, dataset(sample(0), wrong), modes=["box"])
+    assert result.data["images"] == 1
+    assert "60 × 60 pixels and they are 140 × 90" in result.data["set_aside"][0]["reason"]
+
+
 def test_nothing_readable_is_an_error(blobs, dataset, sample):
     """If no image can be read, the first reason is the error."""
 

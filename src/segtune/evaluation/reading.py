@@ -44,6 +44,10 @@ def read_ahead(dataset: Dataset, *, images: bool = True) -> Iterator[Item | SetA
 def _read(dataset: Dataset, index: int, images: bool) -> Item | SetAside:
     try:
         sample = dataset[index]
-        return Item(index, sample, sample.image if images else None)
+        image = sample.image if images else None
+        if image is not None and image.shape[:2] != sample.size:
+            found, said = ("{1} × {0}".format(*size) for size in (image.shape[:2], sample.size))
+            raise DataError(f"{sample.name} must be as large as its masks, but is {found} pixels and they are {said}.")
+        return Item(index, sample, image)
     except DataError as error:
         return SetAside(dataset.names[index], str(error), "Repair the file or remove it.")
