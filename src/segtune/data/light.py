@@ -147,7 +147,6 @@ class Camera:
             photo = through_jpeg(np.asarray(photo, np.uint8), self.quality)
         return np.asarray(photo, dtype=np.uint8)
 
-
     def _expose(self, image: FloatArray) -> None:
         """Bring mean and spread of the lightness towards the camera's levels; a dark image stays dark."""
         sample = image[1, ::4, ::4].clip(0, 1)
