@@ -88,7 +88,7 @@ class DrawnRun:
 def draw_picture(image: str, mode: str) -> Collage:
     """Draw blobs on wet texture, with a reference that misses more of them than the tuned model does."""
     rng = np.random.default_rng(zlib.crc32(f"{image} {mode}".encode()))
-    height, width = (384, 512) if rng.random() < 0.7 else (640, 480)
+    height, width = (288, 384) if rng.random() < 0.7 else (400, 300)
     truths = [_blob(rng, height, width) for _ in range(int(rng.integers(1, 3)))]
     pixels = _texture(rng, height, width, truths)
     answers = []
@@ -118,10 +118,16 @@ def run_folder(tmp_path: Path) -> Path:
     return DrawnRun(images=12, modes=("click", "box")).write(tmp_path / "run")
 
 
+@pytest.fixture
+def small_folder(tmp_path: Path) -> Path:
+    """A finished fit with four images to score, so that few pictures are drawn."""
+    return DrawnRun(images=4, epochs=3, modes=("click", "box")).write(tmp_path / "run")
+
+
 @pytest.fixture(scope="session")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished fit with its report and pictures, to be read only."""
-    folder = DrawnRun(images=30, modes=("click", "random_click", "box")).write(tmp_path_factory.mktemp("runs") / "fit")
+    folder = DrawnRun(images=30, modes=("click", "box", "mask")).write(tmp_path_factory.mktemp("runs") / "fit")
     write_report(folder, draw_picture)
     return folder
 

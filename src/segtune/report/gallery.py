@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from segtune.core.files import hash_file, read_json, write_bytes, write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Image
-from segtune.report.collage import Collage, compose, draw_panels
+from segtune.report.collage import Collage, Panel, compose, draw_panels
 from segtune.report.run import RunView
 from segtune.report.scores import Scores
 
@@ -30,8 +30,12 @@ PICTURED_FAILURES = 4
 """How many of them get a picture."""
 
 _PANEL_BYTES = 56 * 1024
-"""Most of one panel, so that the page stays below six megabytes."""
+"""Most of one panel."""
+_PAGE_BYTES = 3400 * 1024
+"""Most of all panels together, so that the page stays below six megabytes however many models are shown."""
 _COLLAGE_BYTES = 400 * 1024
+_LEAST_SIDE = 64
+"""A picture smaller than this, in pixels, is not made smaller for its bytes."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,9 @@ def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT
         for number, (image, mode) in enumerate(wanted, start=1):
             collage = pictures(image, mode)
             if collage is not None:
-                gallery[image, mode] = _store(folder, f"{_safe(mode)}-{number:02d}", collage, image, mode)
+                panels = [_with_score(run, panel, image, mode) for panel in draw_panels(collage)]
+                most = min(_PANEL_BYTES, _PAGE_BYTES // (len(wanted) * len(panels)))
+                gallery[image, mode] = _store(folder / f"{_safe(mode)}-{number:02d}", panels, image, mode, most)
             advance(1)
     write_json(
         folder / INDEX, {"scores": _scores_hash(run.folder), "pictures": [asdict(one) for one in gallery.values()]}
@@ -169,7 +175,7 @@ def read_gallery(folder: Path, *, check: bool = True) -> Gallery:
 
 
 def encode_jpeg(pixels: Image, most: int) -> bytes:
-    """Return `pixels` as JPEG of at most `most` bytes where any quality reaches it, else as small as it gets."""
+    """Return `pixels` as JPEG of at most `most` bytes: of lower quality, then of half the size, where it must be."""
     from PIL import Image as PillowImage
 
     picture = PillowImage.fromarray(pixels)
@@ -179,20 +185,29 @@ def encode_jpeg(pixels: Image, most: int) -> bytes:
         picture.save(file, "JPEG", quality=quality, optimize=True, progressive=True)
         content = file.getvalue()
         if len(content) <= most:
-            break
-    return content
+            return content
+    return content if min(pixels.shape[:2]) < _LEAST_SIDE else encode_jpeg(pixels[::2, ::2], most)
 
 
-def _store(folder: Path, key: str, collage: Collage, image: str, mode: str) -> StoredPicture:
-    panels = draw_panels(collage)
-    write_bytes(folder / f"{key}.jpg", encode_jpeg(compose(panels), _COLLAGE_BYTES))
+def _store(place: Path, panels: Sequence[Panel], image: str, mode: str, most: int) -> StoredPicture:
+    """Write the files of one picture, whose names begin with `place`; a panel takes at most `most` bytes."""
+    collage = f"{place.name}.jpg"
+    write_bytes(place.with_name(collage), encode_jpeg(compose(panels), _COLLAGE_BYTES))
     stored = []
-    for panel in panels:
-        file = f"{key}.{_safe(panel.kind)}.jpg"
-        write_bytes(folder / file, encode_jpeg(panel.pixels, _PANEL_BYTES))
+    for number, panel in enumerate(panels):
+        file = f"{place.name}.{number}.jpg"
+        write_bytes(place.with_name(file), encode_jpeg(panel.pixels, most))
         stored.append(StoredPanel(panel.kind, panel.title, panel.iou, file))
     height, width = panels[0].pixels.shape[:2]
-    return StoredPicture(image, mode, f"{key}.jpg", width, height, tuple(stored))
+    return StoredPicture(image, mode, collage, width, height, tuple(stored))
+
+
+def _with_score(run: RunView, panel: Panel, image: str, mode: str) -> Panel:
+    """Give a panel the IoU of the tables: a picture may show only some of many objects."""
+    if run.scores is None or image not in run.scores.images:
+        return panel
+    score = float(run.scores.of(panel.kind, mode)[run.scores.images.index(image)])
+    return panel if np.isnan(score) else replace(panel, iou=score)
 
 
 def _ranked(scores: Scores, images: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> list[int]:
