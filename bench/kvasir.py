@@ -13,5 +13,5 @@ if __name__ == "__main__":
     run(
         "Kvasir-SEG, nano",
         parse_arguments(__doc__ or "", "../shared/datasets/kvasir_seg"),
-        "Published beside it, another split: SAM ViT-B, decoder only, point and box: IoU .797 → .890, Dice .871 → .937.",
+        "Published beside it, SAM ViT-B, decoder only, point and box: IoU .797 → .890, Dice .871 → .937.",
     )

@@ -32,6 +32,7 @@ def build_optimizer(model: PromptableModel, recipe: OptimizerRecipe) -> torch.op
         [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()],
         lr=recipe.lr,
         betas=recipe.betas,
+        eps=recipe.eps,
     )
 
 

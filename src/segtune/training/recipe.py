@@ -70,6 +70,7 @@ class OptimizerRecipe(Section):
 
     lr: float = Field(1e-4, gt=0, description="Highest learning rate, reached after the warm-up.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moments (SAM).")
+    eps: float = Field(1e-8, gt=0, description="AdamW's guard against division by zero.")
     weight_decay: float = Field(
         0.1, ge=0, description="On matrices only; biases, norms and position tables have none (SAM: 0.1)."
     )
