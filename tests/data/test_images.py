@@ -169,6 +169,24 @@ def test_truncated_is_found_by_the_header_check(tmp_path, suffix):
         read_size(path)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"quality": 99, "subsampling": 0}, {"comment": b"x" * 20_000}]
+)
+def test_header_check_agrees_with_reading(tmp_path, options):
+    """The size from the header is that of the decoded image, for small and large files, with long comments too."""
+    for side in (7, 300):
+        noise = np.random.default_rng(0).integers(0, 256, (side, side + 11, 3), dtype=np.uint8)
+        path = save(tmp_path / f"{side}.jpg", noise, **options)
+        assert read_size(path) == read_image(path).shape[:2] == (side, side + 11)
+
+
+def test_plain_files_are_not_opened_twice(tmp_path, picture, monkeypatch):
+    """The size of a plain PNG or JPEG is found without Pillow: opening large data sets depends on it."""
+    monkeypatch.setattr("PIL.Image.open", lambda path: pytest.fail(f"{path} was opened with Pillow"))
+    assert read_size(save(tmp_path / "a.png", picture)) == (40, 64)
+    assert read_size(save(tmp_path / "a.jpg", picture)) == (40, 64)
+
+
 def test_bytes_after_the_end_are_no_fault(tmp_path, picture):
     """Some cameras write on behind a JPEG's end; such a file is read."""
     path = save(tmp_path / "a.jpg", picture)

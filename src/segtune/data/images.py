@@ -17,7 +17,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +28,7 @@ import PIL.ImageOps
 
 from segtune.core.errors import DataError
 from segtune.core.types import Image
+from segtune.data.headers import quick_size
 
 PIXEL_LIMIT = 178_956_970
 """Most pixels an image may have unless another limit is given: Pillow's own bound against decompression bombs."""
@@ -93,6 +94,10 @@ def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     Raises:
         UnreadableError: as `read_image`.
     """
+    with suppress(OSError):
+        if quick := quick_size(path):
+            _hold_to_limit(path, quick[::-1], pixel_limit)
+            return quick
     with open_image(path, pixel_limit) as opened:
         width, height = _stored_size(opened)
         turned = _orientation(opened) in _TURNED

@@ -22,7 +22,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import AnnotationBuilder, Annotations
 from segtune.data.formats.contract import DataFormat, Options, SetAside
-from segtune.data.formats.georeference import Georeference, read_georeference
+from segtune.data.formats.georeference import Georeference, is_tiff_name, read_georeference
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, check_sizes
 from segtune.data.formats.polygons import Polygon, Ring, rasterise, trace
@@ -66,7 +66,7 @@ class GeoJsonImages(ImageFiles):
         """Return the features of image `row`, filled."""
         features = read_features(self.root / self.files[row]) if self.files else self._features_of(row)
         path, size = self.root / self.names[row], self.sizes[row]
-        reference = read_georeference(path) if _is_tiff(path.name) else None
+        reference = read_georeference(path) if is_tiff_name(path.name) else None
         placed = _in_pixels(features, size, reference, path)
         masks = [rasterise(polygons, size) for polygons in placed]
         regions = [Region(mask, one.label, n) for n, (mask, one) in enumerate(zip(masks, features, strict=True))
@@ -258,7 +258,7 @@ def _by_image(
     if found or not features:
         return found
     for path, size in sizes.items():
-        reference = read_georeference(root / path) if _is_tiff(path) else None
+        reference = read_georeference(root / path) if is_tiff_name(path) else None
         if reference is not None:
             found[path] = [one for one in features if _on_map(one, size, reference)]
     return found
@@ -280,10 +280,6 @@ def _flat(of_image: Sequence[Sequence[Feature]], classes: Mapping[str, int]) -> 
 
 def _without_features(path: str) -> SetAside:
     return SetAside(path, "no GeoJSON belongs to it", "Add its file, with no features when nothing is on the image.")
-
-
-def _is_tiff(name: str) -> bool:
-    return name.lower().endswith((".tif", ".tiff"))
 
 
 _LAYOUT = "images with one .geojson each, or one FeatureCollection whose features name their image"

@@ -25,6 +25,7 @@ _PIXEL_IS_POINT = 2
 _CRS_KEYS = (3072, 2048)
 """Keys of a projected and of a geographic coordinate system's EPSG number."""
 
+TIFF_SUFFIXES = (".tif", ".tiff")
 TIFF_FAULTS = (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, zlib.error)
 """What tifffile is known to raise on broken files, beside its own error."""
 
@@ -64,6 +65,11 @@ PIXELS = Georeference(
     ((TRANSFORMATION, 12, 16, (1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0, 0, 0, 0, 0, 1.0)),),
 )
 """Map coordinates that are the pixels themselves: for an image of no known place."""
+
+
+def is_tiff_name(name: str) -> bool:
+    """Whether a file's extension is that of TIFF."""
+    return name.lower().endswith(TIFF_SUFFIXES)
 
 
 def read_georeference(path: Path) -> Georeference | None:

@@ -22,8 +22,10 @@ from segtune.data.formats.georeference import (
     GEO_TAGS,
     PIXELS,
     TIFF_FAULTS,
+    TIFF_SUFFIXES,
     Georeference,
     import_tifffile,
+    is_tiff_name,
     read_georeference,
 )
 from segtune.data.formats.groups import write_groups
@@ -34,7 +36,6 @@ from segtune.data.formats.writing import as_grey, mask_files, written_names
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, open_image, read_image, read_size, stretch
 from segtune.data.masks import MaskFile, read_mask_file, whole_numbers
 
-_TIFF_SUFFIXES = (".tif", ".tiff")
 Bands = tuple[int, ...]
 """Numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey."""
 
@@ -59,9 +60,9 @@ class GeoTiffs(PairedFiles):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that GeoTIFF images, or TIFFs of many bands, lie here with their masks."""
-    if tree.chosen is not None:
+    if tree.chosen is not None or not tree.with_suffix(*TIFF_SUFFIXES):
         return None
-    pairing = pair_files(tree, _is_tiff, is_image_name)
+    pairing = pair_files(tree, is_tiff_name, is_image_name)
     if pairing is None or not pairing.pairs:
         return None
     return 1.0 if _needs_more_than_pillow(tree.root / pairing.pairs[0].image) else None
@@ -76,7 +77,7 @@ def read(tree: Tree, options: Options) -> GeoTiffs:
     """
     import_tifffile()
     image = partial(read_geotiff, bands=options.bands)
-    kind = Kind(_is_tiff, is_image_name, size_of_geotiff, image, read_mask)
+    kind = Kind(is_tiff_name, is_image_name, size_of_geotiff, image, read_mask)
     index = index_pairs(tree, options, kind, FORMAT.name, _LAYOUT)
     values = {one.name: getattr(index, one.name) for one in fields(index)}
     return GeoTiffs(**{**values, "notes": (*index.notes, *_note_on_bands(index, options.bands))})
@@ -143,7 +144,7 @@ def size_of_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, in
     Raises:
         UnreadableError: the file cannot be read or is too large.
     """
-    if not _is_tiff(path.name):
+    if not is_tiff_name(path.name):
         return read_size(path, pixel_limit)
     tifffile = import_tifffile()
     try:
@@ -167,7 +168,7 @@ def read_mask(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT)
     try:
         return read_mask_file(path, colours, pixel_limit)
     except UnreadableError:
-        if not _is_tiff(path.name):
+        if not is_tiff_name(path.name):
             raise
     values = read_bands(path)
     if values.shape[2] != 1:
@@ -200,10 +201,6 @@ def _count_bands(path: Path) -> int:
         return int(file.pages[0].samplesperpixel)
 
 
-def _is_tiff(name: str) -> bool:
-    return name.lower().endswith(_TIFF_SUFFIXES)
-
-
 def _is_plain(path: Path) -> bool:
     """Whether Pillow reads it as people see it: up to four bands of 8 bits, in any colours it knows."""
     with import_tifffile().TiffFile(path) as file:
@@ -222,7 +219,9 @@ def _needs_more_than_pillow(path: Path) -> bool:
 def _bands_last(values: npt.NDArray[np.generic], axes: str) -> npt.NDArray[np.generic]:
     if values.ndim == 2:
         return values[:, :, None]
-    return np.moveaxis(values, axes.index("S"), -1) if "S" in axes and values.ndim == 3 else values[..., None]
+    if values.ndim != 3 or "S" not in axes:
+        raise ValueError(f"its axes are {axes}, not rows, columns and bands")
+    return np.moveaxis(values, axes.index("S"), -1)
 
 
 _LAYOUT = "a mask folder whose images are GeoTIFFs"

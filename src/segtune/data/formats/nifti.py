@@ -98,7 +98,7 @@ class NiftiSlices(Source):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that NIfTI volumes and their masks lie here."""
-    if tree.chosen is not None:
+    if tree.chosen is not None or not tree.with_suffix(*_SUFFIXES):
         return None
     pairing = pair_files(tree, is_nifti_name, is_nifti_name)
     return 0.9 if pairing is not None and pairing.pairs else None

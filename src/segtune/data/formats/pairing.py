@@ -75,16 +75,24 @@ def pair_files(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str = "
     Returns:
         None where no such layout is there.
     """
+    key = (is_image, is_mask, objects == "instances")
+    if key not in tree.found:
+        tree.found[key] = _pair(tree, is_image, is_mask, objects)
+    result: Pairing = tree.found[key]
+    return result if result.pairs or result.set_aside else None
+
+
+def _pair(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str) -> Pairing:
     result = Pairing()
     found = False
     for images, masks, deep in _folder_pairs(tree, is_image, is_mask, objects):
         _pair_folders(tree, images, masks, deep, is_image, is_mask, result)
         found = True
     if not found:
-        found = _pair_side_by_side(tree, is_image, is_mask, result)
+        _pair_side_by_side(tree, is_image, is_mask, result)
     result.pairs.sort(key=lambda pair: pair.image)
     result.set_aside.sort(key=lambda one: one.name)
-    return result if found else None
+    return result
 
 
 def mask_key(stem: str) -> str:
@@ -103,20 +111,22 @@ def image_key(stem: str) -> str:
 
 def ignore_mask_of(tree: Tree, image: str) -> str | None:
     """Return the path of the mask of an image's ignored pixels, `ignore/a/X.png` for `images/a/X.jpg`, or None."""
+    if not tree.has_folder_named(IGNORE_FOLDER):
+        return None
     parts = parent_of(image).split("/")
     for place in range(len(parts) - 1, -1, -1):
         if parts[place].lower() in IMAGE_FOLDERS:
             folder = "/".join([*parts[:place], IGNORE_FOLDER, *parts[place + 1 :]])
             for suffix in (".png", ".tif", ".nii.gz"):
-                if f"{stem_of(image)}{suffix}" in tree.files.get(folder, ()):
-                    return join(folder, f"{stem_of(image)}{suffix}")
+                if tree.has_file(path := join(folder, f"{stem_of(image)}{suffix}")):
+                    return path
     return None
 
 
 def _folder_pairs(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str) -> Iterable[tuple[str, str, bool]]:
-    inside: tuple[str, ...] = ()
+    used: set[str] = set()
     for folder in tree.files:
-        if inside and folder.startswith(inside):
+        if not used.isdisjoint(_upwards(folder)):
             continue
         masks = _named(tree, folder, _mask_folder_order(objects), is_mask)
         if masks is None:
@@ -128,7 +138,14 @@ def _folder_pairs(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str)
             yield images, masks, True
         else:
             continue
-        inside = (*inside, *(f"{one}/" for one in (images, masks) if one))
+        used |= {one for one in (images, masks) if one is not None}
+
+
+def _upwards(folder: str) -> Iterable[str]:
+    """Yield a folder and those it lies in, but for the data folder."""
+    while folder:
+        yield folder
+        folder = parent_of(folder)
 
 
 def _mask_folder_order(objects: str) -> tuple[str, ...]:
@@ -186,9 +203,8 @@ class _MaskFinder:
             self._by_stem.setdefault(name_of(loose), []).append(path)
             self._of_folder.setdefault(parent_of(key), []).append(path)
         # An image without objects has a folder without files.
-        for below in tree.files:
-            if below.startswith(f"{folder}/"):
-                self._of_folder.setdefault(below[len(folder) + 1 :], [])
+        for below in tree.folders_below(folder):
+            self._of_folder.setdefault(below[len(folder) + 1 :], [])
 
     def find(self, key: str) -> _Found | None:
         """Return the masks of the image whose path below its folder, without extension, is `key`."""
@@ -213,21 +229,17 @@ class _MaskFinder:
         return [path for path in self.all if path not in used]
 
 
-def _pair_side_by_side(tree: Tree, is_image: Accepts, is_mask: Accepts, result: Pairing) -> bool:
-    found = False
+def _pair_side_by_side(tree: Tree, is_image: Accepts, is_mask: Accepts, result: Pairing) -> None:
     for folder, names in tree.files.items():
         masks: dict[str, list[str]] = {}
         for name in names:
-            key = mask_key(stem_of(name))
-            if is_mask(name) and key != stem_of(name):
+            key = mask_key(stem_of(name)) if is_mask(name) else None
+            if key is not None and key != stem_of(name):
                 masks.setdefault(key, []).append(join(folder, name))
-        if not masks:
-            continue
         taken = {path for paths in masks.values() for path in paths}
         images = [join(folder, name) for name in names if is_image(name) and join(folder, name) not in taken]
-        _match_names(images, masks, result)
-        found = found or bool(images)
-    return found
+        if masks and images:
+            _match_names(images, masks, result)
 
 
 def _match_names(images: list[str], masks: dict[str, list[str]], result: Pairing) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from segtune.core.errors import DataError
 
@@ -23,11 +24,13 @@ class Tree:
         root: the folder.
         chosen: path below `root` of the one file the user named instead of a folder, or None.
         files: names of the files in each folder, by the folder's path below `root` ("" for the root), sorted.
+        found: what a format has found out on its first look, kept for its second.
     """
 
     root: Path
     chosen: str | None = None
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def scan(cls, path: Path) -> Tree:
@@ -58,6 +61,20 @@ class Tree:
             for child in self.folders(folder):
                 yield from self.paths(child)
 
+    def folders_below(self, folder: str) -> Iterator[str]:
+        """Yield the paths of all folders below `folder`."""
+        for child in self.folders(folder):
+            yield child
+            yield from self.folders_below(child)
+
+    def has_file(self, path: str) -> bool:
+        """Whether there is a file at this path."""
+        return path in self._paths
+
+    def has_folder_named(self, name: str) -> bool:
+        """Whether any folder has this name."""
+        return name in self._folder_names
+
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the paths of all files whose names end in one of `suffixes`, in lower case."""
         return [path for path in self.paths() if path.lower().endswith(suffixes)]
@@ -71,6 +88,14 @@ class Tree:
         folders = [folder for folder in self.files if folder]
         inside = f" in the folders {', '.join(folders[:6])}{' …' if len(folders) > 6 else ''}" if folders else ""
         return f"Found {kinds} files{inside}."
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        return frozenset(self.paths())
+
+    @cached_property
+    def _folder_names(self) -> frozenset[str]:
+        return frozenset(map(name_of, self.files))
 
     @cached_property
     def _children(self) -> dict[str, list[str]]:

@@ -179,8 +179,8 @@ def _label_folder(tree: Tree, folder: str) -> str | None:
             labels = "/".join([*parts[:place], _LABELS, *parts[place + 1 :]])
             if labels in tree.files:
                 return labels
-    stems = {stem_of(name) for name in tree.files[folder] if is_image_name(name)}
-    beside = any(name.endswith(".txt") and stem_of(name) in stems for name in tree.files[folder])
+    texts = {stem_of(name) for name in tree.files[folder] if name.endswith(".txt")}
+    beside = texts and any(is_image_name(name) and stem_of(name) in texts for name in tree.files[folder])
     return folder if beside else None
 
 
