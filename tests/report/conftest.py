@@ -280,9 +280,28 @@ SETTINGS = {
     "cache.limit_gib": {"value": 20.0, "origin": "default"},
     "data.split": {"value": None, "origin": "default"},
 }
+SPREAD = {"least": 1.0, "most": 4.0, "mean": 1.9, "low": 1.0, "median": 2.0, "high": 4.0}
+WIDTHS = SPREAD | {"least": 440, "most": 1920}
+HEIGHTS = SPREAD | {"least": 330, "most": 1080}
+SIZES = [0] * 11 + [3, 9, 21, 40, 64, 80, 96, 88, 61, 30, 14, 5, 1, 0]
 CHECK = {
-    "images": 266, "objects": 512, "format": "mask_folder", "sizes": {"smallest": [330, 240], "largest": [5184, 3456]},
-    "exact_duplicates": [["a.png", "b.png"]], "near_duplicates": [], "object_counts": [1] * 266,
+    "schema": 1, "name": "lumps", "format": "mask_folder", "objects_are": "whole", "images": 266, "objects": 512,
+    "level": "warning", "verdict": "266 images with 512 objects can be used.",
+    "notes": ["Masks are soft, 0 to 255; inside is above 127."],
+    "findings": [
+        {"rule": "near_duplicates", "severity": "warning", "title": "2 images nearly equal others.", "value": "1 pair.",
+         "remedy": "Nothing to do.", "count": 2, "images": ["a.png", "b.png"], "groups": [["a.png", "b.png"]]},
+        {"rule": "border", "severity": "note", "title": "43 objects touch the border.", "value": "8.4 % of them.",
+         "remedy": "Nothing to do.", "count": 0, "images": [], "groups": []},
+    ],
+    "set_aside": [{"name": "torn.png", "reason": "truncated", "remedy": "copy it again"}],
+    "exact_duplicates": [], "near_duplicates": [["a.png", "b.png"]],
+    "statistics": {
+        "image_size": {"distinct": 3, "height": HEIGHTS, "width": WIDTHS},
+        "objects_per_image": SPREAD | {"histogram": {"0": 4, "1": 100, "2": 120, "3–4": 42}},
+        "object_share": SPREAD | {"low": 0.004, "median": 0.034, "high": 0.21, "histogram": SIZES},
+        "at_border": 0.084, "labels": {"object": 512},
+    },
 }  # fmt: skip
 DATA = {
     "images": 40, "objects": 78, "empty_images": 4, "seed": 0, "set_aside": [], "part": "test",

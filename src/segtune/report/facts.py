@@ -171,7 +171,8 @@ def data_facts(run: RunView) -> Pairs:
 def size_limits(run: RunView) -> str:
     """Return what the size buckets mean, where the results say so."""
     limits = run.results.data.get("sizes") or {}
-    parts = [f"{name}: {_percent(low)} to {_percent(high)}" for name, (low, high) in limits.items()]
+    pairs = [(name, limit) for name, limit in limits.items() if isinstance(limit, list) and len(limit) == 2]
+    parts = [f"{name}: {100 * low:g} % to {100 * high:g} %" for name, (low, high) in pairs]
     return f"Share of the image that an object covers: {', '.join(parts)}." if parts else ""
 
 
@@ -207,10 +208,6 @@ def provenance(run: RunView) -> list[tuple[str, Pairs]]:
         for key, value in known.items()
         if isinstance(value, Mapping)
     ]
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:g} %"
 
 
 def _holds_trees(items: Iterable[Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from segtune.report import facts
+from segtune.report.doctor import describe_data, list_findings
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
 from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
@@ -123,7 +124,8 @@ def _empty(run: RunView) -> str:
 
 def _data(run: RunView) -> str:
     parts = [
-        ("The data", facts.flatten(run.check)),
+        ("The data", describe_data(run.check)),
+        ("What was found in it", [(one.severity, f"{one.title} {one.value}") for one in list_findings(run.check)]),
         ("What was scored", facts.data_facts(run)),
         ("The split", facts.split_facts(run)),
     ]

@@ -13,6 +13,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.results import write_matrix
 from segtune.report import facts
 from segtune.report.charts import colour_of, draw_distribution, draw_iou_curves, draw_loss_curves, draw_paired
+from segtune.report.doctor import describe_data, draw_object_sizes, list_findings
 from segtune.report.gallery import (
     FOLDER,
     Example,
@@ -101,6 +102,8 @@ def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
     environment.globals |= {"mode_term": mode_term, "metric_term": metric_term, "model_label": model_label}
     template = environment.get_template("report.html.j2")
     context = _context(run, gallery, environment)
+    sizes = draw_object_sizes(run.check)
+    context["sizes_chart"] = Markup(sizes.inline("sizes")) if sizes else ""
     context["curves"] = {name: Markup(chart.inline(name)) for name, chart in curves.items()}
     context["mode_charts"] = [
         {"mode": one.mode, "distribution": Markup(one.distribution), "paired": Markup(one.paired)}
@@ -139,7 +142,8 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "bucket_sizes": sizes,
         "bucket_lines": bucket_lines,
         "empty": facts.empty_facts(run),
-        "check": facts.flatten(run.check),
+        "check": describe_data(run.check),
+        "findings": list_findings(run.check),
         "data": facts.data_facts(run),
         "size_limits": facts.size_limits(run),
         "split": facts.split_facts(run),
