@@ -222,6 +222,7 @@ def test_no_masks_at_all(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(DataError, match=r"Found 2 \.jpg, 1 \.txt files in the folders photos") as caught:
         open_dataset(tmp_path)
+    assert "no masks belong to them" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in FORMATS)
 

@@ -15,7 +15,7 @@ from segtune.core.types import Sample
 from segtune.data.formats import FORMATS
 from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
 from segtune.data.formats.tree import Tree
-from segtune.data.images import PIXEL_LIMIT
+from segtune.data.images import PIXEL_LIMIT, is_image_name
 from segtune.data.masks import ENCODINGS
 
 __all__ = ["OBJECTS", "Dataset", "MemorySource", "SetAside", "Source", "open_dataset"]
@@ -185,8 +185,9 @@ def _detect(tree: Tree) -> DataFormat:
     found = sorted(((sure, name) for name, sure in sureness.items() if sure), reverse=True)
     if not found:
         layouts = " ".join(f"({name}) {FORMATS[name].layout}." for name in FORMATS)
+        bare = " There are images, but no masks belong to them." if any(map(is_image_name, tree.paths())) else ""
         raise DataError(
-            f"{tree.root} is laid out in no way that is understood. {tree.describe()} Understood are: {layouts} "
+            f"{tree.root} is laid out in no way that is understood. {tree.describe()}{bare} Understood are: {layouts} "
             "Rearrange the folder, or name its format with --format."
         )
     rivals = [name for sure, name in found if sure > found[0][0] - _NEARLY]
