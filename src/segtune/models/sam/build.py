@@ -6,7 +6,7 @@ import torch
 
 from segtune.models.preparation import Preparation
 from segtune.models.sam.image_encoder import Block, ImageEncoder, PatchEmbedding
-from segtune.models.sam.initialization import initialize
+from segtune.models.sam.initialization import initialize, unfilled
 from segtune.models.sam.mask_decoder import MaskDecoder
 from segtune.models.sam.model import Sam
 from segtune.models.sam.prompt_encoder import PositionEncoding, PromptEncoder
@@ -25,7 +25,7 @@ def build_sam(
             uninitialised memory, for a state dict to be loaded into.
         preparation: how images are brought to the square; SAM's own by default.
     """
-    with torch.device("meta"):
+    with unfilled():
         model = Sam(
             image_encoder=_image_encoder(sizes),
             prompt_encoder=PromptEncoder(
@@ -39,7 +39,6 @@ def build_sam(
             sizes=sizes,
             preparation=preparation or Preparation.longest_side(sizes.side),
         )
-    model.to_empty(device="cpu")
     if generator is not None:
         initialize(model, generator)
     return model.eval()

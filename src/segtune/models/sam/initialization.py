@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from segtune.models.sam.image_encoder import ImageEncoder
 
 _VIT_STD = 0.02
+
+
+_DRAWING = (Tensor.uniform_, Tensor.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_)
+
+
+class unfilled(TorchFunctionMode):  # noqa: N801 (used as a function)
+    """Inside this context new modules draw no weights: they are filled afterwards, and no generator is touched.
+
+    Drawing the 640 million of ViT-H only to load others takes seconds, and the meta device, which also avoids it, a
+    second of imports.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Leave out the ways in which torch's modules draw."""
+        given = kwargs or {}
+        if func in _DRAWING:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @torch.no_grad()

@@ -16,9 +16,9 @@ from segtune.models.sam.model import Sam
 def resized(model: Sam, side: int) -> Sam:
     """Return a copy of `model` for a square input of `side` pixels.
 
-    Absolute positions are resampled in two dimensions (bicubic), the relative positions of the blocks that attend to
-    the whole image in one (linear, as the published code does it); windows keep theirs. The copy computes something
-    near, not the same: it wants training.
+    Absolute positions are resampled in two dimensions (bicubic, antialiased), the relative positions of the blocks
+    that attend to the whole image in one (linear, as the published code does it); windows keep theirs. The copy
+    computes something near, not the same: it wants training.
 
     Raises:
         ModelError: `side` is no multiple of the patch.
@@ -42,5 +42,5 @@ def _fitted(name: str, value: Tensor, shape: torch.Size) -> Tensor:
         return value
     if name.endswith("pos_embed"):
         maps = value.permute(0, 3, 1, 2)
-        return F.interpolate(maps, shape[1:3], mode="bicubic", antialias=shape[1] < value.shape[1]).permute(0, 2, 3, 1)
+        return F.interpolate(maps, shape[1:3], mode="bicubic", antialias=True).permute(0, 2, 3, 1)
     return F.interpolate(value.T[None], shape[0], mode="linear")[0].T
