@@ -95,7 +95,7 @@ def draw_distribution(run: RunView, scores: Scores, mode: str) -> Chart | None:
                 label=model_label(model),
             )
         axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.legend(loc="lower left", frameon=False, fontsize=11.5, handlelength=1.8, borderpad=0.1)
+        axes.legend(loc="best", frameon=False, fontsize=11.5, handlelength=1.8, borderpad=0.1)
 
     medians = ", ".join(
         f"{model_label(model)} {decimal(float(np.median(scores.scored(model, mode))))}" for model in models
