@@ -46,7 +46,7 @@ def main() -> None:
     run_stage(small, arguments, "small", images=arguments.images, first=0, lr=arguments.lr, corrections=1)
     nano = resized(small, NANO.side)
     more = arguments.large_images
-    run_stage(nano, arguments, "large", images=more, first=arguments.images, lr=arguments.lr / 2, corrections=3)
+    run_stage(nano, arguments, "large", images=more, first=arguments.images, lr=arguments.lr / 2, corrections=2)
     if arguments.install:
         target = Path(segtune.models.__file__).parent / "nano"
         record = {name: read_json(arguments.out / name / "plan.json") for name in ("small", "large")}
@@ -98,8 +98,8 @@ def parse_arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=22400, help="scenes of the first stage")
-    parser.add_argument("--large-images", type=int, default=6400, help="scenes of the second")
+    parser.add_argument("--images", type=int, default=19200, help="scenes of the first stage")
+    parser.add_argument("--large-images", type=int, default=4000, help="scenes of the second")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=8, help="images a step")
     parser.add_argument("--objects", type=int, default=8, help="objects prompted an image")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from segtune.adapters import SCOPES
 from segtune.core.errors import UsageError
-from segtune.models.family import PromptableModel
+
+if TYPE_CHECKING:
+    from segtune.models.family import PromptableModel
 
 
 @dataclass(frozen=True)

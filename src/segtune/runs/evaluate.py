@@ -113,7 +113,7 @@ def evaluate_models(
         seed=seed,
         subject=contestants[0].name,
         data={
-            "path": str(data), "format": dataset.format, "objects": dataset.objects, "images": len(chosen.dataset),
+            "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects, "images": len(dataset)},
             "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
         },
         split=None if chosen.split is None else describe_split(chosen.split),

@@ -261,7 +261,7 @@ def _conclude(
         folder.path,
         modes=settings.evaluation.modes,
         seed=settings.evaluation.seed,
-        data=data.describe() | {"part": part},
+        data={"dataset": data.describe(), "part": part, "leaks": 0},
         split=describe_split(data.split),
         crowned=crowned,
         embed=None if cache is None else CachedEmbedder(test, cache),

@@ -134,7 +134,7 @@ def load_settings(
     }
     named |= {name.replace("__", "."): value for name, value in options.items()}
     written = dict(_parse_override(override) for override in overrides)
-    values: dict[str, tuple[Any, str]] = {"preset": (preset, "command line")}
+    values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
     base = written.get("model.base", model or "nano")
     values |= {name: (value, origin) for name, (value, origin) in by_base(str(base)).items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}

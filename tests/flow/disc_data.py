@@ -1,0 +1,31 @@
+"""Discs on disk: the smallest data a fit can learn something from."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+SMALL = (
+    "--set", "training.prompts.corrections=1", "--set", "training.workers=0", "--set", "training.optimizer.lr=2e-3",
+    "--set", "training.optimizer.warmup_steps=2",
+)  # fmt: skip
+"""What makes a fit small enough for a test."""
+
+
+def write_discs(folder, count, *, seed=0, empty=()):
+    """Write images/ and masks/ with one bright disc an image, none in those numbered in `empty`."""
+    rng = np.random.default_rng(seed)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "masks").mkdir(exist_ok=True)
+    rows, columns = np.mgrid[:48, :64]
+    for number in range(count):
+        y, x, radius = rng.uniform(14, 34), rng.uniform(14, 50), rng.uniform(8, 13)
+        inside = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
+        if number in empty:
+            inside[:] = False
+        image = cv2.resize(rng.integers(0, 90, (12, 16, 3)).astype(np.uint8), (64, 48))
+        image = (image + rng.integers(0, 25, image.shape)).astype(np.uint8)
+        image[inside] += 120
+        cv2.imwrite(str(folder / "images" / f"{number:03}.png"), image)
+        cv2.imwrite(str(folder / "masks" / f"{number:03}.png"), inside.astype(np.uint8) * 255)
+    return folder
