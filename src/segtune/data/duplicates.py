@@ -64,11 +64,7 @@ class Duplicates:
 
 
 def find_alike(dataset: Dataset, progress: Progress = SILENT) -> Duplicates:
-    """Find the images of a data set that show the same picture or scene.
-
-    Raises:
-        DataError: an image cannot be decoded.
-    """
+    """Find the images of a data set that show the same picture or scene; those that cannot be read are passed over."""
     return duplicates_of(fingerprints(dataset, progress), progress)
 
 

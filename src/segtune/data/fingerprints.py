@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -66,6 +66,11 @@ class Fingerprints:
         kept = self.pictures[np.array(rows, dtype=np.intp)]
         return Fingerprints(tuple(self.names[row] for row in rows), tuple(self.digests[row] for row in rows), kept)
 
+    def joined(self, others: Fingerprints) -> Fingerprints:
+        """Return these and others, names assumed to differ."""
+        pictures = np.concatenate([self.pictures, others.pictures])
+        return Fingerprints((*self.names, *others.names), (*self.digests, *others.digests), pictures)
+
     def write(self, path: Path) -> None:
         """Write them into one safetensors file, durably: a later evaluation knows the training images by it."""
         from safetensors.numpy import save_file
@@ -118,22 +123,18 @@ def digest(image: Image) -> str:
 
 
 def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
-    """Return the fingerprints of all images of a data set; a few images are in memory at a time.
-
-    Raises:
-        DataError: an image cannot be decoded.
-    """
+    """Return the fingerprints of all images of a data set that can be read; a few are in memory at a time."""
     with progress.stage("looking at images", len(dataset)) as advance:
         found = []
         for row in _in_parallel(dataset):
-            found.append(row)
+            if row is not None:
+                found.append(row)
             advance()
     return Fingerprints.gather(found)
 
 
-def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint]]:
-    indices: Sequence[int] = range(len(dataset))
-    remaining = iter(indices)
+def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint] | None]:
+    remaining = iter(range(len(dataset)))
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting = [pool.submit(_look, dataset, index) for index in islice(remaining, _AHEAD)]
         while waiting:
@@ -141,7 +142,9 @@ def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint]]:
             waiting.extend(pool.submit(_look, dataset, index) for index in islice(remaining, 1))
 
 
-def _look(dataset: Dataset, index: int) -> tuple[str, str, Fingerprint]:
-    sample = dataset[index]
-    image = sample.image
-    return sample.name, digest(image), fingerprint(image)
+def _look(dataset: Dataset, index: int) -> tuple[str, str, Fingerprint] | None:
+    try:
+        image = dataset[index].image
+    except DataError:
+        return None
+    return dataset.names[index], digest(image), fingerprint(image)
