@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from typing import Any
 from segtune.core.errors import ResourceError
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
@@ -45,17 +47,26 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's storage errors into a `ResourceError` that names `path` and the remedy."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
+    except Exception as error:
+        number = _system_error(error)
+        if number in _NO_ROOM:
             raise ResourceError(
                 f"The disk is full while writing {path}. Nothing that was complete is lost: "
                 "free some space and run the same command again."
             ) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        if number in _NOT_ALLOWED:
             raise ResourceError(
-                f"{path} cannot be written ({error.strerror}). Choose another folder or change its permissions."
+                f"{path} cannot be written ({os.strerror(number)}). Choose another folder or change its permissions."
             ) from error
         raise
+
+
+def _system_error(error: Exception) -> int | None:
+    """Return the operating system's number of an error; safetensors tells it in words only."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 def write_text(path: Path, text: str) -> None:
