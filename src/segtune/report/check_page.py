@@ -114,11 +114,11 @@ def key_facts(check: Check) -> list[tuple[str, str, str]]:
     empty = sum(count == 0 for count in check.object_counts)
     facts = [
         ("Images", f"{len(check.measured):,}", f"{empty:,} without objects" if empty else ""),
-        ("Objects", f"{sum(check.object_counts):,}", _range(number, "", "an image") if number else ""),
+        ("Objects", f"{sum(check.object_counts):,}", _range(number) if check.measured else ""),
     ]
-    if share:
+    if sum(check.object_counts):
         facts.append(("Object size, median", percent(share["median"]), "of its image"))
-    if sizes["width"]:
+    if check.measured:
         remark = f"{sizes['distinct']:,} different sizes" if sizes["distinct"] > 1 else "all of one size"
         facts.append(
             ("Image size, median", f"{sizes['width']['median']:,.0f} × {sizes['height']['median']:,.0f}", remark)
@@ -225,9 +225,9 @@ def _show(finding: Finding, pictures: Mapping[str, Thumbnail]) -> Shown:
     return Shown(finding, shown, total - len(shown) if shown else 0)
 
 
-def _range(spread: Mapping[str, float], unit: str, rest: str) -> str:
+def _range(spread: Mapping[str, float]) -> str:
     low, high = spread["least"], spread["most"]
-    return f"{low:,.0f}{unit} {rest}" if low == high else f"{low:,.0f} to {high:,.0f}{unit} {rest}"
+    return f"{low:,.0f} an image" if low == high else f"{low:,.0f} to {high:,.0f} an image"
 
 
 def _short(name: str) -> str:
