@@ -95,10 +95,10 @@ def are_alike(first: Fingerprint, second: Fingerprint) -> bool:
     """Whether two fingerprints (uint8 [64, 64]) show the same picture or scene."""
     if np.array_equal(first, second):
         return True
-    found = candidates(first[None], second[None])
-    windows = [None, *(candidate.window if not candidate.flipped else None for candidate in found)]
-    ahead = max(likeness(first, second, window) for window in windows)
-    return max(ahead, likeness(second, first)) >= SAME_SCENE
+    looks = [likeness(first, second), likeness(second, first)]
+    for way in candidates(first[None], second[None]):
+        looks.append(likeness(second, first, way.window) if way.flipped else likeness(first, second, way.window))
+    return max(looks) >= SAME_SCENE
 
 
 def _same_pixels(first: Fingerprints, second: Fingerprints) -> Iterator[Alike]:

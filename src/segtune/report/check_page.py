@@ -123,10 +123,9 @@ def key_facts(check: Check) -> list[tuple[str, str, str]]:
         facts.append(
             ("Image size, median", f"{sizes['width']['median']:,.0f} × {sizes['height']['median']:,.0f}", remark)
         )
-    alike = sum(map(len, check.alike))
-    facts.append(
-        ("Look-alikes", f"{alike:,}", f"in {len(check.alike):,} groups" if alike else "no image resembles another")
-    )
+    alike, groups = sum(map(len, check.alike)), len(check.alike)
+    remark = f"images in {groups:,} group{'s' if groups > 1 else ''}" if groups else "no image resembles another"
+    facts.append(("Look-alikes", f"{alike:,}", remark))
     if check.set_aside:
         facts.append(("Left out", f"{len(check.set_aside):,}", "files"))
     return facts
