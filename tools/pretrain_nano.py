@@ -50,7 +50,7 @@ def main() -> None:
     if arguments.install:
         target = Path(segtune.models.__file__).parent / "nano"
         record = {name: read_json(arguments.out / name / "plan.json") for name in ("small", "large")}
-        save_model(nano, target, extra={"made_by": "tools/pretrain_nano.py", "plan": record}, dtype=torch.float16)
+        save_model(nano, target, extra={"made_by": "tools/pretrain_nano.py", "plan": record}, half=True)
 
 
 def run_stage(model, arguments, name, *, images, first, lr, corrections) -> None:

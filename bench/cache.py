@@ -1,0 +1,104 @@
+"""An epoch from the embedding cache against an epoch that encodes every image again: ViT-B shape, random weights.
+
+    python bench/cache.py --images 6
+    python bench/cache.py --images 6 --preset default
+
+Both sides are the same loop at the same precision, each in a process of its own; the cached side's filling epoch is
+timed apart. Random weights cost what trained ones do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from protocol import machine
+
+
+def main() -> None:
+    """Time both sides, in turn, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=6)
+    parser.add_argument("--preset", choices=("slides", "default"), default="slides")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--side", choices=("cached", "again"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(time_side(arguments)))
+        return
+    found = {"cached": [], "again": []}
+    for _ in range(arguments.repeats):
+        for side, results in found.items():
+            words = [sys.argv[0], "--images", str(arguments.images), "--preset", arguments.preset, "--side", side]
+            done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    cached, again = (sorted(results, key=lambda one: one["epoch"])[len(results) // 2] for results in found.values())
+    print(f"Preset {arguments.preset}, {arguments.images} images of 1024 pixels, ViT-B shape. {machine()}\n")
+    print("| | s an epoch | s an image | peak GiB |\n|---|---|---|---|")
+    for name, one in (("encoding every image again", again), ("from the cache", cached)):
+        print(f"| {name} | {one['epoch']:.1f} | {one['epoch'] / arguments.images:.2f} | {one['peak']:.2f} |")
+    print(f"\nRatio {again['epoch'] / cached['epoch']:.1f}. Filling took {cached['fill']:.1f} s and ", end="")
+    print(f"{cached['bytes'] / arguments.images / 2**20:.2f} MiB a view.")
+
+
+def time_side(arguments: argparse.Namespace) -> dict[str, float]:
+    """Train two epochs with a frozen encoder; the second is the one that counts, the first fills the cache."""
+    import resource
+
+    import torch
+
+    from segtune.adapters.scopes import train_only
+    from segtune.data.augment import AugmentSettings
+    from segtune.data.drawn import drawn_dataset
+    from segtune.models.allocator import keep_large_blocks
+    from segtune.models.embedding_cache import EmbeddingCache
+    from segtune.models.sam.build import build_sam
+    from segtune.models.sam.sizes import VIT_B
+    from segtune.runs.settings import load_settings
+    from segtune.training.batches import BatchSource
+    from segtune.training.checkpoints import CheckpointFolder
+    from segtune.training.examples import ExampleSource, ViewPlan
+    from segtune.training.log import TrainingLog
+    from segtune.training.loop import Training, train
+    from segtune.training.processes import Processes
+
+    keep_large_blocks()
+    given = load_settings(preset=arguments.preset, data="drawn", out="none", epochs=2, train="decoder").settings
+    recipe = given.training.model_copy(update={"workers": 0, "patience": None})
+    with tempfile.TemporaryDirectory() as place:
+        model = build_sam(VIT_B, generator=torch.Generator().manual_seed(0))
+        train_only(model, "decoder")
+        cached = arguments.side == "cached"
+        cache = EmbeddingCache.for_model(model, Path(place) / "cache") if cached else None
+        views = ViewPlan(AugmentSettings.none(), 0, 1 if cached else None)
+        data = drawn_dataset(arguments.images, side=1024)
+        source = ExampleSource(data, model.preparation, model.mask_size, views, recipe.prompts, cache)
+        marks = []
+
+        def mark() -> dict[str, dict[str, float]]:
+            marks.append(time.perf_counter())
+            return {"none": {"iou": 0.0}}
+
+        train(
+            Training(
+                model=model,
+                batches=BatchSource(source, recipe, Processes()),
+                recipe=recipe,
+                validate=mark,
+                checkpoints=CheckpointFolder(Path(place) / "checkpoints"),
+                open_log=lambda keep, step: TrainingLog(Path(place), keep=keep, step=step),
+                cache=cache,
+            )
+        )
+        size = cache.size_bytes if cache is not None else 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"fill": marks[1] - marks[0], "epoch": marks[2] - marks[1], "peak": peak, "bytes": size}
+
+
+if __name__ == "__main__":
+    main()
