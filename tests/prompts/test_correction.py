@@ -8,6 +8,7 @@ import torch
 
 from segtune.core.geometry import Frame, masks_to_frame
 from segtune.prompts.correction import cells_to_points, center_of_error, random_error_clicks
+from segtune.prompts.objects import distance_inside
 
 SIZE = (60, 80)
 
@@ -194,3 +195,18 @@ def test_cells_of_several_images_stay_within_each():
     cells = torch.tensor([[15.99, 15.99], [8.0, 8.0], [0.0, 0.0]])
     points = cells_to_points(cells, torch.tensor([0, 1, 1]), frames, (16, 16))
     assert points.tolist() == [[99.0, 49.0], [49.5, 99.5], [0.0, 0.0]]
+
+
+def test_equal_distances_are_equal_in_every_call():
+    """Squared distances are whole numbers, so the farthest pixel is the same wherever the array lies in memory."""
+    mask = np.zeros((48, 64), dtype=bool)
+    mask[2:14, 30:60] = True
+    mask[6:9, 20:30] = True
+    found = set()
+    for pad in range(64):
+        held = np.zeros(pad + mask.size, dtype=bool)[pad:].reshape(mask.shape)  # every alignment
+        held[:] = mask
+        distance = distance_inside(held)
+        assert np.array_equal(np.rint(distance**2) ** 0.5, distance.astype(np.float64).astype(np.float32))
+        found.add(center_of_error(held, np.zeros_like(held)))
+    assert len(found) == 1

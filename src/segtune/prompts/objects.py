@@ -59,4 +59,9 @@ def distance_outside(mask: BoolMask) -> npt.NDArray[np.float32]:
 
 
 def _to_nearest_zero(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    return np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32)
+    distance = np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32)
+    # OpenCV's roots of equal squares differ in the last bit from call to call, with the memory they happen to lie in;
+    # who asks for the farthest pixel would get one or another. The squares are whole numbers: back to them.
+    np.square(distance, out=distance)
+    np.rint(distance, out=distance)
+    return np.sqrt(distance, out=distance)
