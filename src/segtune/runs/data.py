@@ -11,8 +11,7 @@ from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
-from segtune.data.fingerprints import fingerprints
-from segtune.data.splits import Split, make_split, read_split, write_split
+from segtune.data.splits import Split, make_split, read_split, resolve, write_split
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import DataSettings
 
@@ -39,11 +38,6 @@ class RunData:
         """The images that are scored once, at the end."""
         return self.dataset.subset(self.split.test)
 
-    def write_fingerprints(self, folder: RunFolder) -> None:
-        """Remember what training and validation images look like, to keep their like out of later tests."""
-        known = self.dataset.subset((*self.split.train, *self.split.val))
-        fingerprints(known).write(folder.fingerprints)
-
     def describe(self) -> dict[str, Any]:
         """Return what the record says of the data."""
         return {
@@ -69,27 +63,40 @@ def open_run_data(settings: DataSettings) -> Dataset:
     )
 
 
-def prepare_data(settings: DataSettings, folder: RunFolder, progress: Progress = SILENT) -> RunData:
+def prepare_data(
+    settings: DataSettings, folder: RunFolder, progress: Progress = SILENT, *, fresh: bool = False
+) -> RunData:
     """Open, check and split the data, and write check.json and split.json into the run folder.
 
-    A split that the folder holds already is kept: a resumed run trains on what it was started on.
+    A split that the folder holds already is kept, unless the run is a fresh one: a resumed run trains on what it was
+    started on.
 
     Raises:
         DataError: the data cannot be used, or holds nothing to learn from.
     """
     dataset = open_run_data(settings)
-    if folder.split.is_file() and folder.check.is_file():
+    if not fresh and folder.split.is_file() and folder.fingerprints.is_file():
         return RunData(dataset, read_split(folder.split))
     check = check_dataset(dataset, progress)
     write_json(folder.check, check.to_json())
-    if not any(sample_objects for sample_objects in check.object_counts):
+    if not any(check.object_counts):
         raise DataError(
             f"None of the {len(dataset)} images in {settings.path} has an object, so there is nothing to learn from. "
             f"'segtune check {settings.path}' shows how the masks were read."
         )
+    # What cannot be decoded was found by the check; a split never names it.
+    usable = dataset.subset(one.name for one in check.measured)
     if settings.split is not None:
-        split = read_split(Path(settings.split))
+        split = resolve(read_split(Path(settings.split)), usable)
     else:
-        split = make_split(dataset, fractions=settings.fractions, seed=settings.seed, alike=check.alike)
+        seed, fractions = settings.seed, settings.fractions
+        split = make_split(usable, fractions=fractions, seed=seed, alike=check.alike, areas=check.areas)
+    if not split.train or not split.val:
+        raise DataError(
+            f"Tuning needs images to train on and others to choose the best epoch by; the split has {len(split.train)} "
+            f"and {len(split.val)}. Give both parts names, or leave data.split out for a split of segtune's own."
+        )
     write_split(folder.split, split)
+    # To keep these images' like out of later tests. Last: a folder that has it was prepared to the end.
+    check.fingerprints.subset((*split.train, *split.val)).write(folder.fingerprints)
     return RunData(dataset, split)

@@ -16,6 +16,7 @@ from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
+from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
@@ -72,7 +73,7 @@ def evaluate_models(
     objects: str = "whole",
     format: str | None = None,  # noqa: A002 - the word users know it by
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     progress: Progress = SILENT,
 ) -> Proof:
     """Score `model` and those it is compared with on a data set, into `out`.
@@ -92,7 +93,7 @@ def evaluate_models(
         objects: what one object is.
         format: name of the data format; detected without it.
         seed: of the prompts.
-        device: where to run.
+        device: "cpu", "cuda", or "auto".
         progress: what people see.
 
     Raises:
@@ -102,7 +103,8 @@ def evaluate_models(
     contestants = name_contestants([model, *against])
     dataset = open_dataset(Path(data), format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
-    models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=device) for one in contestants}
+    place = pick_device(device)
+    models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=place) for one in contestants}
     folder = RunFolder(Path(out))
     surroundings = describe_surroundings()
     proof = prove(
@@ -113,7 +115,7 @@ def evaluate_models(
         seed=seed,
         subject=contestants[0].name,
         data={
-            "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects, "images": len(dataset)},
+            "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects},
             "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
         },
         split=None if chosen.split is None else describe_split(chosen.split),

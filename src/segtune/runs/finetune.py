@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from segtune.adapters.scopes import Trainable, train_only
 from segtune.core.errors import UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
+from segtune.data.fingerprints import Fingerprints
+from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.save import save_model
 from segtune.runs.data import RunData, prepare_data
+from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
@@ -81,8 +83,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     tree = settings.settings
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
-        data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         model = _open_base(tree, device)
+        data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         trainable = train_only(model, tree.model.train)
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
@@ -115,15 +117,6 @@ def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsW
     return stored
 
 
-def pick_device(asked: str) -> str:
-    """Return the device a run uses: the one asked for, or the GPU where there is one."""
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked.startswith("cuda") and not torch.cuda.is_available():
-        raise UsageError(f"The device '{asked}' was asked for, but torch sees no GPU here. Use --set device=cpu.")
-    return asked
-
-
 def describe_base(settings: Settings, model: PromptableModel, trainable: Trainable) -> dict[str, Any]:
     """Return what the record says of the base and of what trains."""
     return {
@@ -143,9 +136,11 @@ def _open_together(
     if processes.is_first:
         if not resume:
             folder.start()
-            settings.write(folder.settings)
+        data = prepare_data(settings.settings.data, folder, progress, fresh=not resume)
+        if not resume:
+            # Only now is it a run: what was mistaken so far can be said again in another way.
             folder.write_record(**describe_surroundings())
-        data = prepare_data(settings.settings.data, folder, progress)
+            settings.write(folder.settings)
     processes.wait()
     return data if processes.is_first else prepare_data(settings.settings.data, folder)
 
@@ -241,7 +236,7 @@ def _conclude(
     stopped: bool,
     progress: Progress,
 ) -> FitResult:
-    """Crown or not, save, open what was saved, score it, remember the images it knows."""
+    """Crown or not, save, open what was saved, score it."""
     crowned = state.best_epoch > 0
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
@@ -249,19 +244,20 @@ def _conclude(
     _save_result(folder, model if crowned else pretrained, {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     })  # fmt: skip
-    data.write_fingerprints(folder)
     # What is scored is the file that was saved, not the model in memory.
     saved = open_model(folder.model, device=pick_device(settings.device))
     saved.encoder_precision = pretrained.encoder_precision
     test, part = (data.test, "test") if len(data.test) else (data.val, "val")
     cache = _cache(settings, pretrained) if trainable.encoder_frozen else None
+    # A split of the user's own may part what belongs together; the report says so in red.
+    leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
     proof = prove(
         {"pretrained": pretrained, "tuned": saved},
         test,
         folder.path,
         modes=settings.evaluation.modes,
         seed=settings.evaluation.seed,
-        data={"dataset": data.describe(), "part": part, "leaks": 0},
+        data={"dataset": data.describe(), "part": part, "leaks": len(leakage.names)},
         split=describe_split(data.split),
         crowned=crowned,
         embed=None if cache is None else CachedEmbedder(test, cache),
