@@ -33,7 +33,9 @@ def test_every_way_is_the_formula(monkeypatch: pytest.MonkeyPatch, way: str) -> 
     """Writing the bias out, taking queries in blocks and folding the bias into q and k are all exact."""
     if way != "written out":
         monkeypatch.setattr(module, "_BIAS_VALUES", 0)
-    monkeypatch.setattr(module, "_BLOCK_VALUES", ROWS * COLUMNS * 4)  # four queries a block, a rest of three
+    monkeypatch.setattr(
+        module, "_BLOCK_VALUES", 2 * HEADS * ROWS * COLUMNS * 4
+    )  # four queries a block, a rest of three
     given = draw(torch.float32)
     given[0].requires_grad_(way == "folded")
     found = relative_attention(*given, (ROWS, COLUMNS))
