@@ -3,6 +3,7 @@
 import pytest
 
 from segtune.core.errors import UsageError
+from segtune.data.augment import SLIDES
 from segtune.runs.settings import build, load_settings, read_settings
 
 
@@ -17,6 +18,7 @@ def test_the_slides_preset_is_the_polyp_projects_recipe():
     optimizer = settings.training.optimizer
     assert (optimizer.lr, optimizer.weight_decay, optimizer.batch) == (1e-5, 1e-4, 4)
     assert optimizer.schedule == "constant"
+    assert settings.augment == SLIDES
 
 
 def test_the_later_word_wins_and_is_remembered():

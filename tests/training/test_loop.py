@@ -210,7 +210,7 @@ def test_micro_batches_do_not_change_the_gradient(tmp_path):
     """One image at a time or four at once: the same step to rounding."""
     ends = []
     for micro in (1, 4):
-        optimizer = OptimizerRecipe(lr=1e-3, batch=4, micro_batch=micro, warmup_steps=1)
+        optimizer = OptimizerRecipe(lr=1e-3, eps=1e-3, batch=4, micro_batch=micro, warmup_steps=1)
         job = small_training(tmp_path / str(micro), recipe=small_recipe(epochs=1, optimizer=optimizer))
         train(job)
         ends.append(weights(job))

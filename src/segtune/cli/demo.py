@@ -13,10 +13,13 @@ from segtune.cli.progress import shown
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder; the images go to RUN-data beside it.")]
 Images = Annotated[int, typer.Option(min=20, metavar="N", help="How many images to draw.")]
+Epochs = Annotated[int, typer.Option(min=1, metavar="N", help="Passes over the training images.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Of the drawing.")]
 
 
-def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, json: AsJson = False) -> int:
+def demo(
+    out: Out = Path("runs/demo"), images: Images = 140, epochs: Epochs = 10, seed: Seed = 0, json: AsJson = False
+) -> int:
     """Draw a small data set, fine-tune the built-in model on it and write the report. Needs no network and no GPU.
 
     A demo that was cut off goes on where it was; delete its folders for a fresh one.
@@ -33,5 +36,5 @@ def demo(out: Out = Path("runs/demo"), images: Images = 160, seed: Seed = 0, jso
     with shown() as progress:
         if not is_begun:
             write_demo(data, count=images, seed=seed)
-        result = fit_and_report(load_settings(data=data, out=out), resume=is_begun, progress=progress)
+        result = fit_and_report(load_settings(data=data, out=out, epochs=epochs), resume=is_begun, progress=progress)
     return tell(result, as_json=json)

@@ -26,6 +26,9 @@ from segtune.models.fingerprint import fingerprint
 _STALE_SECONDS = 600
 """A temporary file so old has lost its writer: writing an entry takes less than a second."""
 
+_CLOCK_SLACK = 1.0
+"""Seconds by which a file's time may lie before the clock's: file systems keep it in steps."""
+
 _RESCAN_BYTES = 256 << 20
 """After so many bytes written the folder is measured again, because other processes write too."""
 
@@ -56,7 +59,7 @@ class EmbeddingCache:
         self.encoder = encoder
         self.bytes_per_view = bytes_per_view
         self.limit_bytes = _UNLIMITED if limit_bytes is None else limit_bytes
-        self._started = time.time()
+        self._started = time.time() - _CLOCK_SLACK
         self._measured: int | None = None
         self._written = 0
 

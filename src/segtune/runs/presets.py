@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from segtune.data.augment import SLIDES
+from segtune.losses.mixture import REFERENCE
 
 PRESETS: dict[str, dict[str, Any]] = {
     # SAM's interactive recipe: the defaults of `training.recipe` are it.
@@ -18,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.prompts.first": {"point_box": 1.0},
         "training.prompts.corrections": 0,
         "training.prompts.refinements": 0,
+        "training.loss.weights": dict(REFERENCE),
         "training.loss.quality": 0.0,
         "training.optimizer.lr": 1e-5,
         "training.optimizer.weight_decay": 1e-4,
@@ -36,6 +38,13 @@ def by_base(base: str) -> dict[str, tuple[Any, str]]:
     """Return what suits a base, as (value, why) by setting: a small model trains whole, a large one from the cache."""
     if base == "nano":
         why = "suits nano, which is small enough to train whole"
-        return {"model.train": ("full", why), "training.optimizer.lr": (3e-4, why)}
+        steps = "gives nano, of which a step costs little, more steps an epoch"
+        return {
+            "model.train": ("full", why),
+            "training.optimizer.lr": (3e-4, why),
+            "training.optimizer.batch": (4, steps),
+            "training.optimizer.micro_batch": (4, steps),
+            "training.loss.weights": ({"bce": 0.5, "dice": 0.5}, "is what nano was pretrained with"),
+        }
     why = f"suits {base}, whose image encoder is run once and cached"
     return {"model.train": ("decoder+prompt", why), "training.optimizer.lr": (1e-4, why)}
