@@ -69,9 +69,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     """Neither a half file nor a temporary one remains."""
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
+
+    def fail_halfway():
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert path.read_text().startswith("{")
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 

@@ -153,3 +153,12 @@ def test_other_settings_on_resume_are_refused(run, discs, segtune):
     code, _, err = segtune("fit", discs, "--out", run[1], "--epochs", "99", "--resume")
     assert code == 2
     assert "training.epochs = 14" in err
+
+
+def test_the_encoders_precision_is_settled_by_measuring(run, discs, micro, tmp_path, answer):
+    """An encoder that trains stays in fp32; a frozen one is bf16 when asked for, and the record says why."""
+    assert json.loads((run[1] / "run.json").read_text())["encoder_precision"]["precision"] == "fp32"
+    words = ("fit", discs, "--out", tmp_path / "run", "--model", micro, "--preset", "slides", "--epochs", "1", *SMALL)
+    answer(*words, "--set", "encoder_precision=bf16", "--set", f"cache.folder={tmp_path / 'cache'}")
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["encoder_precision"] == {"precision": "bf16", "agreement": None, "reason": "It was asked for."}

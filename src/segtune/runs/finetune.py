@@ -27,6 +27,7 @@ from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
+from segtune.runs.precision import settle_precision
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
 from segtune.runs.validation import score_means
@@ -88,6 +89,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         trainable = train_only(model, tree.model.train)
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+        settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         state = train(
             _assemble(tree, folder, data, model, trainable, processes, stop, progress),
             resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
@@ -241,6 +243,7 @@ def _conclude(
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
     pretrained = _open_base(settings, pick_device(settings.device))
+    pretrained.encoder_precision = model.encoder_precision
     _save_result(folder, model if crowned else pretrained, {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     })  # fmt: skip
