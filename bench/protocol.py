@@ -65,7 +65,8 @@ def segtune(*words: str) -> int:
 def table(metrics: dict) -> str:
     """Return pretrained → tuned by mode as a Markdown table, the verdict above it."""
     rows = {(row["model"], row["mode"], row["metric"]): row for row in metrics["rows"]}
-    gains = {(d["mode"], d["metric"]): d for d in metrics["differences"]}
+    tuned = [d for d in metrics["differences"] if (d["model"], d["against"]) == ("tuned", "pretrained")]
+    gains = {(d["mode"], d["metric"]): d for d in tuned}
     lines = [
         metrics["verdict"],
         "",
