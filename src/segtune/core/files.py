@@ -28,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         ResourceError: the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     # The name keeps the suffix: some writers choose their format by it.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:

@@ -13,7 +13,7 @@ from segtune.core.errors import ModelError
 from segtune.models.family import PromptableModel
 from segtune.training.recipe import OptimizerRecipe
 
-_UNDECAYED = ("pos_embed", "rel_pos", "embed", "token")
+_UNDECAYED = ("pos_embed", "rel_pos", "point_embed", "no_mask_embed", "iou_token", "mask_tokens")
 """Tables of positions and learned tokens: like biases and norms they are not shrunk towards zero."""
 
 

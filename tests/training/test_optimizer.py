@@ -1,0 +1,47 @@
+"""The optimizer: layer-wise rates, what decays, and the learning rate as a function of the step."""
+
+import pytest
+import torch
+
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.sizes import MICRO
+from segtune.training.optimizer import build_optimizer, lr_at
+from segtune.training.recipe import OptimizerRecipe
+
+
+def _group_of(optimizer, parameter):
+    return next(group for group in optimizer.param_groups if any(one is parameter for one in group["params"]))
+
+
+def test_matrices_decay_and_tables_do_not():
+    """Weights of layers are shrunk, the patch embedding and attention from tokens too; positions and tokens are not."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    optimizer = build_optimizer(model, OptimizerRecipe(weight_decay=0.1))
+    decay = {name: _group_of(optimizer, p)["weight_decay"] for name, p in model.named_parameters()}
+    assert decay["image_encoder.patch_embed.proj.weight"] == 0.1
+    assert decay["mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight"] == 0.1
+    assert decay["image_encoder.pos_embed"] == 0
+    assert decay["mask_decoder.mask_tokens.weight"] == 0
+    assert decay["prompt_encoder.no_mask_embed.weight"] == 0
+    assert all(value == 0 for name, value in decay.items() if name.endswith(".bias"))
+
+
+def test_deeper_stages_learn_slower():
+    """Each encoder stage learns by the layer decay slower than the one after it; the decoder at the full rate."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    optimizer = build_optimizer(model, OptimizerRecipe(layer_decay=0.5))
+    scale = {name: _group_of(optimizer, p)["scale"] for name, p in model.named_parameters()}
+    assert scale["mask_decoder.iou_token.weight"] == 1
+    assert scale["image_encoder.neck.0.weight"] == 1
+    assert scale["image_encoder.blocks.2.attn.qkv.weight"] == 0.5
+    assert scale["image_encoder.patch_embed.proj.weight"] == 0.5**4
+
+
+def test_the_rate_warms_up_and_falls_to_its_share():
+    """Linear to the top, a cosine down to the final share; constant where asked for."""
+    recipe = OptimizerRecipe(lr=1.0, warmup_steps=10, final_lr=0.1)
+    assert [lr_at(step, 110, recipe) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert lr_at(60, 110, recipe) == pytest.approx(0.55)
+    assert lr_at(110, 110, recipe) == pytest.approx(0.1)
+    constant = OptimizerRecipe(lr=1.0, warmup_steps=0, schedule="constant")
+    assert {lr_at(step, 100, constant) for step in range(100)} == {1.0}
