@@ -1,9 +1,10 @@
-"""The demo's own domain: faint lumps in a wet, folded, veined surface lit from the camera.
+"""The demo's own domain: faint lumps in a wet, creased, stained crust of verdigris under a lamp.
 
 It is deliberately unlike the scenes of `data.scenes` and never pretrained on. There, things are painted on a ground;
 here everything is one relief, seen by its shading alone: a lump has no edge, hardly a colour of its own, and lies among
-folds and glints. A pretrained model finds it poorly, yet a hundred examples show what tells it from a fold: it bulges
-on all sides, its skin is smoother and its glints are few.
+creases and specular spots that come of the relief's slope rather than being set upon it. A pretrained model finds it
+poorly, yet a hundred examples show what tells it from a crease: it bulges on all sides, its skin is smoother and its
+spots are few.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from segtune.data.tiles import TILE, FloatArray, cut
 _STREAM = 7
 """First word of the demo's seeds, which keeps them apart from the scenes'."""
 
-_SKIN = np.array([0.70, 0.47, 0.55], np.float32)
-_VEIN = np.array([0.80, 0.55, 0.72], np.float32)
-_LAMP = np.array([1.0, 0.97, 0.90], np.float32)
+_SKIN = np.array([0.36, 0.60, 0.54], np.float32)
+_VEIN = np.array([0.88, 0.62, 0.50], np.float32)
+_LAMP = np.array([0.93, 0.98, 1.0], np.float32)
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _bulge(rng: np.random.Generator, cover: FloatArray) -> FloatArray:
 
 
 def _render(rng: np.random.Generator, size: tuple[int, int], dome: FloatArray) -> Image:
-    """Light a surface of folds, skin and lumps, `dome` high in pixels."""
+    """Light a surface of creases, skin and lumps, `dome` high in pixels."""
     side = size[1]
     inside = _blurred((dome > 0.5).astype(np.float32), 0.006 * side)
     skin = _field(rng, "mottle", size, float(rng.uniform(0.5, 0.9))) * (0.0011 * side * (1 - 0.6 * inside))
