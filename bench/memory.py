@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def fit_images(size: int, job: Job, folder: Path) -> int:
         subprocess.run([sys.executable, "-c", make, base], check=True, cwd=Path(__file__).parent)
     settings = [word for setting in job.settings for word in ("--set", setting)]
     command = [
-        sys.executable, "-m", "segtune", "fit", str(folder / "data"), "--out", str(folder / "run"), "--model", base,
+        sys.executable, "-m", "segtune", "fit", str(data), "--out", str(folder / "run"), "--model", base,
         "--train", "full", "--epochs", "1", *settings, "--json",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -111,10 +111,11 @@ def test_the_scopes_train_what_they_name(discs, micro, tmp_path, answer, scope, 
 
 
 def test_two_processes_are_one_run_and_resume_after_a_kill(discs, micro, tmp_path):
-    """torchrun with two processes trains as one does within 1e-5; killed in mid-epoch it resumes to the same steps."""
+    """Two processes train as one does within 1e-5; killed in mid-epoch they resume to the same steps."""
     shared = (
         "fit", discs, "--model", micro, "--train", "full", "--epochs", "3", *SMALL, *FEW_MODES, "--set",
-        "training.checkpoint_steps=2", "--set", "training.optimizer.batch=4", "--set", "training.optimizer.micro_batch=1",
+        "training.checkpoint_steps=2", "--set", "training.optimizer.batch=4",
+        "--set", "training.optimizer.micro_batch=1",
     )  # fmt: skip
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     alone = launch(command(*shared, "--out", tmp_path / "alone"), tmp_path / "alone.txt")
