@@ -102,15 +102,14 @@ def fit_images(size: int, job: Job, folder: Path) -> int:
     """Run `segtune fit` for an epoch on images and masks drawn to disk."""
     # Drawing and the making of the base are processes of their own, so that their memory is not the fit's: the
     # largest child counts, and the fit is by far the largest.
-    draw = (
-        "import sys; from pathlib import Path; import memory; memory.write_images(Path(sys.argv[1]), int(sys.argv[2]))"
-    )
-    subprocess.run([sys.executable, "-c", draw, str(folder / "data"), str(size)], check=True, cwd=Path(__file__).parent)
-    base = job.model
+    here = "from pathlib import Path; import memory; memory."
+    data, base = folder / "data", job.model
+    makes = [f"write_images(Path({str(data)!r}), {size})"]
     if base == "micro":
         base = str(folder / "micro")
-        make = "import sys; from pathlib import Path; import memory; memory.write_micro(Path(sys.argv[1]))"
-        subprocess.run([sys.executable, "-c", make, base], check=True, cwd=Path(__file__).parent)
+        makes.append(f"write_micro(Path({base!r}))")
+    for make in makes:
+        subprocess.run([sys.executable, "-c", here + make], check=True, cwd=Path(__file__).parent)
     settings = [word for setting in job.settings for word in ("--set", setting)]
     command = [
         sys.executable, "-m", "segtune", "fit", str(data), "--out", str(folder / "run"), "--model", base,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, islice
 from typing import Any, Literal
 
@@ -28,6 +28,8 @@ Level = Literal["good", "warning", "bad"]
 
 _MOST_COMPARED = 200
 """Pairs of the same picture whose masks are compared."""
+
+_NO_PICTURE = np.zeros((0, 0), np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,11 +136,12 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
         progress: who wants to know how far it is.
     """
     progress = progress or SILENT
-    measured, unreadable = _measure(dataset, progress)
+    measured: list[Measured] = []
+    unreadable: dict[str, str] = {}
+    prints = Fingerprints.gather(_measure(dataset, measured, unreadable, progress))
     empty = [one.name for one in measured if not len(one.objects)]
     files = look_at_files(dataset, {one.name: one.size for one in measured}, empty)
     readable = dataset.subset([one.name for one in measured])
-    prints = Fingerprints.gather((one.name, one.digest, one.picture) for one in measured)
     aside = Fingerprints.gather(_look_at_aside(dataset, files))
     duplicates = duplicates_of(prints.joined(aside), progress)
     seen = Examined(
@@ -157,16 +160,19 @@ def judge(seen: Examined) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
-def _measure(dataset: Dataset, progress: Progress) -> tuple[list[Measured], dict[str, str]]:
-    measured, unreadable = [], {}
+def _measure(
+    dataset: Dataset, measured: list[Measured], unreadable: dict[str, str], progress: Progress
+) -> Iterator[tuple[str, str, Fingerprint]]:
+    """Measure all images into `measured` and `unreadable`, and yield name, digest and fingerprint of each."""
     with progress.stage("looking at images and masks", len(dataset)) as advance:
         for one in measure_all(dataset):
             if one.error:
                 unreadable[one.name] = one.error
             else:
-                measured.append(one)
+                yield one.name, one.digest, one.picture
+                # Gathered by now: of each image's figures the fingerprint is the largest, and is kept once only.
+                measured.append(replace(one, picture=_NO_PICTURE))
             advance()
-    return measured, unreadable
 
 
 def _look_at_aside(dataset: Dataset, files: FileFacts) -> Iterator[tuple[str, str, Fingerprint]]:

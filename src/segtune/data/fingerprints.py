@@ -55,12 +55,19 @@ class Fingerprints:
     @classmethod
     def gather(cls, found: Iterable[tuple[str, str, Fingerprint]]) -> Fingerprints:
         """Return the fingerprints of (name, digest, fingerprint) triples."""
-        rows = list(found)
-        pictures = np.stack([row[2] for row in rows]) if rows else np.zeros((0, SIDE, SIDE), np.uint8)
-        return cls(tuple(row[0] for row in rows), tuple(row[1] for row in rows), pictures)
+        names, digests, pixels = [], [], bytearray()
+        for name, digest_of_it, picture in found:
+            names.append(name)
+            digests.append(digest_of_it)
+            # Into one growing block: as arrays of their own they would be in memory twice when they are stacked.
+            pixels += picture.tobytes()
+        return cls(tuple(names), tuple(digests), np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE))
 
     def subset(self, names: Iterable[str]) -> Fingerprints:
         """Return those of `names`, in the order given; names that are not here are left out."""
+        names = tuple(names)
+        if names == self.names:
+            return self
         row_of = {name: row for row, name in enumerate(self.names)}
         rows = [row_of[name] for name in names if name in row_of]
         kept = self.pictures[np.array(rows, dtype=np.intp)]
@@ -68,6 +75,8 @@ class Fingerprints:
 
     def joined(self, others: Fingerprints) -> Fingerprints:
         """Return these and others, names assumed to differ."""
+        if not len(others):
+            return self
         pictures = np.concatenate([self.pictures, others.pictures])
         return Fingerprints((*self.names, *others.names), (*self.digests, *others.digests), pictures)
 

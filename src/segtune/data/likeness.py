@@ -35,7 +35,9 @@ _CANDIDATE = 0.5
 _MOST_CANDIDATES = 6
 """Candidates looked at per fingerprint, the likeliest: bounds the work on video, where everything is alike."""
 
-_BLOCK = 1024
+_BLOCK = 256
+"""Fingerprints whose windows are in memory at a time: 16 KB each, and several times that while they are made."""
+
 _USUAL = 50.0
 """Weight, in images, of what is usual anywhere against what is usual in the data."""
 
@@ -57,7 +59,7 @@ _SCALES = (0.45, 2.2)
 _EVERYWHERE = np.ones((SIDE, SIDE), dtype=np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A pair that may be alike.
 
@@ -180,7 +182,8 @@ class _Waves:
     @classmethod
     def usual(cls, pictures: npt.NDArray[np.uint8]) -> _Waves:
         """Learn what is usual from fingerprints [N, 64, 64]; few of them are trusted little."""
-        raw = cls(np.zeros(1, np.float32), np.ones(1, np.float32)).raw(_some(pictures), _spans()[:1])[:, 0, 0]
+        plain = cls(np.zeros(1, np.float32), np.ones(1, np.float32))
+        raw = np.concatenate([plain.raw(block, _spans()[:1])[:, 0, 0] for _, block in _blocks(_some(pictures))])
         trust = len(raw) / (len(raw) + _USUAL)
         mean = (raw.mean(axis=0) * trust).astype(np.float32)
         variance = trust * np.square(raw - mean).mean(axis=0) + (1 - trust) * _falling()
@@ -284,7 +287,7 @@ def _falling() -> Floats:
 
 def _some(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Return at most 2,048 fingerprints, evenly chosen: enough to learn what is usual."""
-    return pictures[:: max(1, len(pictures) // 2048)]
+    return pictures[:: max(1, -(-len(pictures) // 2048))]
 
 
 def _blocks(pictures: npt.NDArray[np.uint8]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:

@@ -77,7 +77,6 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     Raises:
         SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
     """
-    keep_large_blocks()
     folder = RunFolder(Path(settings.settings.out))
     if resume:
         settings = resumed_settings(settings, folder)
@@ -86,6 +85,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _open_base(tree, device)
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
+        # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
+        keep_large_blocks()
         trainable = train_only(model, tree.model.train)
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
