@@ -330,6 +330,9 @@ def test_predictions_made_again_are_those_that_were_scored(blobs, dataset, sampl
         truth = truth & ~one.ignore_mask()
         assert (mask & truth).sum() / (mask | truth).sum() == pytest.approx(float(row["iou"]), abs=1e-6)
         assert confidence == pytest.approx(float(row["quality"]), abs=1e-6)
+    most = {"click": 1, "random_click": 1, "clicks5": 5, "loose_box": 0, "mask": 0}[mode]
+    assert max(len(prompt.points) for prompt in prompts) == most
+    assert all(set(prompt.point_labels.tolist()) <= {0, 1} for prompt in prompts)
     chosen, _, _ = predict_masks(blobs(), one, mode, 5, objects=[2])
     np.testing.assert_array_equal(chosen[0], masks[2])
 

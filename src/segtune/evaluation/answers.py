@@ -28,12 +28,16 @@ class Answers:
         logits: float32 [n, h, w] over the model's square, on the CPU.
         quality: float32 [n], predicted IoU.
         masks: n masks at original size, without ignored pixels.
+        points: float32 [n, K, 2] in original pixels, the clicks answered here, corrections included, on the CPU.
+        point_labels: int64 [n, K]: 1 object, 0 not object, -10 filler.
     """
 
     mode: Mode
     logits: Tensor
     quality: Tensor
     masks: tuple[MaskCrop, ...]
+    points: Tensor
+    point_labels: Tensor
 
 
 def encode_image(model: PromptableModel, image: Image) -> Embedding:
@@ -70,7 +74,10 @@ def answer(
         logits = current.logits.detach().float().cpu()
         masks = tuple(view.enlarge(one) for one in logits)
         if current.number in interaction.scored:
-            yield Answers(interaction.scored[current.number], logits, current.quality.detach().float().cpu(), masks)
+            yield Answers(
+                interaction.scored[current.number], logits, current.quality.detach().float().cpu(), masks,
+                current.prompts.points.cpu(), current.prompts.point_labels.cpu(),
+            )  # fmt: skip
 
 
 def device_of(model: PromptableModel) -> torch.device:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from segtune.core.rle import BoolMask
-from segtune.core.types import Embedding, Sample
-from segtune.evaluation.answers import answer, encode_image, evaluating
+from segtune.core.types import POINT_FILLER, Embedding, Sample
+from segtune.evaluation.answers import Answers, answer, encode_image, evaluating
 from segtune.evaluation.modes import Interaction, find_modes
 from segtune.evaluation.targets import draw_targets
 from segtune.evaluation.views import View
@@ -37,8 +38,8 @@ def predict_masks(
         embedding: of this image alone, where the evaluation was handed embeddings; made anew without it.
 
     Returns:
-        Masks bool [n, H, W] at original size without ignored pixels, predicted quality float32 [n], and the n first
-        prompts, in the order of the objects' indices.
+        Masks bool [n, H, W] at original size without ignored pixels, predicted quality float32 [n], and the n
+        prompts, corrections included, in the order of the objects' indices.
 
     Raises:
         UsageError: an unknown mode.
@@ -58,6 +59,13 @@ def predict_masks(
             for one in answer(model, embedding, view, targets, interaction) if rows else ():
                 masks += [one.masks[row].full() for row in rows]
                 quality += one.quality[rows].tolist()
-                prompts += [targets[row].prompts[chosen.prompt] for row in rows]
+                prompts += [_with_clicks(targets[row].prompts[chosen.prompt], one, row) for row in rows]
     stacked = np.stack(masks) if masks else np.zeros((0, *sample.size), dtype=np.bool_)
     return stacked, np.array(quality, dtype=np.float32), prompts
+
+
+def _with_clicks(first: ObjectPrompt, answers: Answers, row: int) -> ObjectPrompt:
+    """Return a first prompt with all clicks that led to an answer."""
+    real = answers.point_labels[row] != POINT_FILLER
+    points, labels = answers.points[row][real].numpy(), answers.point_labels[row][real].numpy()
+    return replace(first, points=points, point_labels=labels)

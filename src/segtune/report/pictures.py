@@ -27,9 +27,10 @@ def pictures_of(proof: Proof) -> Pictures:
     row_of = {name: row for row, name in enumerate(proof.dataset.names)}
 
     def picture(image: str, mode: str) -> Collage | None:
-        sample = proof.dataset[row_of[image]]
+        row = row_of[image]
+        sample = proof.dataset[row]
         objects = _counted(sample)[:SHOWN]
-        answers = [_answer(proof, name, sample, mode, objects) for name in order]
+        answers = [_answer(proof, name, sample, row, mode, objects) for name in order]
         return Collage(sample.image, [sample.objects[number] for number in objects], answers, sample.ignore)
 
     return picture
@@ -43,8 +44,10 @@ def _counted(sample: Sample) -> list[int]:
     return [number for number, mask in enumerate(sample.objects) if (mask.decode() & ~ignore).any()]
 
 
-def _answer(proof: Proof, name: str, sample: Sample, mode: str, objects: list[int]) -> Answer:
-    masks, _, prompts = predict_masks(proof.models[name], sample, mode, proof.seed, objects=objects)
+def _answer(proof: Proof, name: str, sample: Sample, row: int, mode: str, objects: list[int]) -> Answer:
+    model = proof.models[name]
+    embedding = None if proof.embed is None else proof.embed(model, sample, row)
+    masks, _, prompts = predict_masks(model, sample, mode, proof.seed, objects=objects, embedding=embedding)
     scores = [_iou(mask, sample.objects[number].decode(), sample) for mask, number in zip(masks, objects, strict=True)]
     return Answer(name, [RunLengths.encode(mask) for mask in masks], scores, prompts)
 

@@ -23,12 +23,14 @@ class Proof:
         models: name → model, as they were scored.
         dataset: the images that were scored.
         seed: of the prompts.
+        embed: hands in the embeddings they were scored on, where those were cached.
     """
 
     results: Results
     models: Mapping[str, PromptableModel]
     dataset: Dataset
     seed: int
+    embed: Embedder | None = None
 
 
 def prove(
@@ -68,4 +70,4 @@ def prove(
     write_matrix(folder / "matrix.csv", results.rows)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)
-    return Proof(results, models, dataset, seed)
+    return Proof(results, models, dataset, seed, embed)
