@@ -2,15 +2,17 @@
 
     python tools/pretrain_nano.py --out runs/nano
     python tools/pretrain_nano.py --out runs/nano --resume --install
+    torchrun --nproc-per-node 2 tools/pretrain_nano.py --out runs/more --go-on-from nano --first 23200 --install
 
 The first stage sees scenes of half the size, where a step costs a quarter; the second goes on at nano's own, with the
-position tables enlarged and more corrections. `--install` writes the result into the package, as segtune opens it
-under the name "nano".
+position tables enlarged and more corrections. `--go-on-from` leaves the first stage out and trains a model further, on
+scenes it has not seen. `--install` writes the result into the package, as segtune opens it under the name "nano".
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import torch
 import segtune.models
 from segtune.core.files import read_json
 from segtune.data.drawn import drawn_dataset
+from segtune.models.open import open_model
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import NANO
@@ -31,8 +34,7 @@ from segtune.training.recipe import LossRecipe, OptimizerRecipe, PromptRecipe, R
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from 0."""
 
-FIRST = {"random_click": 0.4, "jittered_box": 0.3, "loose_box": 0.1, "point_box": 0.05, "mask": 0.05, "click": 0.1}
-
+FIRST = {"random_click": 0.3, "click": 0.1, "jittered_box": 0.3, "loose_box": 0.1, "point_box": 0.1, "mask": 0.1}
 
 LOSS = {"bce": 0.5, "dice": 0.5}
 """From fresh weights SAM's 20 focal to 1 dice settles for empty masks: with p near 0 both have next to no slope."""
@@ -41,16 +43,37 @@ LOSS = {"bce": 0.5, "dice": 0.5}
 def main() -> None:
     """Train both stages and, if asked to, install the result."""
     arguments = parse_arguments()
+    if arguments.go_on_from is not None:
+        nano = open_model(arguments.go_on_from)
+        run_stage(
+            nano,
+            arguments,
+            "more",
+            images=arguments.large_images,
+            first=arguments.first,
+            lr=arguments.lr,
+            corrections=2,
+        )
+        install(nano, arguments, ["more"])
+        return
     sizes = replace(NANO, side=NANO.side // 2)
     small = build_sam(sizes, generator=torch.Generator().manual_seed(arguments.seed))
     run_stage(small, arguments, "small", images=arguments.images, first=0, lr=arguments.lr, corrections=1)
     nano = resized(small, NANO.side)
     more = arguments.large_images
     run_stage(nano, arguments, "large", images=more, first=arguments.images, lr=arguments.lr / 2, corrections=2)
-    if arguments.install:
-        target = Path(segtune.models.__file__).parent / "nano"
-        record = {name: read_json(arguments.out / name / "plan.json") for name in ("small", "large")}
-        save_model(nano, target, extra={"made_by": "tools/pretrain_nano.py", "plan": record}, half=True)
+    install(nano, arguments, ["small", "large"])
+
+
+def install(nano, arguments, stages) -> None:
+    """Write the result into the package if asked to, its plan after that of the weights it went on from."""
+    if not arguments.install or int(os.environ.get("RANK", "0")):
+        return
+    target = Path(segtune.models.__file__).parent / "nano"
+    record = read_json(target / "segtune.json")["plan"] if arguments.go_on_from == "nano" else {}
+    for name in stages:
+        record[name if name not in record else f"{name}_{len(record)}"] = read_json(arguments.out / name / "plan.json")
+    save_model(nano, target, extra={"made_by": "tools/pretrain_nano.py", "plan": record}, half=True)
 
 
 def run_stage(model, arguments, name, *, images, first, lr, corrections) -> None:
@@ -100,6 +123,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=19200, help="scenes of the first stage")
     parser.add_argument("--large-images", type=int, default=4000, help="scenes of the second")
+    parser.add_argument("--go-on-from", metavar="MODEL", help="train this model further instead of a fresh one")
+    parser.add_argument("--first", type=int, default=0, help="with --go-on-from: seed of the first scene")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=8, help="images a step")
     parser.add_argument("--objects", type=int, default=8, help="objects prompted an image")
