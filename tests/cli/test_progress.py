@@ -22,11 +22,15 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return drawn
 
 
-def test_silent_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log file gets no bars."""
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=io.StringIO()))
+def test_no_bars_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log file gets no bars, yet the line that must be known before the start."""
+    stderr = io.StringIO()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stderr))
     with progress.shown() as shown:
-        assert shown is SILENT
+        with shown.stage("epoch 1", 3) as advance:
+            advance(3, "IoU .8")
+        shown.say("Embeddings: 2 views.")
+    assert stderr.getvalue() == "Embeddings: 2 views.\n"
 
 
 def test_silent_in_all_processes_but_the_first(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:

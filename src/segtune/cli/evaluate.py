@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from segtune.cli.options import AsJson, Data, Format, Objects
+from segtune.cli.options import AsJson, Data, Format
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 
@@ -26,7 +26,15 @@ Part = Annotated[
     Literal["train", "val", "test", "all"] | None,
     typer.Option(help="Which part of the split. [default: test where there is a split, else all]"),
 ]
-Seed = Annotated[int, typer.Option(metavar="N", help="Of the prompts; every model gets the same ones.")]
+ObjectsOfRun = Annotated[
+    str | None,
+    typer.Option(
+        "--objects",
+        metavar="whole|parts|labels|instances",
+        help="What one object is. [default: as in a compared run on this data, else whole]",
+    ),
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the prompts; every model gets the same ones.")]
 
 
 def evaluate(
@@ -37,7 +45,7 @@ def evaluate(
     modes: Modes = None,
     split: Split = None,
     part: Part = None,
-    objects: Objects = "whole",
+    objects: ObjectsOfRun = None,
     format: Format = None,  # noqa: A002 - the word users know it by
     seed: Seed = 0,
     json: AsJson = False,

@@ -19,12 +19,33 @@ PATIENCE = 2.0
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """Yield a progress drawn on stderr if that is a terminal, by the first of several processes; else a silent one."""
-    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
+    """Yield a progress drawn on stderr if that is a terminal, else one that only says what must be known.
+
+    The first of several processes speaks for all.
+    """
+    if os.environ.get("RANK", "0") != "0":
         yield SILENT
+        return
+    if not sys.stderr.isatty():
+        yield SpokenProgress()
         return
     with _patient_bars() as bars:
         yield BarProgress(bars)
+
+
+class SpokenProgress:
+    """Progress for log files: no bars, only what is worth a line."""
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        """Show nothing."""
+        with SILENT.stage(name, total) as advance:
+            yield advance
+
+    def say(self, text: str) -> None:
+        """Print a line on stderr."""
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 class BarProgress:
@@ -57,6 +78,10 @@ class BarProgress:
             if seconds > PATIENCE:
                 line = "  ".join(part for part in (name, note, f"{seconds:.0f} s") if part)
                 self._bars.console.print(line, style="dim", markup=False, highlight=False)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        self._bars.console.print(text, markup=False, highlight=False)
 
 
 def _patient_bars() -> Bars:

@@ -23,11 +23,17 @@ class Progress(Protocol):
     def stage(self, name: str, total: int | None = None) -> AbstractContextManager[Advance]:
         """Open a stage of `total` steps, named for people ("epoch 3 of 20"); it ends with the context."""
 
+    def say(self, text: str) -> None:
+        """Hear one thing worth knowing before long work begins."""
+
 
 class _Silent:
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
         yield _ignore
+
+    def say(self, text: str) -> None:
+        return None
 
 
 def _ignore(n: int = 1, note: str = "") -> None:

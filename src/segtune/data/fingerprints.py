@@ -32,6 +32,8 @@ _MOST_GAIN = 8.0
 _THREADS = 2
 _AHEAD = 4
 
+_EARLIER = "earlier run: "
+
 Fingerprint = npt.NDArray[np.uint8]
 
 
@@ -79,6 +81,14 @@ class Fingerprints:
             return self
         pictures = np.concatenate([self.pictures, others.pictures])
         return Fingerprints((*self.names, *others.names), (*self.digests, *others.digests), pictures)
+
+    def with_earlier(self, others: Fingerprints) -> Fingerprints:
+        """Return these, then those of `others` with other pixels, under names that none of these has."""
+        own, digests = set(self.names), set(self.digests)
+        kept = [row for row, one in enumerate(others.digests) if one not in digests]
+        names = tuple(f"{_EARLIER}{name}" if (name := others.names[row]) in own else name for row in kept)
+        pictures = others.pictures[np.array(kept, dtype=np.intp)]
+        return self.joined(Fingerprints(names, tuple(others.digests[row] for row in kept), pictures))
 
     def write(self, path: Path) -> None:
         """Write them into one safetensors file, durably: a later evaluation knows the training images by it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -84,6 +84,7 @@ def make_split(
     seed: int = 0,
     alike: Sequence[Sequence[str]] = (),
     areas: Mapping[str, float] | None = None,
+    only_train: Collection[str] = (),
 ) -> Split:
     """Draw a split: whole groups on one side, parts balanced by object size, no wanted part empty.
 
@@ -93,6 +94,8 @@ def make_split(
         seed: same seed, same names: same split, whatever the order of the images.
         alike: groups of names that must stay on one side (`duplicates.Duplicates.groups`).
         areas: mean object area of each image as a share of it (0 without objects); read from the masks without it.
+        only_train: images that may only train, with all that belongs together with them; the other parts get their
+            shares of the whole from the rest, as far as it goes.
 
     Raises:
         DataError: fewer independent images than parts.
@@ -104,7 +107,18 @@ def make_split(
     if len(units) < wanted:
         raise DataError(_too_few(len(dataset), len(units), wanted))
     buckets = size_buckets(units, _areas(dataset) if areas is None else areas)
-    side = allocate(units, buckets, fractions, np.random.default_rng(seed))
+    free = [row for row, unit in enumerate(units) if set(only_train).isdisjoint(unit)]
+    shares = fractions if len(free) == len(units) else _shares_of_rest(fractions, units, free)
+    if len(free) < wanted - (len(free) < len(units)):
+        raise DataError(
+            f"All but {len(free)} of the {len(units)} independent images here are ones, or nearly duplicate ones, that "
+            "the base was trained or chosen on, so nothing is left for a fair test. Add new images, start from the "
+            "base's own base, or give a split of your own by --set data.split=FILE, knowing that it will flatter."
+        )
+    given = allocate([units[row] for row in free], [buckets[row] for row in free], shares, np.random.default_rng(seed))
+    side = [0] * len(units)
+    for row, part in zip(free, given, strict=True):
+        side[row] = part
     chosen: dict[str, set[str]] = {part: set() for part in PARTS}
     for unit, part in zip(units, side, strict=True):
         chosen[PARTS[part]].update(unit)
@@ -170,6 +184,16 @@ def _areas(dataset: Dataset) -> dict[str, float]:
         pixels = sample.size[0] * sample.size[1]
         areas[sample.name] = float(np.mean([mask.area / pixels for mask in sample.objects])) if sample.objects else 0.0
     return areas
+
+
+def _shares_of_rest(
+    fractions: tuple[float, float, float], units: Sequence[Sequence[str]], free: Sequence[int]
+) -> tuple[float, float, float]:
+    """Return the shares of the free units that give validation and test their fractions of the whole."""
+    rest, whole = sum(len(units[row]) for row in free), sum(map(len, units))
+    scale = min(whole / max(rest, 1), 1 / max(fractions[1] + fractions[2], 1e-9))
+    val, test = fractions[1] * scale, fractions[2] * scale
+    return (max(0.0, 1 - val - test), val, test)
 
 
 def _check_fractions(fractions: tuple[float, float, float]) -> None:

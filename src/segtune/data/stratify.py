@@ -61,7 +61,7 @@ def allocate(
 
     Sets of several images come first, the largest first, so that single images even out what they leave; what a bucket
     still lacks is carried to the next, so that the parts' sizes are as asked to the image. Every part of a fraction
-    above 0 gets a unit at least; there must be as many units.
+    above 0 gets a unit at least (there must be as many units), and one with objects as long as there are enough.
     """
     sizes, where, shares = np.array([len(unit) for unit in units]), np.array(buckets), np.array(fractions)
     lacking = {bucket: shares * sizes[where == bucket].sum() for bucket in sorted(set(buckets))}
@@ -76,7 +76,10 @@ def allocate(
         for unit in order[(where[order] == bucket) & (sizes[order] == 1)].tolist():
             side[unit] = _give(lack, lack, 1, fractions)
         carried = lack
-    _fill_empty(units, side, [part for part in range(3) if fractions[part] > 0])
+    wanted = [part for part in range(3) if fractions[part] > 0]
+    _fill_empty(units, side, wanted, range(len(units)))
+    # Without a single object a part can neither train nor choose nor prove anything.
+    _fill_empty(units, side, wanted, [unit for unit, bucket in enumerate(buckets) if bucket > 0])
     return side
 
 
@@ -89,10 +92,20 @@ def _give(lack: Lack, lack_of_all: Lack, size: int, fractions: tuple[float, floa
     return part
 
 
-def _fill_empty(units: Sequence[Unit], side: list[int], wanted: list[int]) -> None:
-    """Move the smallest unit of the part with most units to each wanted part that has none."""
+def _fill_empty(units: Sequence[Unit], side: list[int], wanted: list[int], able: Sequence[int]) -> None:
+    """Give each wanted part that has none of the units in `able` the smallest of the part that has most of them.
+
+    A unit of the same size goes back in exchange where there is one, so that the parts keep their sizes.
+    """
     for part in wanted:
-        if part not in side:
-            richest = max(wanted, key=side.count)
-            mine = [unit for unit, its in enumerate(side) if its == richest]
-            side[min(mine, key=lambda unit: (len(units[unit]), unit))] = part
+        if any(side[unit] == part for unit in able):
+            continue
+        richest = max(wanted, key=lambda other: sum(side[unit] == other for unit in able))
+        mine = [unit for unit in able if side[unit] == richest]
+        if len(mine) < 2:
+            continue
+        moved = min(mine, key=lambda unit: (len(units[unit]), unit))
+        same = [unit for unit, its in enumerate(side) if its == part and len(units[unit]) == len(units[moved])]
+        side[moved] = part
+        if same:
+            side[same[0]] = richest

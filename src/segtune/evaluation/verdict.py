@@ -47,7 +47,10 @@ def format_score(value: float | None, *, fine: bool = False, signed: bool = Fals
     """Return a score as papers write it: .71, 1.00, +.15; three digits when `fine`, a dash where there is none."""
     if value is None:
         return "–"
-    text = f"{value:{'+' if signed else ''}.{3 if fine else 2}f}"
+    digits = 3 if fine else 2
+    # What rounds to nothing has no sign.
+    value = value if round(value, digits) else 0.0
+    text = f"{value:{'+' if signed and value else ''}.{digits}f}"
     return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
 
 
@@ -60,8 +63,9 @@ def _compare(results: Results, pairs: Sequence[Difference]) -> str:
     if pairs[0].low is None:
         return f"{images} in one piece cannot show whether {model} differs from {against}: a second one is needed."
     if not up and not down:
-        text = f"{subject} made no clear difference in {metric}{object_} in any of {modes} on {images}"
-        return f"{text}: every 95 % interval contains zero; {_quote(results, _leading(pairs))}."
+        where, which = (f"any of {modes}", "every") if len(pairs) > 1 else (modes, "the")
+        text = f"{subject} made no clear difference in {metric}{object_} in {where} on {images}"
+        return f"{text}: {which} 95 % interval contains zero; {_quote(results, _leading(pairs))}."
     parts = []
     if up:
         parts.append(f"raised {metric}{object_} in {len(up)} of {modes}{_list(up, len(pairs))}")
@@ -97,7 +101,9 @@ def _quote(results: Results, one: Difference) -> str:
     before, after = (results.row(name, one.mode, one.metric) for name in (one.against, one.model))
     if one.mean == one.low == one.high == 0:
         return f"{one.mode} stays at {format_score(after.mean if after else None)}"
-    fine = abs(one.mean or 0.0) < _FINE
+    # An end that is not zero is not written as if it were: whether the interval contains zero is the whole point.
+    ends = [one.mean or 0.0, one.low or 0.0, one.high or 0.0]
+    fine = abs(ends[0]) < _FINE or any(end and not round(end, 2) for end in ends)
     figures = [format_score(row.mean if row else None, fine=fine) for row in (before, after)]
     interval = f"{format_score(one.low, fine=fine)} to {format_score(one.high, fine=fine)}"
     change = format_score(one.mean, fine=fine, signed=True)
@@ -122,7 +128,8 @@ def _describe(rows: Sequence[Row], metric: str) -> str:
     if not rows:
         return "Nothing was scored."
     figures = ", ".join(f"{row.mode} {format_score(row.mean)}" for row in rows)
-    return f"{_NAMES.get(metric, metric)} of {rows[0].model} on {rows[0].n} images: {figures}."
+    images = f"{rows[0].n} image{'s' if rows[0].n > 1 else ''}"
+    return f"{_NAMES.get(metric, metric)} of {rows[0].model} on {images}: {figures}."
 
 
 def _list(some: Sequence[Difference], of: int) -> str:

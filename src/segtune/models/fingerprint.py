@@ -6,6 +6,7 @@ import hashlib
 import json
 
 import torch
+from torch import Tensor
 
 from segtune.models.family import PromptableModel
 
@@ -24,6 +25,18 @@ def fingerprint(model: PromptableModel, *, stages: int | None = None) -> str:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, value in sorted(encoder.state_dict().items()):
         if chosen is None or f"{lead}.{name}".startswith(chosen):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+            _add(digest, name, value)
     return digest.hexdigest()
+
+
+def hash_weights(model: PromptableModel) -> str:
+    """Return the SHA-256, in hex, of all weights of a model: names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        _add(digest, name, value)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, name: str, value: Tensor) -> None:
+    digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+    digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

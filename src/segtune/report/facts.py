@@ -130,8 +130,7 @@ def warning(run: RunView) -> str:
     if leaks := data.get("leaks"):
         return (
             f"These figures are not to be trusted as a test: {count(leaks)} of the images scored here are, or nearly "
-            "duplicate, images that a compared model was trained or chosen on. They were kept because the part to "
-            "score was named by hand (--part)."
+            f"duplicate, images that a compared model was trained or chosen on. {_why_kept(run)}"
         )
     if run.results.crowned is not None and data.get("part") not in (None, "test"):
         return (
@@ -139,6 +138,12 @@ def warning(run: RunView) -> str:
             f"'{data['part']}' was scored, by which the best epoch was chosen. They flatter the tuned model."
         )
     return ""
+
+
+def _why_kept(run: RunView) -> str:
+    if run.results.crowned is not None:
+        return "They were kept because they lie in the test part of the split that the run was given (data.split)."
+    return "They were kept because the part to score was named by hand (--part)."
 
 
 def unread_images(run: RunView) -> Pairs:

@@ -11,6 +11,8 @@ from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
+from segtune.data.duplicates import match
+from segtune.data.fingerprints import Fingerprints
 from segtune.data.splits import Split, make_split, read_split, resolve, write_split
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import DataSettings
@@ -64,12 +66,27 @@ def open_run_data(settings: DataSettings) -> Dataset:
 
 
 def prepare_data(
-    settings: DataSettings, folder: RunFolder, progress: Progress = SILENT, *, fresh: bool = False
+    settings: DataSettings,
+    folder: RunFolder,
+    progress: Progress = SILENT,
+    *,
+    fresh: bool = False,
+    seen: Fingerprints | None = None,
 ) -> RunData:
     """Open, check and split the data, and write check.json and split.json into the run folder.
 
+    Images that the base has learned from, or their like, train: in validation or test they would flatter. A split of
+    the user's own is kept as it is; the report then counts them.
+
     A split that the folder holds already is kept, unless the run is a fresh one: a resumed run trains on what it was
     started on.
+
+    Args:
+        settings: which data.
+        folder: of the run.
+        progress: what people see.
+        fresh: split anew although the folder holds a split.
+        seen: fingerprints of the images that the base was trained or chosen on, where it is a run.
 
     Raises:
         DataError: the data cannot be used, or holds nothing to learn from.
@@ -90,13 +107,25 @@ def prepare_data(
         split = resolve(read_split(Path(settings.split)), usable)
     else:
         seed, fractions = settings.seed, settings.fractions
-        split = make_split(usable, fractions=fractions, seed=seed, alike=check.alike, areas=check.areas)
+        known = {name for _, name, _ in match(seen, check.fingerprints, progress)} if seen is not None else set()
+        split = make_split(
+            usable, fractions=fractions, seed=seed, alike=check.alike, areas=check.areas, only_train=known
+        )
     if not split.train or not split.val:
         raise DataError(
             f"Tuning needs images to train on and others to choose the best epoch by; the split has {len(split.train)} "
             f"and {len(split.val)}. Give both parts names, or leave data.split out for a split of segtune's own."
         )
+    for part, purpose in (("train", "learn from"), ("val", "choose the best epoch by")):
+        if not any(check.areas.get(name) for name in split.part(part)):
+            filled = sum(map(bool, check.object_counts))
+            raise DataError(
+                f"None of the {len(split.part(part))} images of the part '{part}' has an object, so there is nothing "
+                f"to {purpose}; {filled} of all {len(dataset)} images have one. Add images with objects, or give a "
+                "split of your own by --set data.split=FILE that puts some into each part."
+            )
     write_split(folder.split, split)
     # To keep these images' like out of later tests. Last: a folder that has it was prepared to the end.
-    check.fingerprints.subset((*split.train, *split.val)).write(folder.fingerprints)
+    learned = check.fingerprints.subset((*split.train, *split.val))
+    (learned if seen is None else learned.with_earlier(seen)).write(folder.fingerprints)
     return RunData(dataset, split)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from segtune.core.errors import UsageError
 
 
 def pick_device(asked: str) -> str:
-    """Return the device a run uses: the one asked for, or the GPU where there is one."""
+    """Return the device a run uses: the one asked for, or the GPU where there is one.
+
+    Of several processes on a machine each gets a GPU of its own, by the number that `torchrun` gave it.
+
+    Raises:
+        UsageError: a GPU was asked for and there is none.
+    """
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"The device '{asked}' was asked for, but torch sees no GPU here. Use --set device=cpu.")
+    if asked == "cuda" and "LOCAL_RANK" in os.environ:
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return asked

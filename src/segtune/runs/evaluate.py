@@ -70,7 +70,7 @@ def evaluate_models(
     modes: Sequence[str] | None = None,
     split: Path | None = None,
     part: Part | None = None,
-    objects: str = "whole",
+    objects: str | None = None,
     format: str | None = None,  # noqa: A002 - the word users know it by
     seed: int = 0,
     device: str = "auto",
@@ -90,22 +90,27 @@ def evaluate_models(
         modes: prompt modes; all without it.
         split: a split of one's own.
         part: which part of the split.
-        objects: what one object is.
-        format: name of the data format; detected without it.
+        objects: what one object is; without it as a compared run on this data has it, else "whole".
+        format: name of the data format; without it that of such a run, else detected.
         seed: of the prompts.
         device: "cpu", "cuda", or "auto".
         progress: what people see.
 
     Raises:
-        SegtuneError: a model or data that cannot be used, or nothing left to score.
+        SegtuneError: a model or data that cannot be used, nothing left to score, or `out` is a run folder.
     """
-    keep_large_blocks()
+    folder = RunFolder(Path(out))
+    if folder.settings.exists():
+        raise UsageError(
+            f"{out} is the folder of a run, whose own figures and report an evaluation would replace. Give --out "
+            "another folder; nothing was touched."
+        )
     contestants = name_contestants([model, *against])
-    dataset = open_dataset(Path(data), format=format, objects=objects)
+    dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
+    keep_large_blocks()
     place = pick_device(device)
     models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=place) for one in contestants}
-    folder = RunFolder(Path(out))
     surroundings = describe_surroundings()
     proof = prove(
         models,
@@ -126,6 +131,31 @@ def evaluate_models(
         **surroundings, finished=now(), model={"base": model, "compared": specs}, data={"path": str(data)}
     )
     return proof
+
+
+def open_as_trained(
+    data: Path,
+    contestants: Sequence[Contestant],
+    *,
+    format: str | None,  # noqa: A002 - the word users know it by
+    objects: str | None,
+) -> Dataset:
+    """Open a data set as a compared run on it does: what an object is, and from which grey on, is part of the data.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    for run in (one.run for one in contestants if one.run is not None):
+        told = read_settings(run.settings).settings.data
+        try:
+            dataset = open_dataset(
+                data, format=format or told.format, objects=objects or told.objects, threshold=told.threshold
+            )
+            if run.split.is_file() and run.fingerprints.is_file() and _is_data_of(dataset, run):
+                return dataset
+        except DataError:
+            continue  # other data than the run's, which may well be of another format
+    return open_dataset(data, format=format, objects=objects or "whole")
 
 
 def describe_split(split: Split) -> dict[str, Any]:

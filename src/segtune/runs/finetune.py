@@ -5,10 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from segtune.adapters.scopes import Trainable, train_only
 from segtune.core.errors import UsageError
@@ -19,6 +18,7 @@ from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
+from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.models.save import save_model
 from segtune.runs.data import RunData, prepare_data
@@ -68,7 +68,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
 
     Args:
         settings: the whole tree; with `resume` only `out` is read, the rest comes from the run folder.
-        resume: go on from the last checkpoint.
+        resume: go on from the last checkpoint; what was cut off before it had split the data starts anew.
         progress: what people see.
 
     Returns:
@@ -78,6 +78,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
     """
     folder = RunFolder(Path(settings.settings.out))
+    resume = resume and not folder.is_unbegun
     if resume:
         settings = resumed_settings(settings, folder)
     tree = settings.settings
@@ -101,7 +102,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
-    """Return the settings a run was started with.
+    """Return the settings a run was started with; where it lies and computes now is as asked.
 
     Raises:
         UsageError: the command line now asks for something else.
@@ -117,7 +118,10 @@ def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsW
                 f"The run in {folder.path} was started with {name} = {before[name]['value']!r}, and --resume goes on "
                 f"with exactly that; the command line now says {entry['value']!r}. Leave it out, or start another run."
             )
-    return stored
+    moved: dict[str, Any] = {"out": asked.settings.out}
+    if now_asked["device"]["origin"] != "default":
+        moved["device"] = asked.settings.device
+    return SettingsWithOrigins(settings=stored.settings.model_copy(update=moved), origins=stored.origins)
 
 
 def describe_base(settings: Settings, model: PromptableModel, trainable: Trainable) -> dict[str, Any]:
@@ -139,13 +143,20 @@ def _open_together(
     if processes.is_first:
         if not resume:
             folder.start()
-        data = prepare_data(settings.settings.data, folder, progress, fresh=not resume)
+        seen = seen_by(settings.settings.model.base)
+        data = prepare_data(settings.settings.data, folder, progress, fresh=not resume, seen=seen)
         if not resume:
             # Only now is it a run: what was mistaken so far can be said again in another way.
             folder.write_record(**describe_surroundings())
             settings.write(folder.settings)
     processes.wait()
     return data if processes.is_first else prepare_data(settings.settings.data, folder)
+
+
+def seen_by(base: str) -> Fingerprints | None:
+    """Return the fingerprints of what a base was trained and chosen on, earlier runs' included, if it is a run."""
+    path = RunFolder(Path(base)).fingerprints
+    return Fingerprints.read(path) if path.is_file() else None
 
 
 def _open_base(settings: Settings, device: str) -> PromptableModel:
@@ -169,10 +180,12 @@ def _assemble(
 ) -> Training:
     recipe, train_part = settings.training, data.train
     cache = views = None
+    validation_part = _validation_part(settings, data.val)
     if trainable.encoder_frozen:
         cache = _cache(settings, model)
-        views = affordable_views(cache, len(train_part), settings.cache.views)
+        views = affordable_views(cache, len(train_part), settings.cache.views, others=len(validation_part))
         if processes.is_first:
+            progress.say(_tell_views(cache, len(train_part), views, settings.cache.views))
             plan = {"views": views, "asked": settings.cache.views, "bytes_per_view": cache.bytes_per_view}
             folder.write_record(cache=plan | {"bytes": views * len(train_part) * cache.bytes_per_view})
     view_plan = ViewPlan(settings.augment, recipe.seed, views)
@@ -181,7 +194,7 @@ def _assemble(
         model=model,
         batches=BatchSource(source, recipe, processes),
         recipe=recipe,
-        validate=lambda: _validate(settings, model, _validation_part(settings, data.val), cache, progress),
+        validate=lambda: _validate(settings, model, validation_part, cache, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
@@ -191,13 +204,20 @@ def _assemble(
     )
 
 
-def affordable_views(cache: EmbeddingCache, images: int, asked: int) -> int:
+def affordable_views(cache: EmbeddingCache, images: int, asked: int, *, others: int = 0) -> int:
     """Return how many views of each image the cache's limit has room for, at most as many as asked for.
+
+    Args:
+        cache: with its limit.
+        images: how many images train.
+        asked: views of each.
+        others: further images of one view, as those of the validation.
 
     Raises:
         UsageError: not even one.
     """
-    room = cache.limit_bytes // max(1, images * cache.bytes_per_view)
+    entries = cache.limit_bytes // cache.bytes_per_view
+    room = max((entries - others) // max(1, images), min(1, entries // max(1, images)))
     if room < 1:
         needed = images * cache.bytes_per_view / (1 << 30)
         raise UsageError(
@@ -205,6 +225,14 @@ def affordable_views(cache: EmbeddingCache, images: int, asked: int) -> int:
             f"{cache.limit_bytes / (1 << 30):.1f} GiB. Raise it by --set cache.limit_gib={needed * 1.1:.0f}."
         )
     return int(min(room, asked))
+
+
+def _tell_views(cache: EmbeddingCache, images: int, views: int, asked: int) -> str:
+    size = views * images * cache.bytes_per_view / (1 << 30)
+    limit = cache.limit_bytes / (1 << 30)
+    text = f"Embeddings: {views} view{'s' if views > 1 else ''} of each of {images} images take {size:.2f} GiB"
+    text += f" in {cache.folder} (in use {cache.size_bytes / (1 << 30):.2f} of {limit:.1f} GiB)"
+    return f"{text}; {asked} were asked for, for which the limit has no room." if views < asked else f"{text}."
 
 
 def _validate(
@@ -224,8 +252,11 @@ def _validation_part(settings: Settings, part: Dataset) -> Dataset:
     most = settings.validation.images
     if most is None or len(part) <= most:
         return part
-    rows = generator(settings.training.seed, "validation").choice(len(part), most, replace=False)
-    return part.subset(part.names[row] for row in np.sort(rows))
+    # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
+    drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
+    filled = list(islice((row for row in drawn if part[row].objects), most))
+    rows = sorted([*filled, *(row for row in drawn if row not in set(filled))][:most])
+    return part.subset(part.names[row] for row in rows)
 
 
 def _conclude(
@@ -267,7 +298,8 @@ def _conclude(
         embed=None if cache is None else CachedEmbedder(test, cache),
         progress=progress,
     )
-    folder.write_record(finished=now(), stopped=stopped)
+    weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
+    folder.write_record(finished=now(), stopped=stopped, weights_sha256=weights)
     return FitResult(folder.path, crowned, proof, stopped, _summary(state))
 
 

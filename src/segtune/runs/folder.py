@@ -63,6 +63,13 @@ class RunFolder:
         """Command, versions, machine, hashes."""
         return self.path / "run.json"
 
+    @property
+    def is_unbegun(self) -> bool:
+        """Whether a run in this folder was cut off before its data was split: nothing is there to go on from."""
+        return self.path.is_dir() and not self.settings.exists() and {each.name for each in self.path.iterdir()} <= {
+            self.check.name, self.split.name, self.fingerprints.name, self.record.name
+        }  # fmt: skip
+
     def start(self) -> None:
         """Make the folder for a new run.
 

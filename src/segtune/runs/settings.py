@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from segtune.core.errors import UsageError, unknown_name
 from segtune.core.files import write_text
 from segtune.data.augment import AugmentSettings
 from segtune.evaluation import MODES
+from segtune.evaluation.modes import find_modes
 from segtune.runs.presets import PRESETS, by_base
 from segtune.training.recipe import Recipe, Section
 
@@ -52,17 +53,27 @@ class CacheSettings(Section):
     views: int = Field(4, ge=1, description="Views of each image: itself and augmented ones.")
 
 
+def _known_modes(modes: tuple[str, ...]) -> tuple[str, ...]:
+    if not modes:
+        raise ValueError("at least one prompt mode is needed")
+    find_modes(modes)
+    return modes
+
+
+PromptModes = Annotated[tuple[str, ...], AfterValidator(_known_modes)]
+
+
 class ValidationSettings(Section):
     """What the best epoch is chosen by."""
 
-    modes: tuple[str, ...] = Field(tuple(MODES), description="Prompt modes; the score is the mean IoU over them.")
+    modes: PromptModes = Field(tuple(MODES), description="Prompt modes; the score is the mean IoU over them.")
     images: int | None = Field(100, ge=1, description="At most so many validation images an epoch; null: all.")
 
 
 class EvaluationSettings(Section):
     """The prompt matrix at the end."""
 
-    modes: tuple[str, ...] = Field(tuple(MODES), description="Prompt modes.")
+    modes: PromptModes = Field(tuple(MODES), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
 
 
@@ -136,7 +147,7 @@ def load_settings(
     written = dict(_parse_override(override) for override in overrides)
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
     base = written.get("model.base", model or "nano")
-    values |= {name: (value, origin) for name, (value, origin) in by_base(str(base)).items()}
+    values |= {name: (value, origin) for name, (value, origin) in by_base(_first_base(str(base))).items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
     values |= {name: (value, "--set") for name, value in written.items()}
@@ -144,6 +155,17 @@ def load_settings(
         settings=build({name: value for name, (value, _) in values.items()}),
         origins={name: origin for name, (_, origin) in values.items()},
     )
+
+
+def _first_base(base: str) -> str:
+    """Return what the first of a chain of runs started from: a tuned nano is trained like nano."""
+    named = {base}
+    while (path := Path(base) / "settings.yaml").is_file():
+        base = read_settings(path).settings.model.base
+        if base in named:
+            break
+        named.add(base)
+    return base
 
 
 def read_settings(path: Path) -> SettingsWithOrigins:

@@ -115,7 +115,9 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         image = np.zeros((*sample.size, 3), np.uint8) if features is not None else sample.image
         image, masks, ignore = shrunk(image, sample.masks(chosen), sample.ignore_mask(), self._limit(view))
         image, masks, ignore = apply_view(image, masks, ignore, view)
-        kept = np.flatnonzero(masks.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
+        # Pixels that are ignored do not make an object: no click may land there and no loss would count.
+        counted = masks if ignore is None else masks & ~ignore
+        kept = np.flatnonzero(counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
         masks = masks[kept]
         frame = self.preparation.frame(masks.shape[1:])
         numbers = [chosen[row] for row in kept]

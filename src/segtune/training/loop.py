@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from segtune.core.errors import ModelError
+from segtune.core.errors import DataError, ModelError
 from segtune.core.progress import SILENT, Progress
 from segtune.models.family import PromptableModel
 from segtune.training.batches import BatchSource
@@ -40,6 +40,7 @@ class TrainingState:
         best_score: best validation score so far; starts as the pretrained model's.
         best_epoch: its epoch; 0 is the pretrained model.
         pretrained_score: the score of epoch 0.
+        tuned_score: best score of an epoch from 1 on, of which the weights are kept even below epoch 0.
         stale: epochs since the best.
         sums: the epoch's running sums, and its number of objects.
         log_bytes: how much of the log is of this state.
@@ -51,6 +52,7 @@ class TrainingState:
     best_score: float = -math.inf
     best_epoch: int = 0
     pretrained_score: float | None = None
+    tuned_score: float = -math.inf
     stale: int = 0
     objects: int = 0
     sums: dict[str, float] = field(default_factory=dict)
@@ -91,7 +93,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     """Train until the last epoch, until nothing improves any more, or until asked to stop.
 
     Epoch 0 is the model as it came. After each epoch the model is validated over all prompt modes; the weights of the
-    best epoch are the checkpoint "best", which exists only once an epoch beat the pretrained model.
+    best tuned epoch are the checkpoint "best", whether or not it beat the pretrained model; `best_epoch` says that.
 
     Raises:
         ModelError: the loss is no longer a finite number; or nothing to resume from.
@@ -103,7 +105,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     state = _restore(job, optimizer) if resume else TrainingState()
     if not resume:
         torch.manual_seed(recipe.seed + processes.rank)
-    log = job.open_log(state.log_bytes, state.step) if processes.is_first else None
+    log = job.open_log(state.log_bytes, state.step + 1) if processes.is_first else None
     total_steps = batches.order.steps * recipe.epochs
 
     # ---- epoch 0: the model to beat
@@ -224,12 +226,14 @@ def _judge(
     elif is_best:
         state.best_score = -math.inf if score is None else score
         state.best_epoch, state.stale = state.epoch, 0
+    else:
+        state.stale += 1
+    if state.epoch > 0 and (score is None or score > state.tuned_score):
+        state.tuned_score = -math.inf if score is None else score
         if job.processes.is_first:
             job.checkpoints.save(
                 "best", {"weights": trained_weights(job.model)}, {"epoch": state.epoch, "score": score}
             )
-    else:
-        state.stale += 1
     if log is not None:
         log.write(
             "epoch", epoch=state.epoch, step=state.step, train=train, validation=validation, score=score,
@@ -241,7 +245,16 @@ def _judge(
 
 
 def score_of(validation: Validation) -> float:
-    """Return the mean IoU over all prompt modes: what the best epoch is chosen by."""
+    """Return the mean IoU over all prompt modes: what the best epoch is chosen by.
+
+    Raises:
+        DataError: nothing was scored.
+    """
+    if not validation:
+        raise DataError(
+            "The validation images have no object, so there is nothing to choose the best epoch by. Give a split whose "
+            "part 'val' has some."
+        )
     return sum(metrics["iou"] for metrics in validation.values()) / len(validation)
 
 
@@ -273,8 +286,9 @@ def _restore(job: Training, optimizer: torch.optim.Optimizer) -> TrainingState:
     if own is not None:
         torch.set_rng_state(own)
     values = dict(checkpoint.values)
-    if values["best_score"] is None:
-        values["best_score"] = -math.inf
+    for name in ("best_score", "tuned_score"):
+        if values[name] is None:
+            values[name] = -math.inf
     return TrainingState(**values)
 
 

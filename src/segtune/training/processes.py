@@ -66,7 +66,11 @@ class Processes:
         """
         if self.world == 1:
             return
-        for bucket in _buckets(parameters):
+        # A parameter that no process has a gradient for keeps none, as it would with one process: zeros would let the
+        # optimizer's moments and weight decay go on with it.
+        together = list(parameters)
+        reached = self.sum(torch.tensor([p.grad is not None for p in together], dtype=torch.int64))
+        for bucket in _buckets([p for p, count in zip(together, reached.tolist(), strict=True) if count]):
             gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             dist.all_reduce(flat)
@@ -76,14 +80,21 @@ class Processes:
 
 @contextmanager
 def joined(device: str = "cpu") -> Iterator[Processes]:
-    """Join the processes that `torchrun` started, for the time of the block; alone without it."""
+    """Join the processes that `torchrun` started, for the time of the block; alone without it.
+
+    Args:
+        device: this process's own, from `runs.device.pick_device`: flags and counts travel between processors,
+            gradients between GPUs.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Processes()
         return
     started_here = not dist.is_initialized()
     if started_here:
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+        if device.startswith("cuda"):
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:

@@ -131,8 +131,9 @@ def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | N
         return model.encode(batch.pixels.to(device), frames)
     fresh = {}
     for row, place in enumerate(batch.missing.tolist()):
-        # Alone and as the cache will give it back: an embedding is the same bytes whichever others had to be made.
-        with torch.no_grad():
+        # Alone and as the cache will give it back: an embedding is the same bytes whichever others had to be made. The
+        # loop's mixed precision ends here: its key in the cache tells the encoder's own precision and no other.
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
             encoded = model.encode(batch.pixels[row : row + 1].to(device), frames[row : row + 1])
         maps = {"features": encoded.features[0]} | {name: value[0] for name, value in encoded.extra.items()}
         fresh[place] = cache.put(batch.keys[place] or "", maps, batch.frames[place])
