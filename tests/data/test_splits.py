@@ -231,3 +231,34 @@ def test_all_is_every_part():
     assert len(split.part("all")) == 9
     with pytest.raises(UsageError, match="no part 'tests'"):
         split.part("tests")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_sparse_objects_reach_every_part(seed):
+    """Three of a hundred images hold an object: each part gets one, and the parts keep their sizes."""
+    data = Dataset.of(sample(f"{number:03d}", side=8 if number % 33 == 5 else 0) for number in range(99))
+    split = make_split(data, seed=seed)
+    filled = {one.name for one in data if one.objects}
+    assert [len(filled & set(split.part(part))) for part in PARTS] == [1, 1, 1]
+    assert sizes(split) == sizes(make_split(images(99), seed=seed))
+
+
+def test_images_that_may_only_train_never_test():
+    """What a base has seen trains, its group with it; the others get their shares of the whole from the rest."""
+    data = Dataset.of(
+        sample(f"{number:03d}", side=5, group=f"patient {number // 2}" if number < 20 else None)
+        for number in range(100)
+    )
+    seen = [f"{number:03d}" for number in range(60)]
+    split = make_split(data, only_train=seen[1:])
+    assert set(seen) <= set(split.train)
+    assert sizes(split) == (70, 15, 15)
+
+
+def test_a_base_that_has_seen_too_much_leaves_what_there_is():
+    """With less left than the shares ask for, validation and test halve it; with nothing left there is no test."""
+    most = [f"images/{number:03d}.png" for number in range(34)]
+    split = make_split(images(40), only_train=most)
+    assert sizes(split) == (34, 3, 3)
+    with pytest.raises(DataError, match="nothing is left for a fair test"):
+        make_split(images(40), only_train=images(40).names)

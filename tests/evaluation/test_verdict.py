@@ -63,6 +63,22 @@ def test_no_clear_difference():
     )
 
 
+def test_one_mode_is_spoken_of_as_one():
+    """A single mode and a single image are no "any of 1 modes" on "1 images"."""
+    text = build_verdict(make({"box": (0.71, 0.72, -0.02, 0.05)}, n=40), "tuned", "pretrained")
+    assert text.startswith("Tuning made no clear difference in IoU in 1 prompt mode on 40 images: the 95 % interval")
+    alone = Results((Row("nano", "box", "iou", 0.6, None, None, None, 1),), ())
+    assert build_verdict(alone, "nano").endswith("on 1 image: box .60.")
+
+
+def test_an_interval_never_seems_to_touch_zero():
+    """An end that rounds to nothing is written with a third digit; what is nothing at three digits has no sign."""
+    near = build_verdict(make({"box": (0.70, 0.75, 0.004, 0.11)}), "tuned", "pretrained")
+    assert "(+.050, 95 % interval .004 to .110)" in near
+    none = build_verdict(make({"box": (0.70, 0.75, -0.0001, 0.11)}), "tuned", "pretrained")
+    assert "interval .000 to .110" in none
+
+
 def test_equal_models_are_called_equal():
     """A model against itself stays where it is."""
     results = make({"box": (0.7, 0.7, 0.0, 0.0)})

@@ -77,3 +77,33 @@ def test_build_refuses_a_section_as_a_value():
     """A section is not a setting."""
     with pytest.raises(UsageError, match="no setting named 'training'"):
         build({"training": 1})
+
+
+@pytest.mark.parametrize("name", ["evaluation.modes", "validation.modes"])
+def test_prompt_modes_are_checked_before_anything_runs(name):
+    """A misspelt mode, or none at all, is refused at once and not after hours of training."""
+    with pytest.raises(UsageError, match="clik"):
+        load_settings(data="d", out="o", overrides=[f"{name}=[clik]"])
+    with pytest.raises(UsageError, match="at least one prompt mode"):
+        load_settings(data="d", out="o", overrides=[f"{name}=[]"])
+
+
+def test_a_tuned_nano_is_trained_like_nano(tmp_path):
+    """What suits a base suits a run that started from it."""
+    load_settings(data="d", out=tmp_path / "first").write(tmp_path / "first" / "settings.yaml")
+    again = load_settings(data="d", out="o", model=str(tmp_path / "first")).settings
+    assert again.model.train == "full"
+    assert again.training.loss.weights == load_settings(data="d", out="o").settings.training.loss.weights
+
+
+def test_a_resumed_run_computes_where_it_is_asked_to(tmp_path):
+    """Device and place may change between a run and its resumption; nothing else may."""
+    from segtune.runs.finetune import resumed_settings
+    from segtune.runs.folder import RunFolder
+
+    load_settings(data="d", out="old", overrides=["device=cuda:1"]).write(tmp_path / "settings.yaml")
+    folder = RunFolder(tmp_path)
+    asked = load_settings(data="d", out=tmp_path, overrides=["device=cpu"])
+    assert resumed_settings(asked, folder).settings.device == "cpu"
+    assert resumed_settings(asked, folder).settings.out == str(tmp_path)
+    assert resumed_settings(load_settings(data="d", out=tmp_path), folder).settings.device == "cuda:1"
