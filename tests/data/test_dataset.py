@@ -84,6 +84,14 @@ def test_image_hash_is_that_of_the_file(folder):
     assert data.image_hash(2) == hashlib.sha256((folder / "images" / "c.png").read_bytes()).hexdigest()
 
 
+def test_other_bands_or_another_window_are_another_image(folder):
+    """What is shown of a file is part of its hash, or an embedding cache would give out that of other pixels."""
+    plain, turned = open_dataset(folder), open_dataset(folder, bands=(3, 2, 1))
+    lit = open_dataset(folder, window=(40.0, 400.0))
+    assert len({each.image_hash(2) for each in (plain, turned, lit)}) == 3
+    assert turned[1:].subset(["images/c.png"]).image_hash(0) == turned.image_hash(2)
+
+
 def test_samples_in_memory():
     """Samples at hand make a data set too, hashed by their pixels."""
     image = np.zeros((4, 6, 3), dtype=np.uint8)

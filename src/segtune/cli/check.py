@@ -17,11 +17,30 @@ Out = Annotated[
 ]
 
 
-def check(data: Data, out: Out = None, objects: Objects = "whole", format: Format = None, json: AsJson = False) -> int:  # noqa: A002
+Threshold = Annotated[int, typer.Option(min=0, max=254, metavar="N", help="Soft masks: object above this grey value.")]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="binary|soft|band|labels|instances",
+        help="What mask files hold, where the guess is wrong. [default: inferred from them]",
+    ),
+]
+
+
+def check(
+    data: Data,
+    out: Out = None,
+    objects: Objects = "whole",
+    format: Format = None,  # noqa: A002 - the word users know it by
+    threshold: Threshold = 127,
+    encoding: Encoding = None,
+    json: AsJson = False,
+) -> int:
     """Look a data set over before anything is trained on it; its files are never changed.
 
     Finds what is missing, mismatched, swapped, empty, doubled or wrongly encoded, and writes a page of statistics and
-    pictures (check.html) beside the same for programs (check.json).
+    pictures (check.html) beside the same for programs (check.json). What is said here about the masks is said to
+    `segtune fit` by --set data.objects=…, data.threshold=… and data.encoding=….
 
     For example:
 
@@ -34,7 +53,7 @@ def check(data: Data, out: Out = None, objects: Objects = "whole", format: Forma
 
     folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
     with shown() as progress:
-        dataset = open_dataset(data, format=format, objects=objects)
+        dataset = open_dataset(data, format=format, objects=objects, threshold=threshold, encoding=encoding)
         found = check_dataset(dataset, progress)
         facts = found.to_json()
         write_json(folder / "check.json", facts)

@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 
 from segtune.core.errors import DataError, unknown_name
+from segtune.core.files import hash_text
 from segtune.core.types import Sample
 from segtune.data.formats import FORMATS
 from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
@@ -37,9 +38,10 @@ class Dataset(Sequence[Sample]):
         rows: which of the source's samples, and in which order; all without it.
     """
 
-    def __init__(self, source: Source, rows: Sequence[int] | None = None) -> None:
+    def __init__(self, source: Source, rows: Sequence[int] | None = None, shown: str = "") -> None:
         self._source = source
         self._rows = range(len(source.names)) if rows is None else rows
+        self._shown = shown
 
     @property
     def root(self) -> Path:
@@ -85,7 +87,7 @@ class Dataset(Sequence[Sample]):
     def __getitem__(self, index: slice) -> Dataset: ...
     def __getitem__(self, index: int | slice) -> Sample | Dataset:
         if isinstance(index, slice):
-            return Dataset(self._source, self._rows[index])
+            return Dataset(self._source, self._rows[index], self._shown)
         return self._source.sample(self._rows[index])
 
     def __iter__(self) -> Iterator[Sample]:
@@ -105,11 +107,15 @@ class Dataset(Sequence[Sample]):
                 f"{len(missing)} of {len(wanted)} names are not in the data set {self.root}, the first is "
                 f"'{missing[0]}'. Names are those of its images, such as '{next(iter(row_of), '')}'."
             )
-        return Dataset(self._source, [row_of[name] for name in wanted])
+        return Dataset(self._source, [row_of[name] for name in wanted], self._shown)
 
     def image_hash(self, index: int) -> str:
-        """Return the SHA-256, in hex, of the image file's bytes, or of the pixels of an image without a file."""
-        return self._source.image_hash(self._rows[index])
+        """Return the SHA-256, in hex, of the image file's bytes, or of the pixels of an image without a file.
+
+        Where bands or a window were chosen, of that choice too: the same file then shows other pixels.
+        """
+        own = self._source.image_hash(self._rows[index])
+        return hash_text(f"{own} {self._shown}") if self._shown else own
 
     @classmethod
     def of(cls, samples: Iterable[Sample], *, root: Path = Path("memory")) -> Dataset:
@@ -177,7 +183,7 @@ def open_dataset(
     if not source.names:
         raise DataError(_nothing_left(source))
     _refuse_without_objects(source, threshold)
-    return Dataset(source)
+    return Dataset(source, shown="" if bands is None and window is None else f"bands {bands} window {window}")
 
 
 def _detect(tree: Tree) -> DataFormat:

@@ -61,7 +61,13 @@ def open_run_data(settings: DataSettings) -> Dataset:
         DataError: it cannot be used.
     """
     return open_dataset(
-        Path(settings.path), format=settings.format, objects=settings.objects, threshold=settings.threshold
+        Path(settings.path),
+        format=settings.format,
+        objects=settings.objects,
+        threshold=settings.threshold,
+        encoding=settings.encoding,
+        bands=settings.bands,
+        window=settings.window,
     )
 
 

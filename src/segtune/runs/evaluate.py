@@ -16,6 +16,7 @@ from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
+from segtune.runs.data import open_run_data
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.proof import Proof, prove
@@ -147,10 +148,9 @@ def open_as_trained(
     """
     for run in (one.run for one in contestants if one.run is not None):
         told = read_settings(run.settings).settings.data
+        named = {"path": str(data), "format": format or told.format, "objects": objects or told.objects}
         try:
-            dataset = open_dataset(
-                data, format=format or told.format, objects=objects or told.objects, threshold=told.threshold
-            )
+            dataset = open_run_data(told.model_copy(update=named))
             if run.split.is_file() and run.fingerprints.is_file() and _is_data_of(dataset, run):
                 return dataset
         except DataError:

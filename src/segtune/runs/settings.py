@@ -28,6 +28,15 @@ class DataSettings(Section):
     format: str | None = Field(None, description="Name of the data format; null: detected.")
     objects: Literal["whole", "parts", "labels", "instances"] = Field("whole", description="What one object is.")
     threshold: int = Field(127, ge=0, le=254, description="Soft masks: object above this grey value.")
+    encoding: Literal["binary", "soft", "band", "labels", "instances"] | None = Field(
+        None, description="What mask files hold; null: inferred from them."
+    )
+    bands: tuple[int, int, int] | None = Field(
+        None, description="GeoTIFF: numbers from 1 of the bands shown as red, green, blue; null: the first three."
+    )
+    window: tuple[float, float] | None = Field(
+        None, description="DICOM, NIfTI: (centre, width) of the values shown; null: the files' own."
+    )
     split: str | None = Field(None, description="File or folder with a split of one's own; null: a seeded 70/15/15.")
     fractions: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="Shares of train, validation, test.")
     seed: int = Field(0, ge=0, description="Of the split.")
