@@ -51,3 +51,21 @@ def test_cached_embeddings_are_of_the_encoders_own_precision(tmp_path, precision
         with torch.no_grad():
             expected = job.model.encode(pixels, frames).features[0]
         torch.testing.assert_close(found["features"].float(), expected.half().float(), rtol=0, atol=2e-3)
+
+
+def test_few_objects_are_asked_about_several_times():
+    """An image of one object gets as many prompts as the recipe says, each its own; a crowd gets one each."""
+    model = build_sam(MICRO)
+    recipe = small_recipe().prompts.model_copy(update={"prompts_per_object": 3, "objects_per_image": 4})
+    once = recipe.model_copy(update={"prompts_per_object": 1})
+    many, single = (
+        ExampleSource(discs(6), model.preparation, model.mask_size, ViewPlan(AugmentSettings.none(), 0), each)
+        for each in (recipe, once)
+    )
+    assert [len(many[1, index].prompts) for index in range(3)] == [3, 4, 3]  # of one, two and three objects
+    example, plain = many[1, 0], single[1, 0]
+    assert len(example.uniforms) == len(example.truth) == 3
+    assert (example.truth == example.truth[0]).all()
+    assert example.prompts[0].drawn == plain.prompts[0].drawn
+    assert (example.uniforms[0] == plain.uniforms[0]).all()
+    assert (example.uniforms[1] != example.uniforms[2]).any()

@@ -7,6 +7,7 @@ prompt does not depend on how many processes or workers there are, nor on where 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -120,28 +121,31 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         kept = np.flatnonzero(counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
         masks = masks[kept]
         frame = self.preparation.frame(masks.shape[1:])
-        numbers = [chosen[row] for row in kept]
+        asked = repeated([chosen[row] for row in kept], self.recipe)
+        truth = masks_to_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
             frame=frame,
             pixels=None if features is not None else self.preparation.prepare([image])[0][0],
             features=features,
             key=key,
             prompts=tuple(
-                first_prompt(mask, ignore, self.recipe, generator(self.plan.seed, "prompt", epoch, sample.name, number))
-                for mask, number in zip(masks, numbers, strict=True)
+                first_prompt(
+                    masks[row], ignore, self.recipe, generator(self.plan.seed, "prompt", epoch, sample.name, *names)
+                )
+                for row, names in asked
             ),
-            truth=masks_to_frame(torch.from_numpy(masks), frame, self.mask_size),
+            truth=truth[[row for row, _ in asked]],
             valid=valid_cells(ignore, frame, self.mask_size),
-            uniforms=self._uniforms(epoch, sample.name, numbers),
+            uniforms=self._uniforms(epoch, sample.name, [names for _, names in asked]),
         )
 
     def _limit(self, view: ViewParameters) -> int | None:
         # The image itself goes to the model untouched, so that its embedding is the one evaluation makes.
         return None if view == IDENTITY else self.preparation.side
 
-    def _uniforms(self, epoch: int, name: str, numbers: list[int]) -> Tensor:
+    def _uniforms(self, epoch: int, name: str, asked: list[tuple[int, ...]]) -> Tensor:
         shape = (self.recipe.rounds, 3)
-        drawn = [generator(self.plan.seed, "clicks", epoch, name, n).random(shape, np.float32) for n in numbers]
+        drawn = [generator(self.plan.seed, "clicks", epoch, name, *names).random(shape, np.float32) for names in asked]
         return torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros((0, *shape))
 
 
@@ -157,6 +161,15 @@ def choose_objects(sample: Sample, most: int, rng: np.random.Generator) -> list[
     if len(there) > most:
         there = sorted(rng.choice(there, most, replace=False).tolist())
     return there
+
+
+def repeated(numbers: Sequence[int], recipe: PromptRecipe) -> list[tuple[int, tuple[int, ...]]]:
+    """Return what is asked about objects of these numbers: (row, (number,)), and (row, (number, n)) when asked again.
+
+    An encoder that trains costs far more than a prompt, so an image of few objects is made the most of.
+    """
+    times = max(1, min(recipe.prompts_per_object, recipe.objects_per_image // max(1, len(numbers))))
+    return [(row, (number, again)[: 1 + (again > 0)]) for again in range(times) for row, number in enumerate(numbers)]
 
 
 def first_prompt(

@@ -26,6 +26,9 @@ class PromptRecipe(Section):
         description="Shares of the simulators that draw an object's first prompt; they need not add up to 1.",
     )  # fmt: skip
     objects_per_image: int = Field(8, ge=1, description="At most so many objects of an image are prompted in a step.")
+    prompts_per_object: int = Field(
+        1, ge=1, description="Prompts of each object in a step, where they are at most objects_per_image in all."
+    )
     corrections: int = Field(4, ge=0, description="Rounds with a correction click after the first (SAM: 8, SAM 2: 7).")
     refinements: int = Field(
         1, ge=0, le=2, description="Rounds without a new click: one last, a second at random (SAM: 2)."
