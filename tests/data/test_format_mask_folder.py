@@ -141,6 +141,122 @@ def test_only_masks(tmp_path):
         open_dataset(tmp_path)
 
 
+def aside(root: Path) -> dict[str, str]:
+    return {one.name: one.reason for one in open_dataset(root).set_aside}
+
+
+def test_layouts_may_be_mixed(tmp_path):
+    """Folders side by side and files side by side in one data folder: none is lost, and what has no mask is named."""
+    put(tmp_path, "train/images/a.png", "test/images/b.png", "siteB/X.jpg", "siteB/Y.jpg", value=0)
+    put(tmp_path, "train/masks/a.png", "siteB/X_mask.png", "siteB/Z_mask.png")
+    data = open_dataset(tmp_path)
+    assert data.names == ("siteB/X.jpg", "train/images/a.png")
+    assert [len(one.objects) for one in data] == [1, 1]
+    assert aside(tmp_path) == {
+        "siteB/Y.jpg": "it has no mask",
+        "siteB/Z_mask.png": "this mask has no image",
+        "test/images/b.png": "it has no mask",
+    }
+    assert all(one.remedy for one in data.set_aside)
+
+
+def test_folders_without_masks_are_named(tmp_path):
+    """Images in a folder beside one with pairs are set aside, as are masks in a folder without images."""
+    put(tmp_path, "p1/X.jpg", "p2/Y.jpg", "p2/Z.jpg", value=0)
+    put(tmp_path, "p1/X_mask.png", "p3/V_mask.png", "p4/masks/W.png")
+    assert open_dataset(tmp_path).names == ("p1/X.jpg",)
+    assert aside(tmp_path) == {
+        "p2/Y.jpg": "it has no mask",
+        "p2/Z.jpg": "it has no mask",
+        "p3/V_mask.png": "this mask has no image",
+        "p4/masks/W.png": "this mask has no image",
+    }
+
+
+def test_every_file_is_in_a_pair_or_set_aside(tmp_path):
+    """Of a wild mixture every image-like file is in a pair, is a pair's ignored pixels, or is set aside, once."""
+    put(tmp_path, "images/a.png", "images/deep/b.png", "loose.png", "img/c.png", "more/d.jpg", "more/e.jpg", value=0)
+    put(tmp_path, "masks/a.png", "labels/a.png", "ignore/a.png", "ignore/z.png", "more/masks/d.png", "more/x/e.png")
+    source = open_dataset(tmp_path)._source
+    used = {name for pair in source.pairs for name in (pair.image, *pair.masks, pair.ignore) if name}
+    left = [one.name for one in source.set_aside]
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")}
+    assert len(left) == len(set(left))
+    assert used | set(left) | {"labels/a.png"} == files | {"labels"}
+    assert not used & set(left)
+
+
+def test_other_masks_of_the_same_images_are_named_as_a_folder(tmp_path):
+    """Instance masks beside the class masks that are read are one entry, not one per file."""
+    put(tmp_path, "JPEGImages/a.jpg", "JPEGImages/b.jpg", value=0)
+    put(tmp_path, "SegmentationClass/a.png", "SegmentationClass/b.png", value=1)
+    put(tmp_path, "SegmentationObject/a.png", "SegmentationObject/b.png", value=1)
+    words = "2 mask files in it are not used: those in SegmentationClass are"
+    assert aside(tmp_path) == {"SegmentationObject": words}
+
+
+@pytest.mark.parametrize("absent", [(), (1,)])
+def test_objects_of_one_image_are_no_mask_of_another(tmp_path, absent):
+    """Numbered object files in a folder per image stay with that image, also when it is missing."""
+    put(tmp_path, *(f"images/{number}.png" for number in range(1, 6) if number not in absent), value=0)
+    put(tmp_path, "masks/1/1.png", "masks/1/4.png", "masks/2/1.png", "masks/3/5.png")
+    data = open_dataset(tmp_path)
+    assert data.names == tuple(f"images/{number}.png" for number in (1, 2, 3) if number not in absent)
+    reasons = {one.name: one.reason for one in data.set_aside}
+    assert reasons["images/4.png"] == reasons["images/5.png"] == "it has no mask"
+
+
+def test_masks_of_missing_images_are_no_objects_of_the_one_there(tmp_path):
+    """A lone image does not get masks that are numbered as it is, but does get those of its own folder."""
+    put(tmp_path, "images/7.png", value=0)
+    put(tmp_path, "masks/1.png", "masks/2.png", "masks/3.png")
+    with pytest.raises(DataError, match=r"images/7\.png: it has no mask"):
+        open_dataset(tmp_path, format="mask_folder")
+    put(tmp_path / "all", "7/images/7.png", value=0)
+    put(tmp_path / "all", "7/masks/1.png", "7/masks/2.png")
+    assert len(open_dataset(tmp_path / "all")[0].objects) == 2
+
+
+def test_a_mask_file_belongs_to_one_image(tmp_path):
+    """A mask among those of one image is not given to another as well."""
+    put(tmp_path, "images/b.png", "images/x/a.png", value=0)
+    put(tmp_path, "masks/b/a.png", "masks/b/c.png")
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/b.png",)
+    assert set(aside(tmp_path)) == {"images/x/a.png"}
+
+
+@pytest.mark.parametrize("folder", ["", "masks/"])
+def test_the_surest_partner_comes_first(tmp_path, folder):
+    """An image keeps the mask of its own full name, though another that sorts before it would take it too."""
+    images = "images/" if folder else ""
+    put(tmp_path, f"{images}image_z.png", f"{images}z.png", value=0)
+    put(tmp_path, f"{folder}z_mask.png")
+    assert open_dataset(tmp_path).names == (f"{images}z.png",)
+
+
+@pytest.mark.parametrize(("images", "masks"), [("", ""), ("images/", "masks/")])
+def test_a_number_behind_the_word_for_mask_may_be_the_images(tmp_path, images, masks):
+    """`img_mask_1.png` is the mask of `img_1.jpg`, unless that has `img_1_mask.png` and the number is an object's."""
+    put(tmp_path / "a", *(f"{images}img_{number}.jpg" for number in (1, 2)), value=0)
+    put(tmp_path / "a", *(f"{masks}img_mask_{number}.png" for number in (1, 2)))
+    data = open_dataset(tmp_path / "a")
+    assert [pair.masks for pair in data._source.pairs] == [(f"{masks}img_mask_{number}.png",) for number in (1, 2)]
+    assert data.set_aside == ()
+    put(tmp_path / "b", f"{images}p.jpg", f"{images}p_1.jpg", value=0)
+    put(tmp_path / "b", f"{masks}p_mask.png", f"{masks}p_mask_1.png", f"{masks}p_1_mask.png")
+    assert [len(pair.masks) for pair in open_dataset(tmp_path / "b")._source.pairs] == [2, 1]
+
+
+def test_names_with_dots(tmp_path):
+    """`v1.2_mask.png` belongs to `v1.2.png`, and `a.jpg.png` to `a.jpg`."""
+    put(tmp_path, "images/v1.2.png", "images/v1.3.png", "images/a.jpg", value=0)
+    put(tmp_path, "masks/v1.2_mask.png", "masks/v1.3_mask.png", "masks/a.jpg.png")
+    data = open_dataset(tmp_path)
+    assert len(data) == 3
+    assert data.set_aside == ()
+
+
 @pytest.mark.parametrize(
     ("stem", "key"),
     [("a_mask", "a"), ("a-seg", "a"), ("mask_7", "7"), ("a_mask_2", "a"), ("masked man", "masked man"), ("a", "a"),

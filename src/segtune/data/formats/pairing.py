@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 
 from segtune.data.formats.contract import SetAside
 from segtune.data.formats.tree import Tree, join, name_of, parent_of, stem_of
@@ -25,7 +26,7 @@ IGNORE_FOLDER = "ignore"
 
 _INSTANCE_FOLDERS = ("segmentationobject", "instance_masks", "instances")
 _MASK_WORD = r"masks?|seg|segmentation|labels?|gt|ground_?truth|annotation|matte|labelids"
-_MASK_END = re.compile(rf"^(.+?)[ _.-]({_MASK_WORD})(?:[ _.-]?\d+)?$", re.IGNORECASE)
+_MASK_END = re.compile(rf"^(.+?)[ _.-]({_MASK_WORD})([ _.-]?\d+)?$", re.IGNORECASE)
 _MASK_START = re.compile(rf"^({_MASK_WORD})[ _.-](.+)$", re.IGNORECASE)
 _IMAGE_END = re.compile(r"^(.+?)[ _.-](image|img|sat|rgb|leftimg8bit|original|orig|0000)$", re.IGNORECASE)
 _IMAGE_START = re.compile(r"^(image|img)[ _.-](.+)$", re.IGNORECASE)
@@ -64,7 +65,7 @@ def pair_files(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str = "
 
     Understood: folders of images and of masks side by side, at any depth (also with the same folders inside both);
     images in a folder that has a folder of masks in it; `X.jpg` with `X_mask.png` in one folder. A folder of masks may
-    hold a folder per image with one file per object.
+    hold a folder per image with one file per object. One data folder may mix them; files in no pair are set aside.
 
     Args:
         tree: the data folder.
@@ -84,15 +85,65 @@ def pair_files(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str = "
 
 def _pair(tree: Tree, is_image: Accepts, is_mask: Accepts, objects: str) -> Pairing:
     result = Pairing()
-    found = False
-    for images, masks, deep in _folder_pairs(tree, is_image, is_mask, objects):
+    folders = list(_folder_pairs(tree, is_image, is_mask, objects))
+    for images, masks, deep in folders:
         _pair_folders(tree, images, masks, deep, is_image, is_mask, result)
-        found = True
-    if not found:
-        _pair_side_by_side(tree, is_image, is_mask, result)
+    for folder in _free_folders(tree, folders):
+        _pair_side_by_side(tree, folder, is_image, is_mask, result)
+    if result.pairs or result.set_aside:
+        left = _in_no_pair(tree, result, lambda name: is_image(name) or is_mask(name))
+        result.set_aside += _explain(left, _spare_folders(tree, [masks for _, masks, _ in folders]))
     result.pairs.sort(key=lambda pair: pair.image)
     result.set_aside.sort(key=lambda one: one.name)
     return result
+
+
+def _free_folders(tree: Tree, folders: Iterable[tuple[str, str, bool]]) -> list[str]:
+    """Return the folders whose files no pair of folders has claimed."""
+    whole, flat = set[str](), set[str]()
+    for images, masks, deep in folders:
+        whole.add(masks)
+        (whole if deep else flat).add(images)
+    return [folder for folder in tree.files if folder not in flat and whole.isdisjoint(_upwards(folder))]
+
+
+def _in_no_pair(tree: Tree, result: Pairing, accepts: Accepts) -> list[str]:
+    """Return the files that are neither in a pair nor set aside yet: nothing is to be lost without a word."""
+    known = {one.name for one in result.set_aside}
+    for pair in result.pairs:
+        known |= {pair.image, *pair.masks, *([pair.ignore] if pair.ignore else ())}
+    return [path for path in tree.paths() if accepts(name_of(path)) and path not in known]
+
+
+def _spare_folders(tree: Tree, chosen: Iterable[str]) -> dict[str, str]:
+    """Return the folders of masks that lie beside the one chosen, as SegmentationObject beside SegmentationClass."""
+    return {
+        child: masks
+        for masks in chosen
+        for child in tree.folders(parent_of(masks))
+        if child != masks and name_of(child).lower() in (*_INSTANCE_FOLDERS, *MASK_FOLDERS)
+    }
+
+
+def _explain(paths: Iterable[str], spare: Mapping[str, str]) -> Iterable[SetAside]:
+    """Yield why these files are in no pair: one by one, or a folder of other masks of the same images as a whole."""
+    counts: dict[str, int] = {}
+    for path in paths:
+        folder = next((one for one in _upwards(parent_of(path)) if one in spare), None)
+        if folder is not None:
+            counts[folder] = counts.get(folder, 0) + 1
+        else:
+            yield (_without_image if _sounds_like_mask(path) else _without_mask)(path)
+    for folder, count in counts.items():
+        reason = f"{count} mask files in it are not used: those in {spare[folder]} are"
+        yield SetAside(folder, reason, "Ask for the other kind of objects, put all masks into one, or remove it.")
+
+
+def _sounds_like_mask(path: str) -> bool:
+    folders = (name_of(folder).lower() for folder in _upwards(parent_of(path)))
+    if any(name in (*_INSTANCE_FOLDERS, *MASK_FOLDERS, IGNORE_FOLDER) for name in folders):
+        return True
+    return mask_key(stem_of(path)) != stem_of(path)
 
 
 def mask_key(stem: str) -> str:
@@ -164,86 +215,118 @@ def _named(tree: Tree, parent: str, names: tuple[str, ...], accepts: Accepts) ->
 def _pair_folders(
     tree: Tree, images: str, masks: str, deep: bool, is_image: Accepts, is_mask: Accepts, result: Pairing
 ) -> None:
-    image_paths = [path for path in tree.paths(images, deep=deep) if is_image(name_of(path))]
-    finder = _MaskFinder(tree, masks, is_mask)
-    lone = len(image_paths) == 1 and not finder.find(_below(images, image_paths[0]))
-    for path in image_paths:
+    keys = {path: _below(images, path) for path in tree.paths(images, deep=deep) if is_image(name_of(path))}
+    finder = _MaskFinder(tree, masks, is_mask, keys.values())
+    found = {path: finder.find(key) for path, key in keys.items()}
+    lone = next(iter(keys.values())) if len(keys) == 1 else None
+    if lone is not None and None in found.values() and _holds_one_image(images, lone, finder.all):
         # One image and masks that are called otherwise: a folder per image, each mask file one object.
-        found = _Found(tuple(finder.all), True) if lone else finder.find(_below(images, path))
-        if found is None:
+        found = dict.fromkeys(found, _Found(tuple(finder.all), True, _BY_FOLDER))
+    # The surest first: an image may not lose its own mask to one that would only fit loosely.
+    for path, one in sorted(found.items(), key=lambda item: item[1].way if item[1] else _BY_STEM):
+        if one is None:
             result.set_aside.append(_without_mask(path))
-        elif not finder.take(path, found):
-            result.set_aside.append(_shared_mask(path, finder.taken[found.masks]))
+        elif (other := finder.take(path, one)) is not None:
+            result.set_aside.append(_shared_mask(path, other))
         else:
-            result.pairs.append(Pair(path, found.masks, found.one_each, ignore_mask_of(tree, path)))
+            result.pairs.append(Pair(path, one.masks, one.one_each, ignore_mask_of(tree, path)))
     result.set_aside.extend(_without_image(path) for path in finder.left())
+
+
+def _holds_one_image(images: str, key: str, masks: Iterable[str]) -> bool:
+    """Whether a folder's only image owns all masks beside it, whatever they are called.
+
+    So it is in a folder named like the image. Elsewhere masks numbered as the image is belong to other images, which
+    are missing: images/7.png with masks/1.png to masks/3.png.
+    """
+    stem = name_of(key)
+    if stem in {name_of(images), name_of(parent_of(images))}:
+        return True
+    own = {_pattern(stem), _pattern(image_key(stem))} - {None}
+    return not any({_pattern(stem_of(path)), _pattern(mask_key(stem_of(path)))} & own for path in masks)
+
+
+def _pattern(stem: str) -> str | None:
+    """Return a name with its numbers blotted out, or None for a name without."""
+    return re.sub(r"\d+", "#", stem.lower()) if any(map(str.isdigit, stem)) else None
+
+
+_BY_FOLDER, _BY_STEM = 4, 5
+"""Ways in which masks were found, the surest first: 0 to 3 by the name of mask or image, in full or but for a word."""
 
 
 @dataclass(frozen=True)
 class _Found:
     masks: tuple[str, ...]
     one_each: bool
+    way: int
 
 
 class _MaskFinder:
     """The masks of one folder, by the keys under which an image may look for them."""
 
-    def __init__(self, tree: Tree, folder: str, is_mask: Accepts) -> None:
+    def __init__(self, tree: Tree, folder: str, is_mask: Accepts, images: Iterable[str]) -> None:
         self.all = [path for path in tree.paths(folder) if is_mask(name_of(path))]
-        self.taken: dict[tuple[str, ...], str] = {}
+        self._taken: dict[str, str] = {}
         self._exact: dict[str, list[str]] = {}
         self._loose: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
-        self._of_folder: dict[str, list[str]] = {}
+        # An image without objects has a folder without files.
+        below = [one[len(folder) + 1 :] for one in tree.folders_below(folder)]
+        self._of_folder: dict[str, list[str]] = {one: [] for one in below}
+        stems = _with_keys(map(name_of, images))
+        shared = _shared_names([_stem_in(_below(folder, path)) for path in self.all], stems)
+        of_images = {parent_of(one) for one in below if name_of(one) in stems}
         for path in self.all:
             key = _below(folder, path)
-            loose = join(parent_of(key), mask_key(stem_of(key)))
+            loose = join(parent_of(key), shared[_stem_in(key)])
             self._exact.setdefault(key, []).append(path)
             self._loose.setdefault(loose, []).append(path)
-            self._by_stem.setdefault(name_of(loose), []).append(path)
             self._of_folder.setdefault(parent_of(key), []).append(path)
-        # An image without objects has a folder without files.
-        for below in tree.folders_below(folder):
-            self._of_folder.setdefault(below[len(folder) + 1 :], [])
+            # Among folders of one image each, 3/5.png is the fifth object of image 3 and no mask of image 5.
+            if of_images.isdisjoint(map(parent_of, _upwards(parent_of(key)))):
+                self._by_stem.setdefault(name_of(loose), []).append(path)
 
     def find(self, key: str) -> _Found | None:
         """Return the masks of the image whose path below its folder, without extension, is `key`."""
         loose = join(parent_of(key), image_key(name_of(key)))
-        for index in (self._exact, self._loose):
-            for one in (key, loose):
-                if found := index.get(one):
-                    return _Found(tuple(found), len(found) > 1)
+        for way, (index, one) in enumerate(product((self._exact, self._loose), (key, loose))):
+            if found := index.get(one):
+                return _Found(tuple(found), len(found) > 1, way)
         for one in (key, loose):
             if one and one in self._of_folder:
-                return _Found(tuple(self._of_folder[one]), True)
+                return _Found(tuple(self._of_folder[one]), True, _BY_FOLDER)
         same = self._by_stem.get(name_of(loose), [])
-        return _Found((same[0],), False) if len(same) == 1 else None
+        return _Found((same[0],), False, _BY_STEM) if len(same) == 1 else None
 
-    def take(self, image: str, found: _Found) -> bool:
-        """Note that these masks belong to `image`; False when another image has them."""
-        return not found.masks or self.taken.setdefault(found.masks, image) == image
+    def take(self, image: str, found: _Found) -> str | None:
+        """Note that these masks belong to `image`, or return the image that has one of them already."""
+        other = next((self._taken[path] for path in found.masks if path in self._taken), None)
+        if other is None:
+            self._taken |= dict.fromkeys(found.masks, image)
+        return other
 
     def left(self) -> list[str]:
         """Return the masks that belong to no image."""
-        used = {path for masks in self.taken for path in masks}
-        return [path for path in self.all if path not in used]
+        return [path for path in self.all if path not in self._taken]
 
 
-def _pair_side_by_side(tree: Tree, is_image: Accepts, is_mask: Accepts, result: Pairing) -> None:
-    for folder, names in tree.files.items():
-        masks: dict[str, list[str]] = {}
-        for name in names:
-            key = mask_key(stem_of(name)) if is_mask(name) else None
-            if key is not None and key != stem_of(name):
-                masks.setdefault(key, []).append(join(folder, name))
-        taken = {path for paths in masks.values() for path in paths}
-        images = [join(folder, name) for name in names if is_image(name) and join(folder, name) not in taken]
-        if masks and images:
-            _match_names(images, masks, result)
+def _pair_side_by_side(tree: Tree, folder: str, is_image: Accepts, is_mask: Accepts, result: Pairing) -> None:
+    stems = {name: stem_of(name) for name in tree.files[folder]}
+    masks = {name: stem for name, stem in stems.items() if is_mask(name) and mask_key(stem) != stem}
+    images = [join(folder, name) for name in stems if is_image(name) and name not in masks]
+    if not masks or not images:
+        return
+    shared = _shared_names(masks.values(), _with_keys(map(stem_of, images)))
+    of_image: dict[str, list[str]] = {}
+    for name, stem in masks.items():
+        of_image.setdefault(shared[stem], []).append(join(folder, name))
+    _match_names(images, of_image, result)
 
 
 def _match_names(images: list[str], masks: dict[str, list[str]], result: Pairing) -> None:
-    for path in images:
+    # As in folders, an image whose mask bears its full name comes before one that would only fit loosely.
+    for path in sorted(images, key=lambda path: stem_of(path) not in masks):
         stem = stem_of(path)
         own = masks.pop(stem, None) or masks.pop(image_key(stem), None)
         if own:
@@ -251,6 +334,37 @@ def _match_names(images: list[str], masks: dict[str, list[str]], result: Pairing
         else:
             result.set_aside.append(_without_mask(path))
     result.set_aside.extend(_without_image(path) for paths in masks.values() for path in paths)
+
+
+def _with_keys(stems: Iterable[str]) -> set[str]:
+    """Return the names, without extension, of images, and those under which else they look for their masks."""
+    return {name for stem in stems for name in (stem, image_key(stem))}
+
+
+def _stem_in(key: str) -> str:
+    """Return the name in a mask's path without extension; a.jpg.png, as some tools write it, loses both."""
+    name = name_of(key)
+    return name if mask_key(name) != name else stem_of(name)
+
+
+def _shared_names(masks: Iterable[str], images: set[str]) -> dict[str, str]:
+    """Return what the name of each mask shares with its image's: `mask_key`, but for `X_mask_1` of an image `X_1`.
+
+    The number is that of an image only where there is such an image, and no `X_1_mask` that is its own.
+    """
+    stems = list(masks)
+    plain = {mask_key(stem) for stem in stems if _numbered(stem) is None}
+    shared = {}
+    for stem in stems:
+        number = _numbered(stem)
+        shared[stem] = number if number in images and number not in plain and number else mask_key(stem)
+    return shared
+
+
+def _numbered(stem: str) -> str | None:
+    """Return `X_1` for `X_mask_1`, None for a name without a number behind the word for mask."""
+    match = _MASK_END.match(stem)
+    return match[1] + match[3] if match and match[3] else None
 
 
 def _below(folder: str, path: str) -> str:
