@@ -191,3 +191,67 @@ def test_a_file_cut_off(tmp_path, document):
     path.write_text(path.read_text()[:-40])
     with pytest.raises(DataError, match=r"annotations\.json cannot be read"):
         open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("files", "folders"),
+    [
+        (("annotations/train.json", "annotations/val.json"), ("train", "val")),
+        (("annotations/instances_train2017.json", "annotations/instances_val2017.json"), ("train2017", "val2017")),
+        (("train_2.json", "val_2.json"), ("images/Train", "images/Val")),
+        (("instances_train2017.json", "instances_val2017.json"), ("train/images", "val/images")),
+    ],
+)
+def test_parts_with_the_same_file_names(tmp_path, document, files, folders):
+    """Images of one name in train/ and val/ are told apart by what their annotation files are called."""
+    for file, folder in zip(files, folders, strict=True):
+        save(tmp_path, document, images=folder, file=file)
+    data = open_dataset(tmp_path)
+    assert data.names == tuple(f"{folder}/{name}.png" for folder in folders for name in "ab")
+    assert data.set_aside == ()
+
+
+def test_an_ambiguous_name(tmp_path, document):
+    """A name that two files have, with nothing to tell which is meant, is ambiguous and not missing."""
+    save(tmp_path, document, images="one", file="annotations/all.json")
+    (tmp_path / "two").mkdir()
+    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "two" / "b.png")
+    data = open_dataset(tmp_path)
+    assert data.names == ("one/a.png",)
+    assert [one.name for one in data.set_aside] == ["b.png"]
+    assert "ambiguous: 2 files are called so, such as one/b.png and two/b.png" in data.set_aside[0].reason
+    assert "path below the data folder" in data.set_aside[0].remedy
+
+
+def test_ids_of_other_types(tmp_path, document):
+    """An id written as text in one place and as a number in another is the same id."""
+    document["annotations"][0].update(image_id="7", category_id=5.0)
+    add(document, [SQUARE], image_id=9.0, category_id="3")
+    assert [one.labels for one in open_dataset(save(tmp_path, document))] == [("dog",), ("cat",)]
+
+
+def test_annotations_of_no_image(tmp_path, document):
+    """Annotations whose image is not listed are counted in a note, as are images that no file names."""
+    add(document, [SQUARE], image_id=77)
+    save(tmp_path, document)
+    PIL.Image.new("RGB", (30, 20)).save(tmp_path / "images" / "z.png")
+    notes = open_dataset(tmp_path).notes
+    assert any(note.startswith("1 annotations have an image_id that no image has") for note in notes)
+    assert any(note.startswith("1 image files are named in no annotation file") for note in notes)
+
+
+def test_an_image_with_boxes_alone_is_not_empty(tmp_path, document):
+    """An image whose annotations are all boxes is set aside: it would be taught as one without objects."""
+    add(document, [], image_id=9, bbox=[1, 2, 3, 4])
+    add(document, [], image_id=9, bbox=[1, 2, 3, 4])
+    data = open_dataset(save(tmp_path, document))
+    assert data.names == ("images/a.png",)
+    assert [(one.name, one.reason) for one in data.set_aside] == [
+        ("images/b.png", "its 2 annotations are boxes without an outline")
+    ]
+
+
+def test_an_extension_in_capitals(tmp_path, document):
+    """A.JSON is opened as a file as well as in a folder."""
+    save(tmp_path, document, file="A.JSON")
+    assert open_dataset(tmp_path / "A.JSON").names == open_dataset(tmp_path).names

@@ -126,3 +126,57 @@ def test_outline_over_the_border(tmp_path):
     """Coordinates beyond the image are cut off."""
     put(tmp_path, "images/a.jpg", "labels/a.txt", "0 -0.5 -0.5 1.5 -0.5 1.5 1.5 -0.5 1.5\n")
     assert np.all(open_dataset(tmp_path)[0].masks())
+
+
+def test_nothing_is_lost_without_a_word(tmp_path):
+    """Labels without an image and images in a folder without labels are set aside; lists of files are neither."""
+    put(tmp_path, "images/train/a.jpg", "labels/train/a.txt")
+    put(tmp_path, "images/test/b.jpg")
+    for name, text in (("labels/train/c.txt", LINE), ("labels/val/d.txt", ""), ("more/e.txt", LINE)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "labels" / "classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "train.txt").write_text("images/train/a.jpg\n")
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/train/a.jpg",)
+    assert {one.name: one.reason for one in data.set_aside} == {
+        "images/test/b.jpg": "its folder has no labels",
+        "labels/train/c.txt": "no image belongs to these labels",
+        "labels/val/d.txt": "no image belongs to these labels",
+        "more/e.txt": "no image belongs to these labels",
+    }
+    assert all(one.remedy for one in data.set_aside)
+
+
+def test_labels_beside_images_without_one(tmp_path):
+    """Beside images too, labels without an image are set aside, empty ones as well; notes are not."""
+    put(tmp_path, "a.jpg", "a.txt")
+    (tmp_path / "b.txt").write_text(LINE)
+    (tmp_path / "c.txt").write_text("")
+    (tmp_path / "notes.txt").write_text("taken in May\n")
+    assert [one.name for one in open_dataset(tmp_path).set_aside] == ["b.txt", "c.txt"]
+
+
+def test_many_images_without_objects_come_first(tmp_path):
+    """Thirty empty label files before the first outline do not hide what the folder is."""
+    for number in range(30):
+        put(tmp_path, f"images/{number:02}.jpg", f"labels/{number:02}.txt", "" if number % 2 else "\n")
+    put(tmp_path, "images/z.jpg", "labels/z.txt")
+    data = open_dataset(tmp_path)
+    assert data.format == "yolo"
+    assert len(data) == 31
+
+
+@pytest.mark.parametrize(("image", "label"), [("Images/a.jpg", "Labels/a.txt"), ("a/IMAGES/b.jpg", "a/LABELS/b.TXT")])
+def test_folders_in_capitals(tmp_path, image, label):
+    """Labels/ beside Images/ is found as labels/ beside images/ is."""
+    assert len(open_dataset(put(tmp_path, image, label))[0].objects) == 1
+
+
+@pytest.mark.parametrize("names", ["{cat: 0}", "{null: cat}"])
+def test_names_that_are_no_numbers(tmp_path, names):
+    """Class names the wrong way round are an error that names the file and says how to write them."""
+    put(tmp_path, "images/a.jpg", "labels/a.txt")
+    (tmp_path / "data.yaml").write_text(f"names: {names}\n")
+    with pytest.raises(DataError, match=r"data\.yaml must be a list.*Write it as"):
+        open_dataset(tmp_path)

@@ -6,7 +6,8 @@ Objects are outlines (`polygons`), compressed or plain run lengths; pixels of a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, chec
 from segtune.data.formats.polygons import trace
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import union
-from segtune.data.formats.tree import Tree, name_of, parent_of
+from segtune.data.formats.tree import Tree, name_of
 from segtune.data.formats.writing import write_image, written_names
 
 _MARKS = (b'"images"', b'"annotations"', b'"categories"', b'"image_id"', b'"file_name"', b'"category_id"')
@@ -136,7 +137,11 @@ def describe_mask(mask: RunLengths, *, outlines: bool = True) -> dict[str, Any]:
 def annotation_files(tree: Tree) -> list[str]:
     """Return the paths of the COCO files in a data folder: the one chosen, or all, `instances_*.json` before others."""
     if tree.chosen is not None:
-        return [tree.chosen] if tree.chosen.endswith(".json") and _sounds_like_coco(tree.root / tree.chosen) else []
+        return (
+            [tree.chosen]
+            if tree.chosen.lower().endswith(".json") and _sounds_like_coco(tree.root / tree.chosen)
+            else []
+        )
     found = [path for path in tree.with_suffix(".json") if _sounds_like_coco(tree.root / path)]
     return [path for path in found if name_of(path).startswith("instances")] or found
 
@@ -162,17 +167,21 @@ class _Collected:
     set_aside: list[SetAside] = field(default_factory=list)
     claimed: dict[str, Size] = field(default_factory=dict)
     broken: dict[int, str] = field(default_factory=dict)
-    boxes_only: int = 0
+    named: set[str] = field(default_factory=set)
+    outlined: set[int] = field(default_factory=set)
+    boxes: Counter[int] = field(default_factory=Counter)
+    astray: int = 0
 
     def add_file(self, root: Path, path: str) -> None:
         """Add the images and annotations of one file."""
         document = _load(root / path)
         try:
-            names = {one["id"]: str(one["name"]) for one in document.get("categories", [])}
-            path_of = {one["id"]: self._add_image(one, path) for one in document["images"]}
+            names = {_id(one["id"]): str(one["name"]) for one in document.get("categories", [])}
+            path_of = {_id(one["id"]): self._add_image(one, path) for one in document["images"]}
             for annotation in document.get("annotations", []):
-                image = path_of.get(annotation["image_id"])
-                if image is not None:
+                of_image = _id(annotation["image_id"])
+                self.astray += of_image not in path_of
+                if (image := path_of.get(of_image)) is not None:
                     self._add_annotation(annotation, image, names)
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(
@@ -185,23 +194,33 @@ class _Collected:
         return self.claimed.get(path)
 
     def broken_images(self) -> dict[str, SetAside]:
-        """Return the images with an annotation that cannot be read."""
+        """Return the images with an annotation that cannot be read, and those with boxes alone: they are not empty."""
         remedy = "Export the annotation again, as polygons or run lengths of the image's size."
         paths = {number: path for path, number in self.number_of.items()}
-        return {paths[number]: SetAside(paths[number], reason, remedy) for number, reason in self.broken.items()}
+        unusable = {paths[number]: SetAside(paths[number], reason, remedy) for number, reason in self.broken.items()}
+        for number in self.boxes.keys() - self.outlined:
+            reason = f"its {self.boxes[number]} annotations are boxes without an outline"
+            unusable[paths[number]] = SetAside(paths[number], reason, "Outline its objects, or remove the image.")
+        return unusable
 
     def notes(self) -> tuple[str, ...]:
-        """Say what was left out of the annotations."""
-        if not self.boxes_only:
-            return ()
-        return (f"{self.boxes_only} annotations are boxes without an outline and are left out.",)
+        """Say what was left out of the annotations, and which images they do not name."""
+        unnamed = len(set(self.finder.paths) - self.named)
+        counts = {
+            "annotations are boxes without an outline and are left out": self.boxes.total(),
+            "annotations have an image_id that no image has, and are left out": self.astray,
+            "image files are named in no annotation file and are left out": unnamed,
+        }
+        return tuple(f"{count} {words}." for words, count in counts.items() if count)
 
     def _add_image(self, image: Mapping[str, Any], file: str) -> str | None:
         named = str(image["file_name"])
-        path = self.finder.find(named, parent_of(file))
-        if path is None:
-            self.set_aside.append(SetAside(named, f"{file} names it, but there is no such file", _PUT_IT_THERE))
+        found = self.finder.candidates(named, file)
+        self.named.update(found)
+        if len(found) != 1:
+            self.set_aside.append(_not_found(named, file, found))
             return None
+        path = found[0]
         if path in self.number_of:
             self.set_aside.append(SetAside(named, f"{file} lists it a second time", "Keep one of its entries."))
             return None
@@ -213,15 +232,16 @@ class _Collected:
             self.group_of[path] = str(group)
         return path
 
-    def _add_annotation(self, annotation: Mapping[str, Any], path: str, names: Mapping[Any, str]) -> None:
+    def _add_annotation(self, annotation: Mapping[str, Any], path: str, names: Mapping[str, str]) -> None:
+        number = self.number_of[path]
         outline = annotation.get("segmentation")
         if not outline:
-            self.boxes_only += 1
+            self.boxes[number] += 1
             return
-        number = self.number_of[path]
+        self.outlined.add(number)
         category = annotation.get("category_id")
-        label = self.class_of.setdefault(names.get(category, OBJECT if category is None else str(category)),
-                                         len(self.class_of))  # fmt: skip
+        name = OBJECT if category is None else names.get(_id(category), str(category))
+        label = self.class_of.setdefault(name, len(self.class_of))
         crowd = bool(annotation.get("iscrowd"))
         try:
             if isinstance(outline, Mapping):
@@ -238,7 +258,17 @@ class _Collected:
             raise ValueError(f"its run lengths are for {width} × {height} pixels, the image has another size")
 
 
-_PUT_IT_THERE = "Put the image there, or take its entry out of the annotations."
+def _id(value: Any) -> str:
+    """Return an id as text: some tools write 7 in one place and "7" or 7.0 in another."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _not_found(named: str, file: str, found: Sequence[str]) -> SetAside:
+    if not found:
+        remedy = "Put the image there, or take its entry out of the annotations."
+        return SetAside(named, f"{file} names it, but there is no such file", remedy)
+    reason = f"{file} names it, which is ambiguous: {len(found)} files are called so, such as {' and '.join(found[:2])}"
+    return SetAside(named, reason, "Write its path below the data folder, or name the images' folder like that file.")
 
 
 def _load(path: Path) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from segtune.core.files import hash_file
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import SetAside, Source
 from segtune.data.formats.regions import Truth, make_sample
-from segtune.data.formats.tree import Tree, join, name_of, stem_of
+from segtune.data.formats.tree import Tree, join, name_of, parent_of, stem_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
 
 Size = tuple[int, int]
@@ -59,23 +60,50 @@ class ImageFinder:
             self._by_name.setdefault(name_of(path), []).append(path)
             self._by_stem.setdefault(stem_of(path), []).append(path)
 
-    def find(self, name: str, near: str = "") -> str | None:
-        """Return the path below the data folder of the image called `name` in a file in folder `near`.
+    def find(self, name: str, file: str = "") -> str | None:
+        """Return the path below the data folder of the image called `name` in the annotation file `file`, or None."""
+        found = self.candidates(name, file)
+        return found[0] if len(found) == 1 else None
 
-        Looked for beside that file, in the data folder, in images/, and anywhere if only one file has that name.
+    def candidates(self, name: str, file: str = "") -> list[str]:
+        """Return the paths of the images that `name` in the annotation file `file` may stand for.
+
+        Looked for beside that file, in folders named like it, in the data folder, in images/, and anywhere. More than
+        one where several files have the name, and nothing says which is meant.
         """
         short = str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")
-        for folder in (near, "", "images", join(near, "images")):
-            if join(folder, short) in self._known:
-                return join(folder, short)
+        near = parent_of(file)
+        if join(near, short) in self._known:
+            return [join(near, short)]
         same = self._by_name.get(name_of(short), [])
-        ending = [path for path in same if path.endswith(f"/{short}")] or same
-        return ending[0] if len(ending) == 1 else None
+        ending = [path for path in same if f"/{path}".endswith(f"/{short}")]
+        if named_alike := _in_folder_named_like(file, ending, short):
+            return [named_alike]
+        for folder in ("", "images", join(near, "images")):
+            if join(folder, short) in self._known:
+                return [join(folder, short)]
+        return ending or same
 
     def find_stem(self, stem: str) -> str | None:
         """Return the path of the one image whose name without extension is `stem`, or None."""
         same = self._by_stem.get(stem, [])
         return same[0] if len(same) == 1 else None
+
+
+def _in_folder_named_like(file: str, paths: Sequence[str], short: str) -> str | None:
+    """Return the one path in a folder named like an annotation file: train/ or train2017/ of instances_train2017.json.
+
+    Published data sets have the same file names in each part. Of several folders the one right above counts.
+    """
+    stem = stem_of(file).lower()
+    words = [word for word in re.split(r"[\s_.-]+", stem) if word]
+    above = {path: PurePosixPath(path[: len(path) - len(short)].lower()).parts for path in paths}
+    for hint in (stem, *words, *(word.rstrip("0123456789") for word in words)):
+        inside = [path for path in paths if hint in above[path]]
+        right_above = [path for path in inside if above[path][-1] == hint]
+        if len(only := right_above or inside) == 1:
+            return only[0]
+    return None
 
 
 def check_sizes(

@@ -75,6 +75,10 @@ class Tree:
         """Whether any folder has this name."""
         return name in self._folder_names
 
+    def folder_called(self, path: str) -> str | None:
+        """Return the folder at this path, in whatever case its letters are, or None; the very same comes first."""
+        return path if path in self.files else self._folders_in_lower_case.get(path.lower())
+
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the paths of all files whose names end in one of `suffixes`, in lower case."""
         return [path for path in self.paths() if path.lower().endswith(suffixes)]
@@ -96,6 +100,10 @@ class Tree:
     @cached_property
     def _folder_names(self) -> frozenset[str]:
         return frozenset(map(name_of, self.files))
+
+    @cached_property
+    def _folders_in_lower_case(self) -> dict[str, str]:
+        return {folder.lower(): folder for folder in self.files}
 
     @cached_property
     def _children(self) -> dict[str, list[str]]:

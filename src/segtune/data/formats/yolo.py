@@ -6,8 +6,9 @@ no objects. Ignored pixels, which YOLO does not know, lie in ignore/, groups in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,19 @@ from segtune.data.formats.image_files import ImageFiles, check_sizes
 from segtune.data.formats.pairing import IGNORE_FOLDER, IMAGE_FOLDERS, ignore_mask_of
 from segtune.data.formats.polygons import Ring, join_rings, rasterise, trace
 from segtune.data.formats.regions import Region, Truth
-from segtune.data.formats.tree import Tree, join, stem_of
+from segtune.data.formats.tree import Tree, join, name_of, parent_of, stem_of
 from segtune.data.formats.writing import write_image, write_mask, written_names
 from segtune.data.images import is_image_name
 from segtune.data.masks import Encoding, decode_values, read_mask_file
 
 _LABELS = "labels"
+_SUFFIX = ".txt"
+_NO_LABELS = ("classes.txt", "names.txt", "labels.txt", "readme.txt", "requirements.txt")
 _BOX = 5
 """Numbers in the line of a box: class, centre x and y, width, height."""
+
+_SNIFFED = 20
+"""Label files whose first line is looked at."""
 
 _DIGITS = 7
 """Decimals written: a hundredth of a pixel at 100,000 pixels."""
@@ -74,7 +80,9 @@ def detect(tree: Tree) -> float | None:
     labels = [label for _, label in _images_and_labels(tree) if label is not None]
     if not labels:
         return None
-    return 0.9 if any(_is_label_line(_first_line(tree.root / label)) for label in labels[:20]) else None
+    # Empty files are images without objects: of those there may be thousands before the first line.
+    lines = (line for label in labels if (line := _first_line(tree.root / label)))
+    return 0.9 if any(map(_is_label_line, islice(lines, _SNIFFED))) else None
 
 
 def read(tree: Tree, options: Options) -> YoloImages:
@@ -99,13 +107,15 @@ def read(tree: Tree, options: Options) -> YoloImages:
     sizes, bad = check_sizes(tree.root, good, lambda _: None, options.pixel_limit)
     names = tuple(sizes)
     groups, notes = read_groups(tree, names)
+    ignored = [ignore_mask_of(tree, name) for name in names]
+    left = _left_over(tree, pairs, [path for path in ignored if path])
     without = sum(pairs[name] is None for name in names)
     words = (f"{without} images have no text file and are taken as images without objects.",) if without else ()
     return YoloImages(
         root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups,
-        set_aside=tuple(sorted([*broken, *bad], key=lambda one: one.name)), notes=(*words, *notes),
+        set_aside=tuple(sorted([*broken, *bad, *left], key=lambda one: one.name)), notes=(*words, *notes),
         sizes=[sizes[name] for name in names], pixel_limit=options.pixel_limit,
-        labels=[pairs[name] for name in names], ignored=[ignore_mask_of(tree, name) for name in names],
+        labels=[pairs[name] for name in names], ignored=ignored,
         classes=_read_classes(tree),
     )  # fmt: skip
 
@@ -161,14 +171,35 @@ def _images_and_labels(tree: Tree) -> list[tuple[str, str | None]]:
         images = [name for name in tree.files[folder] if is_image_name(name)]
         place = _label_folder(tree, folder) if images else None
         if place is not None:
-            texts = set(tree.files[place])
-            pairs += [(join(folder, name), _text_of(place, name, texts)) for name in images]
+            texts = {stem_of(name): name for name in tree.files[place] if name.lower().endswith(_SUFFIX)}
+            stems = [(name, stem_of(name)) for name in images]
+            pairs += [(join(folder, name), join(place, texts[stem]) if stem in texts else None)
+                      for name, stem in stems]  # fmt: skip
     return pairs
 
 
-def _text_of(folder: str, image: str, texts: set[str]) -> str | None:
-    name = f"{stem_of(image)}.txt"
-    return join(folder, name) if name in texts else None
+def _left_over(tree: Tree, pairs: Mapping[str, str | None], ignored: Iterable[str]) -> Iterator[SetAside]:
+    """Yield the images whose folder has no labels at all, and the labels that belong to no image."""
+    known = {*pairs, *pairs.values(), *ignored}
+    places = {parent_of(label) for label in pairs.values() if label is not None}
+    for path in tree.paths():
+        if path in known:
+            continue
+        if is_image_name(name_of(path)):
+            yield SetAside(
+                path, "its folder has no labels", "Add its labels (an empty file for no object), or remove it."
+            )
+        elif path.lower().endswith(_SUFFIX) and _may_be_labels(tree, path, places):
+            yield SetAside(path, "no image belongs to these labels", "Add the image they belong to, or remove them.")
+
+
+def _may_be_labels(tree: Tree, path: str, places: Container[str]) -> bool:
+    """Whether a text file holds labels, by its folder or its first line; lists of files and of classes do not."""
+    if name_of(path).lower() in _NO_LABELS:
+        return False
+    folders = parent_of(path).lower().split("/")
+    line = _first_line(tree.root / path)
+    return _LABELS in folders or _is_label_line(line) or (not line and parent_of(path) in places)
 
 
 def _label_folder(tree: Tree, folder: str) -> str | None:
@@ -176,10 +207,10 @@ def _label_folder(tree: Tree, folder: str) -> str | None:
     parts = folder.split("/")
     for place in range(len(parts) - 1, -1, -1):
         if parts[place].lower() in IMAGE_FOLDERS:
-            labels = "/".join([*parts[:place], _LABELS, *parts[place + 1 :]])
-            if labels in tree.files:
+            labels = tree.folder_called("/".join([*parts[:place], _LABELS, *parts[place + 1 :]]))
+            if labels is not None:
                 return labels
-    texts = {stem_of(name) for name in tree.files[folder] if name.endswith(".txt")}
+    texts = {stem_of(name) for name in tree.files[folder] if name.lower().endswith(_SUFFIX)}
     beside = texts and any(is_image_name(name) and stem_of(name) in texts for name in tree.files[folder])
     return folder if beside else None
 
@@ -209,8 +240,11 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _first_line(path: Path) -> str:
+    """Return the first line that is not blank, or nothing."""
     with path.open("rb") as file:
-        return file.readline(1 << 16).decode("utf-8", errors="replace")
+        return next(
+            (line for line in file.read(1 << 16).decode("utf-8", errors="replace").splitlines() if line.strip()), ""
+        )
 
 
 def _is_label_line(line: str) -> bool:
@@ -224,7 +258,7 @@ def _is_label_line(line: str) -> bool:
 def _settings_file(tree: Tree) -> str | None:
     """Return the path of the file that names the classes, or None."""
     names = tree.files.get("", ()) if tree.chosen is None else (tree.chosen,)
-    files = [name for name in names if name.endswith((".yaml", ".yml"))]
+    files = [name for name in names if name.lower().endswith((".yaml", ".yml"))]
     return next((name for name in files if isinstance(_load(tree.root / name).get("names"), list | dict)), None)
 
 
@@ -233,7 +267,13 @@ def _read_classes(tree: Tree) -> dict[int, str]:
     if file is not None:
         names = _load(tree.root / file)["names"]
         pairs = enumerate(names) if isinstance(names, list) else names.items()
-        return {int(number): str(name) for number, name in pairs}
+        try:
+            return {int(number): str(name) for number, name in pairs}
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"'names' in {tree.root / file} must be a list, or give each class number its name: {error}. "
+                "Write it as {0: cat, 1: dog} or [cat, dog]."
+            ) from error
     if "classes.txt" in tree.files.get("", ()):
         return dict(enumerate(_read_lines(tree.root / "classes.txt")))
     return {}
