@@ -17,6 +17,7 @@ from segtune.core.types import Sample
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.formats import FORMATS
 from segtune.data.images import UnreadableError
+from segtune.data.splits import make_split
 
 SIZE = (24, 36)
 
@@ -305,3 +306,40 @@ def test_hidden_files_are_left_out(folder):
     data = open_dataset(folder)
     assert len(data) == 5
     assert data.set_aside == ()
+
+
+@pytest.fixture
+def misnamed(folder) -> Path:
+    """The folder with a pair and a subfolder called so by a byte that is no UTF-8, as old archives hold them."""
+    for parent in ("images", "masks"):
+        path = os.fsencode(folder / parent) + b"/K\xe4se.png"
+        try:
+            Path(os.fsdecode(path)).write_bytes((folder / parent / "a.png").read_bytes())
+        except OSError:
+            pytest.skip("this file system takes UTF-8 names only")
+    (folder / os.fsdecode(b"\xfcbrig")).mkdir()
+    return folder
+
+
+def test_names_that_are_no_utf8(misnamed):
+    """Files whose names are no UTF-8 are set aside, so that nothing later stumbles over them."""
+    data = open_dataset(misnamed)
+    names = (r"\xfcbrig", r"images/K\xe4se.png", r"masks/K\xe4se.png")
+    assert aside(data) == dict.fromkeys(names, "its name is no UTF-8")
+    assert all("Rename" in one.remedy for one in data.set_aside)
+    assert all(name.encode() for name in (*data.names, *(one.name for one in data.set_aside)))
+    assert len(make_split(data).train) == 3
+    with pytest.raises(DataError, match=r"xfcbrig is no UTF-8\. Rename"):
+        open_dataset(misnamed / os.fsdecode(b"\xfcbrig"))
+    (misnamed / "images").rename(misnamed / os.fsdecode(b"im\xe4ges"))
+    with pytest.raises(DataError, match="3 names are no UTF-8"):
+        open_dataset(misnamed)
+
+
+def test_another_table_in_another_encoding(folder):
+    """A metadata.csv that is no UTF-8 and may hold anything is told in a note and refuses nothing."""
+    (folder / "metadata.csv").write_bytes("Bild;Größe\na.png;4\n".encode("latin-1"))
+    data = open_dataset(folder)
+    assert set(data.groups) == {None}
+    assert "metadata.csv cannot be read" in data.notes[-1]
+    assert "UTF-8" in data.notes[-1]

@@ -262,3 +262,10 @@ def test_a_base_that_has_seen_too_much_leaves_what_there_is():
     assert sizes(split) == (34, 3, 3)
     with pytest.raises(DataError, match="nothing is left for a fair test"):
         make_split(images(40), only_train=images(40).names)
+
+
+def test_a_list_that_is_no_utf8(tmp_path):
+    """A list saved in an old encoding is an error that names it and the remedy."""
+    (tmp_path / "train.txt").write_bytes("Käse.png\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"train\.txt is no UTF-8 text.*Save it as UTF-8"):
+        read_split(tmp_path)

@@ -43,7 +43,7 @@ def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
         The names by part ("train", "val", "test"), and the files' names in words.
 
     Raises:
-        DataError: no list says which part it is, or two say the same.
+        DataError: no list says which part it is, two say the same, or one is no UTF-8.
     """
     files = sorted(path.glob("*.txt")) if path.is_dir() else _siblings(path)
     parts: dict[str, tuple[str, ...]] = {}
@@ -53,7 +53,10 @@ def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
             continue
         if part in parts:
             raise DataError(f"{path} has two lists for '{part}', one of them {file.name}. Keep one.")
-        lines = (line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines())
+        try:
+            lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise DataError(f"The list {file} is no UTF-8 text ({error}). Save it as UTF-8.") from error
         parts[part] = tuple(line for line in lines if line and not line.startswith("#"))
     if not any(parts.values()):
         raise DataError(

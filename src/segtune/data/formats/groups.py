@@ -28,12 +28,19 @@ def read_groups(tree: Tree, names: Sequence[str]) -> tuple[Groups, tuple[str, ..
     Read from `groups.csv` or `metadata.csv` in the data folder: a column named group, patient, subject, case, scene,
     video or sequence (also with _id), and one that names the images by path, file name or stem.
 
+    A metadata.csv that cannot be read is told in a note: it may have nothing to do with groups.
+
     Raises:
-        DataError: the table is broken.
+        DataError: groups.csv is broken.
     """
     for table in _TABLES:
         if table in tree.files.get("", ()):
-            column, group_of = _read_table(tree.root / table)
+            try:
+                column, group_of = _read_table(tree.root / table)
+            except DataError as error:
+                if table == TABLE:
+                    raise
+                return (None,) * len(names), (f"No groups are taken from a table: {error}",)
             if group_of:
                 groups = tuple(_look_up(group_of, name) for name in names)
                 known = sum(group is not None for group in groups)

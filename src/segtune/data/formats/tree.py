@@ -24,12 +24,14 @@ class Tree:
         root: the folder.
         chosen: path below `root` of the one file the user named instead of a folder, or None.
         files: names of the files in each folder, by the folder's path below `root` ("" for the root), sorted.
+        misnamed: paths of files and folders whose names are no UTF-8, odd bytes in hex; they are in no other list.
         found: what a format has found out on its first look, kept for its second.
     """
 
     root: Path
     chosen: str | None = None
     files: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    misnamed: tuple[str, ...] = ()
     found: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -37,18 +39,21 @@ class Tree:
         """List the files below `path`, or beside it when it is a file.
 
         Raises:
-            DataError: nothing is there, or it may not be read.
+            DataError: nothing is there, it may not be read, or its own name is no UTF-8.
         """
         path = path.absolute()
+        if not _is_text(str(path)):
+            raise DataError(f"The name of {_as_text(str(path))} is no UTF-8. Rename the folder or move the data.")
         if not path.exists():
             raise DataError(f"{path} does not exist. Give the folder that holds the images and masks.")
         root = path if path.is_dir() else path.parent
         files: dict[str, tuple[str, ...]] = {}
+        misnamed: list[str] = []
         try:
-            _scan(root, "", files, _DEPTH)
+            _scan(root, "", files, misnamed, _DEPTH)
         except PermissionError as error:
             raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
-        return cls(root, None if path.is_dir() else path.name, dict(sorted(files.items())))
+        return cls(root, None if path.is_dir() else path.name, dict(sorted(files.items())), tuple(misnamed))
 
     def folders(self, parent: str) -> list[str]:
         """Return the paths of the folders directly in `parent`."""
@@ -86,12 +91,13 @@ class Tree:
     def describe(self) -> str:
         """Say what was found, in a sentence, for an error message."""
         counts = Counter(PurePosixPath(path).suffix.lower() or "no extension" for path in self.paths())
+        odd = f" {len(self.misnamed)} names are no UTF-8: rename those files and folders." if self.misnamed else ""
         if not counts:
-            return "The folder is empty."
+            return odd.strip() or "The folder is empty."
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
         folders = [folder for folder in self.files if folder]
         inside = f" in the folders {', '.join(folders[:6])}{' …' if len(folders) > 6 else ''}" if folders else ""
-        return f"Found {kinds} files{inside}."
+        return f"Found {kinds} files{inside}.{odd}"
 
     @cached_property
     def _paths(self) -> frozenset[str]:
@@ -138,15 +144,27 @@ def stem_of(path: str) -> str:
     return stem if dot and stem else name
 
 
-def _scan(root: Path, folder: str, files: dict[str, tuple[str, ...]], depth: int) -> None:
+def _is_text(name: str) -> bool:
+    """Whether a file's name can be written as UTF-8: one unpacked from an old archive may hold stray bytes."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _as_text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _scan(root: Path, folder: str, files: dict[str, tuple[str, ...]], misnamed: list[str], depth: int) -> None:
     names: list[str] = []
     below: list[str] = []
     with os.scandir(root / folder) as entries:
         for entry in entries:
             if entry.name.startswith((".", "__MACOSX")):
                 continue
+            if not _is_text(entry.name):
+                misnamed.append(join(folder, _as_text(entry.name)))
+                continue
             (below if entry.is_dir() else names).append(entry.name)
     files[folder] = tuple(sorted(names))
     if depth:
         for name in sorted(below):
-            _scan(root, join(folder, name), files, depth - 1)
+            _scan(root, join(folder, name), files, misnamed, depth - 1)
