@@ -10,8 +10,10 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.check import check_dataset
+from segtune.data.check_swaps import covered_pixels
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.splits import leaks, make_split
 
@@ -95,6 +97,31 @@ def test_unpaired_files(folder):
     assert check.of_rule("unpaired_image").images == ("images/lone.png",)
     assert check.of_rule("unpaired_mask").images == ("masks/orphan.png",)
     assert "2 files had to be left out" in check.verdict
+
+
+def test_other_masks_beside_those_that_are_read_are_a_note(folder):
+    """Instance masks beside the class masks that are read are told, and are no fault."""
+    shutil.copytree(folder.fill().path / "masks", folder.path / "SegmentationObject")
+    check = folder.check()
+    assert [(one.rule, one.severity, one.images) for one in check.findings] == [
+        ("other_masks", "note", ("SegmentationObject",))
+    ]
+    assert check.level == "good"
+
+
+def test_thousands_of_objects_need_no_full_size_array_each(folder, monkeypatch):
+    """What is covered comes from the union of run lengths; the dense masks [N, H, W] are never made."""
+    folder.fill(22)
+    shutil.copy2(folder.path / "images" / "00.png", folder.path / "images" / "copy.png")
+    shutil.copy2(folder.path / "masks" / "00.png", folder.path / "masks" / "copy.png")
+    monkeypatch.setattr(Sample, "masks", lambda _: pytest.fail("dense masks were made"))
+    check = folder.check()
+    assert check.of_rule("exact_duplicates").images == ("images/00.png", "images/copy.png")
+    masks = [disc(20, 20, 9), disc(60, 50, 20), disc(65, 50, 20)]
+    of = tuple(RunLengths.encode(mask) for mask in masks)
+    for objects, expected in ((of, np.any(masks, axis=0)), ((), np.zeros((HEIGHT, WIDTH), dtype=bool))):
+        sample = Sample("a", (HEIGHT, WIDTH), objects, ("object",) * len(objects), read=lambda: None)
+        np.testing.assert_array_equal(covered_pixels(sample), expected)
 
 
 def test_size_mismatch(folder):

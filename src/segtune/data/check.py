@@ -11,14 +11,13 @@ import numpy as np
 
 from segtune.core.errors import DataError
 from segtune.core.progress import SILENT, Progress
-from segtune.core.rle import BoolMask
 from segtune.data.check_file_rules import FILE_RULES
 from segtune.data.check_files import FileFacts, look_at_files
 from segtune.data.check_findings import SEVERITIES, Examined, Finding, counted
 from segtune.data.check_measure import Measured, measure_all
 from segtune.data.check_object_rules import OBJECT_RULES
 from segtune.data.check_statistics import describe
-from segtune.data.check_swaps import find_misfits
+from segtune.data.check_swaps import covered_pixels, find_misfits
 from segtune.data.dataset import Dataset, SetAside
 from segtune.data.duplicates import Duplicates, duplicates_of
 from segtune.data.fingerprints import Fingerprint, Fingerprints, digest, fingerprint
@@ -191,14 +190,10 @@ def _agreement(dataset: Dataset, duplicates: Duplicates) -> dict[tuple[str, str]
     names = set(dataset.names)
     found = {}
     for first, second in islice((pair for pair in pairs if set(pair) <= names), _MOST_COMPARED):
-        masks = [_covered(dataset, name) for name in (first, second)]
+        masks = [covered_pixels(dataset.subset([name])[0]) for name in (first, second)]
         if masks[0].shape == masks[1].shape and masks[0].any() and masks[1].any():
             found[first, second] = float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
     return found
-
-
-def _covered(dataset: Dataset, name: str) -> BoolMask:
-    return np.asarray(dataset.subset([name])[0].masks().any(axis=0))
 
 
 def _lower_first(text: str) -> str:

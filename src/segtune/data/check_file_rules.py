@@ -12,7 +12,10 @@ import numpy as np
 
 from segtune.data.check_findings import Examined, Finding, Rule, counted, percent
 
-_NO_MASK, _NO_IMAGE = "it has no mask", "this mask has no image"
+_NO_MASK = ("it has no mask", "its folder has no labels")
+_NO_IMAGE = ("this mask has no image", "no image belongs to these labels")
+_OTHER_MASKS = "mask files in it are not used"
+"""Reasons, or what is in them, for which formats set a file aside that is not at fault itself."""
 
 _FEW = 20
 _SOFT, _SOFT_GREYS = 0.01, 8
@@ -36,7 +39,7 @@ def unreadable_image(seen: Examined) -> Finding | None:
 
 def unpaired_image(seen: Examined) -> Finding | None:
     """Images without a mask."""
-    names = tuple(one.name for one in seen.set_aside if one.reason == _NO_MASK)
+    names = tuple(one.name for one in seen.set_aside if one.reason in _NO_MASK)
     if not names:
         return None
     return Finding(
@@ -47,12 +50,23 @@ def unpaired_image(seen: Examined) -> Finding | None:
 
 def unpaired_mask(seen: Examined) -> Finding | None:
     """Masks without an image."""
-    names = tuple(one.name for one in seen.set_aside if one.reason == _NO_IMAGE)
+    names = tuple(one.name for one in seen.set_aside if one.reason in _NO_IMAGE)
     if not names:
         return None
     return Finding(
         "unpaired_mask", "warning", f"{counted(len(names), 'mask')} without an image.",
         "They are left out.", "Add the images they belong to, or remove the masks.", names,
+    )  # fmt: skip
+
+
+def other_masks(seen: Examined) -> Finding | None:
+    """Folders of masks beside those that are read."""
+    found = [one for one in seen.set_aside if _OTHER_MASKS in one.reason]
+    if not found:
+        return None
+    return Finding(
+        "other_masks", "note", f"{counted(len(found), 'folder')} of other masks.",
+        f"{found[0].name}: {found[0].reason}.", found[0].remedy, tuple(one.name for one in found),
     )  # fmt: skip
 
 
@@ -93,8 +107,9 @@ def swapped_masks(seen: Examined) -> Finding | None:
 
 def set_aside(seen: Examined) -> Finding | None:
     """Whatever else was left out when the data set was opened."""
-    told = {_NO_MASK, _NO_IMAGE}
-    rest = [one for one in seen.set_aside if one.reason not in told and one.name not in seen.files.mismatched]
+    told = {*_NO_MASK, *_NO_IMAGE}
+    rest = [one for one in seen.set_aside if one.reason not in told and one.name not in seen.files.mismatched
+            and _OTHER_MASKS not in one.reason]  # fmt: skip
     if not rest:
         return None
     reasons = Counter(one.reason for one in rest)
@@ -246,7 +261,7 @@ def large_images(seen: Examined) -> Finding | None:
 
 
 FILE_RULES: Final[tuple[Rule, ...]] = (
-    unreadable_image, swapped_masks, size_mismatch, set_aside, unpaired_image, unpaired_mask, exact_duplicates,
-    near_duplicates, labels_disagree, few_images, flat_image, soft_masks, lossy_masks, wrong_extension, grey_images,
-    large_images,
+    unreadable_image, swapped_masks, size_mismatch, set_aside, unpaired_image, unpaired_mask, other_masks,
+    exact_duplicates, near_duplicates, labels_disagree, few_images, flat_image, soft_masks, lossy_masks,
+    wrong_extension, grey_images, large_images,
 )  # fmt: skip

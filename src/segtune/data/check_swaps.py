@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from segtune.core.errors import DataError
+from segtune.core.rle import BoolMask
+from segtune.core.types import Sample
 from segtune.data.check_files import Swap
 from segtune.data.check_measure import Measured
 from segtune.data.check_outline import Outline, Slopes, fit_of
 from segtune.data.dataset import Dataset
+from segtune.data.formats.runs import union
 
 _LEAST = 20
 """Fewest masks from which one can say how well masks follow their images here."""
@@ -59,6 +62,11 @@ def find_misfits(dataset: Dataset, measured: Sequence[Measured]) -> Misfits:
     return Misfits(swaps, loose)
 
 
+def covered_pixels(sample: Sample) -> BoolMask:
+    """Return the pixels of any object, bool [H, W]; of thousands of objects no full-size array each is made."""
+    return union(sample.objects).decode() if sample.objects else np.zeros(sample.size, dtype=np.bool_)
+
+
 def _exchanged(suspects: Dataset, usual: float) -> tuple[Swap, ...]:
     looks = [look for look in (_look(suspects, index) for index in range(len(suspects))) if look is not None]
     own = [fit_of(look.slopes, look.outline) for look in looks]
@@ -93,7 +101,7 @@ class _Look:
 def _look(dataset: Dataset, index: int) -> _Look | None:
     try:
         sample = dataset[index]
-        outline = Outline.of(np.asarray(sample.masks().any(axis=0)))
+        outline = Outline.of(covered_pixels(sample))
         return None if outline is None else _Look(sample.name, sample.size, Slopes.of(sample.image), outline)
     except DataError:
         return None
