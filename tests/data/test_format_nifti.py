@@ -129,6 +129,40 @@ def test_class_values(tmp_path):
     assert [mask.area for mask in one.objects] == [18, 12 + 16]
 
 
+def test_float_classes_slice_by_slice(tmp_path):
+    """Slices that hold only 0 and 1, or 1 and 2, of a float volume are read like the others."""
+    organs = np.zeros(SHAPE, dtype=np.float32)
+    organs[1:4, 1:7, 0] = 1
+    organs[..., 1] = 1
+    organs[6:10, 2:5, 1] = 2
+    organs[6:10, 8:12, 2] = 2
+    put(tmp_path / "images" / "a.nii.gz", volume())
+    put(tmp_path / "masks" / "a.nii.gz", organs)
+    data = open_dataset(tmp_path, objects="labels")
+    assert [one.labels for one in data] == [("1",), ("1", "2"), ("2",), ()]
+    assert data[1].objects[1].area == 12
+
+
+def test_fractions_are_decided_by_volume(tmp_path):
+    """A slice of a soft volume that happens to hold only 0 and 1 is inside where it is 1."""
+    soft = np.zeros(SHAPE, dtype=np.float32)
+    soft[2:8, 2:8, 0] = 1
+    soft[2:8, 2:8, 1] = np.linspace(0.1, 1, 6)[:, None]
+    put(tmp_path / "images" / "a.nii.gz", volume())
+    put(tmp_path / "masks" / "a.nii.gz", soft)
+    areas = [one.masks().sum() for one in open_dataset(tmp_path)]
+    assert areas == [36, (np.linspace(0.1, 1, 6) > 0.5).sum() * 6, 0, 0]
+
+
+def test_one_volume_of_another_kind(tmp_path):
+    """A volume of 0 and 1 among those of 0 and 255 that was not looked at is not empty."""
+    for number in range(12):
+        put(tmp_path / "images" / f"{number:02d}.nii", volume())
+        one = number == int(np.random.default_rng(0).permutation(12)[-1])
+        put(tmp_path / "masks" / f"{number:02d}.nii", inside() * np.uint8(1 if one else 255))
+    assert [len(one.objects) for one in open_dataset(tmp_path)] == [0, 0, 1, 1] * 12
+
+
 def test_other_grid_and_broken_file(tmp_path):
     """A mask on another grid and a file cut off are set aside with their reasons."""
     for name in ("case1", "case2", "case3"):

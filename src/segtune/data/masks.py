@@ -2,13 +2,14 @@
 
 How values are taken from a file: EXIF orientation is applied; grey stays grey, whatever its depth; colour whose
 channels are nearly equal is grey; colour in a JPEG is its brightest channel, else each colour is a value of its own;
-a palette of greys gives its greys, a coloured one its indices, or its colours where the files' palettes differ; one
-colour with varying alpha, a cut-out, gives its alpha; floats from 0 to 1 are brought to 0 to 255.
+a palette gives its indices, and whether its greys or its colours are meant is decided over all files of a data set
+(`data.formats.encodings`); one colour with varying alpha, a cut-out, gives its alpha; fractions from 0 to 1 are brought
+to 0 to 255.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ and background that is ignored; a class per value; an object per value."""
 NEARLY_GREY = 16
 """Channels that differ by no more are one grey: what JPEG compression leaves of a grey mask saved as colour."""
 
+_WHOLE = 1e-3
+"""Floats no further from a whole number are that number: what scaling by a header's slope leaves of it."""
+
 Values = npt.NDArray[np.integer]
 
 
@@ -38,7 +42,8 @@ class Encoding:
         kind: of `ENCODINGS`.
         threshold: "soft" and "band" are inside above it, in the files' own values.
         ignore: values of pixels that do not count.
-        background: the value that is no object ("labels" and "instances").
+        lone: where the values to be ignored are a file's only ones besides background, they are its object.
+        background: the value that is no object ("binary", "labels" and "instances").
         colours: each colour is a value, rgb as 0xRRGGBB; else greys and palette indices are.
         names: class by value, where the data names them.
     """
@@ -46,6 +51,7 @@ class Encoding:
     kind: str = "soft"
     threshold: int = 127
     ignore: tuple[int, ...] = ()
+    lone: bool = False
     background: int = 0
     colours: bool = False
     names: tuple[tuple[int, str], ...] = ()
@@ -66,12 +72,16 @@ class MaskFile:
         source: "grey", "palette" or "colour": what the values were taken from.
         lossy: the file is a JPEG, whose values are not exact.
         palette: the colour of each palette index in use, 0xRRGGBB.
+        coloured: the palette holds colours that are no greys, whether they are in use or not.
+        channels: the greys are stored as three equal channels: they may be colours among others of the data set.
     """
 
     values: Values
     source: str
     lossy: bool = False
     palette: tuple[tuple[int, int], ...] = ()
+    coloured: bool = False
+    channels: bool = False
 
 
 def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
@@ -99,7 +109,7 @@ def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_L
 
 def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, objects: str = "whole") -> Truth:
     """Return the regions that values [H, W] mean."""
-    ignored = np.isin(values, encoding.ignore) if encoding.ignore else None
+    ignored = _ignored(values, encoding)
     ignore = RunLengths.encode(ignored) if ignored is not None and ignored.any() else None
     if encoding.kind in {"labels", "instances"}:
         numbered = _numbered(values, encoding, ignored)
@@ -108,10 +118,52 @@ def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, object
             return Truth(tuple(Region(masks[n], encoding.label(n - 1), stored) for n in masks), ignore)
         inside = numbered > 0
     else:
-        inside = values > (0 if encoding.kind == "binary" else encoding.threshold)
+        inside = values != encoding.background if encoding.kind == "binary" else values > encoding.threshold
         if ignored is not None:
             inside &= ~ignored
     return Truth((Region(RunLengths.encode(inside), OBJECT, stored),), ignore)
+
+
+def has_grey_palette(file: MaskFile) -> bool:
+    """Whether every palette entry in use is a grey."""
+    return file.source == "palette" and all(colour == (colour & 255) * 0x010101 for _, colour in file.palette)
+
+
+def as_greys(file: MaskFile) -> MaskFile:
+    """Return a file whose palette entries are greys as these greys."""
+    table = np.zeros(256, dtype=np.uint8)
+    for index, colour in file.palette:
+        table[index] = colour & 255
+    return MaskFile(table[file.values], "grey")
+
+
+def as_colours(file: MaskFile) -> MaskFile:
+    """Return a file with each pixel's colour as 0xRRGGBB."""
+    if file.source == "colour":
+        return file
+    if file.source == "grey":
+        return replace(file, values=file.values.astype(np.int32) * 0x010101, source="colour", channels=False)
+    table = np.zeros(256, dtype=np.int32)
+    for index, colour in file.palette:
+        table[index] = colour
+    return MaskFile(table[file.values], "colour")
+
+
+def as_brightness(file: MaskFile) -> MaskFile:
+    """Return a file with the brightest channel of each pixel's colour; greys stay."""
+    if file.source == "grey":
+        return file
+    packed = as_colours(file).values
+    return MaskFile(np.maximum.reduce([packed >> 16, packed >> 8 & 255, packed & 255]).astype(np.uint8), "grey")
+
+
+def _ignored(values: Values, encoding: Encoding) -> npt.NDArray[np.bool_] | None:
+    if not encoding.ignore:
+        return None
+    ignored = np.isin(values, encoding.ignore)
+    if encoding.lone and bool((ignored | (values == encoding.background)).all()):
+        return None
+    return ignored
 
 
 def _numbered(values: Values, encoding: Encoding, ignored: npt.NDArray[np.bool_] | None) -> Values:
@@ -128,10 +180,11 @@ def _from_palette(opened: PIL.Image.Image) -> MaskFile:
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours[: len(flat) // 3] = np.array(flat[: len(flat) // 3 * 3], dtype=np.uint8).reshape(-1, 3)
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
-    if np.ptp(colours[used].astype(np.int64), axis=1).max(initial=0) == 0:
-        return MaskFile(colours[indices, 0], "grey")
+    coloured = bool(np.ptp(colours.astype(np.int64), axis=1).any())
     packed = _pack(colours)
-    return MaskFile(indices, "palette", palette=tuple((int(index), int(packed[index])) for index in used))
+    return MaskFile(
+        indices, "palette", palette=tuple((int(index), int(packed[index])) for index in used), coloured=coloured
+    )
 
 
 def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
@@ -143,21 +196,40 @@ def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
     rgb = np.asarray(opened.convert("RGB"))
     if lossy:
         return MaskFile(np.maximum.reduce([rgb[..., 0], rgb[..., 1], rgb[..., 2]]), "grey", lossy)
-    if (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0) <= NEARLY_GREY:
-        return MaskFile(rgb[..., 1], "grey")
+    apart = (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0)
+    if apart <= NEARLY_GREY:
+        return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0))
     return MaskFile(_pack(rgb), "colour")
 
 
-def whole_numbers(values: npt.NDArray[np.generic]) -> Values:
-    """Return values of any type as integers from 0; floats from 0 to 1 are brought to 0 to 255."""
+def whole_numbers(values: npt.NDArray[np.generic], fractions: bool | None = None) -> Values:
+    """Return values of any type as integers from 0; fractions from 0 to 1 are brought to 0 to 255.
+
+    Args:
+        values: values of any shape.
+        fractions: whether they are fractions (`are_fractions`), where that was decided over more values than these.
+    """
     if values.dtype == np.bool_:
         return values.astype(np.uint8)
     if np.issubdtype(values.dtype, np.unsignedinteger):
         return np.asarray(values, dtype=values.dtype)
     if np.issubdtype(values.dtype, np.integer):
         return np.maximum(np.asarray(values, dtype=values.dtype), 0)
-    real = np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return np.rint(real * 255 if real.max(initial=0) <= 1 else real).clip(0).astype(np.int64)
+    real = _finite(values)
+    scaled = are_fractions(real) if fractions is None else fractions
+    return np.rint(real * 255 if scaled else real).clip(0).astype(np.int64)
+
+
+def are_fractions(values: npt.NDArray[np.generic]) -> bool:
+    """Whether values are floats up to 1 that are not all 0 and 1: soft masks, and no classes saved as floats."""
+    if not np.issubdtype(values.dtype, np.floating):
+        return False
+    real = _finite(values)
+    return bool(real.max(initial=0) <= 1 and (np.abs(real - np.rint(real)) > _WHOLE).any())
+
+
+def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(values, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _pack(rgb: npt.NDArray[np.uint8]) -> Values:

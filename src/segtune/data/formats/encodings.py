@@ -1,166 +1,271 @@
-"""What a data set's mask files hold, inferred from a sample of them and said in words."""
+"""What a data set's mask files hold, inferred from a sample of them and said in words.
+
+Files of one folder may be stored in several ways: as greys, as greys in a JPEG, with a palette, in colour. What the
+values mean is inferred for each way apart, so that a stray file of another kind changes nothing for the others; which
+meaning a file has is chosen when it is read (`formats.mask_reading`).
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
-
-import numpy as np
 
 from segtune.core.errors import DataError
 from segtune.data.formats.contract import Options
-from segtune.data.formats.runs import label_parts
-from segtune.data.masks import Encoding, MaskFile, Values
+from segtune.data.formats.mask_colours import DRAW_FLAT, MOST_COLOURS, NOT_FLAT, colours_meant, explain, nearest
+from segtune.data.formats.mask_statistics import FLAT, TRIMAP, FileStatistics
+from segtune.data.masks import Encoding, MaskFile
 
-SAMPLE_FILES = 64
-SAMPLE_PIXELS = 40_000_000
-"""How many mask files are looked at, and how many pixels at most: enough to see rare values, a second of work."""
-
-_FLAT = 0.5
 _SINGLE = 0.9
-"""Shares from which on values are classes or numbers rather than soft, and numbers rather than classes."""
-
-_COUNTED = 64
-"""Values of a file whose parts are counted."""
-
-_MANY = 4096
-"""Values of a file that are looked at one by one."""
+"""Share from which on values are numbers rather than classes."""
 
 _BANDS = ({0, 127, 255}, {0, 128, 255})
 _VOID_COLOUR = 0xE0E0C0
 """The colour of PASCAL VOC's border, which counts for no class."""
 
+_NAMES = {"grey": "grey", "lossy": "a JPEG", "palette": "a palette image", "colour": "coloured"}
+TOLD_APART = frozenset({"labels", "instances"})
+"""Encodings whose values tell regions apart."""
+
 
 @dataclass(frozen=True)
-class FileStatistics:
-    """What one mask file's values look like.
+class Reading:
+    """What the mask files stored in one way hold.
 
     Attributes:
-        values: the values in use, ascending.
-        source: what they were taken from (`MaskFile.source`).
-        lossy: they are not exact.
-        flat: share of the pixels between lowest and highest value that lie in a 2 × 2 block of one value. Classes and
-            instances are flat; the rim of a soft mask is not.
-        bright: share of the nonzero pixels at the highest value.
-        single: share of the values that make up one connected part.
-        commonest: the value of most pixels.
-        palette: colours of the palette indices in use.
+        kind: "grey", "lossy" (grey in a JPEG), "palette" or "colour".
+        encoding: what the values mean.
+        values: those seen.
+        snaps: colours are not exact, and pixels are brought to the nearest of `values`.
     """
 
-    values: tuple[int, ...]
-    source: str
-    lossy: bool
-    flat: float
-    bright: float
-    single: float
-    commonest: int
-    palette: tuple[tuple[int, int], ...]
+    kind: str
+    encoding: Encoding
+    values: frozenset[int]
+    snaps: bool = False
 
     @property
-    def inner(self) -> tuple[int, ...]:
-        """Values but 0 and 255."""
-        return tuple(value for value in self.values if value not in (0, 255))
-
-    @property
-    def fades(self) -> bool:
-        """Whether most of the inside is near white and the many values between are its rim."""
-        return self.bright > 0.5 and len(self.inner) > 8 and 200 <= self.values[-1] <= 255
-
-    def colour(self, value: int) -> int:
-        """Return the colour that a value stands for, 0xRRGGBB."""
-        if self.source == "palette":
-            return dict(self.palette)[value]
-        return value if self.source == "colour" else value * 0x010101
+    def is_empty(self) -> bool:
+        """Whether no file was seen to hold anything."""
+        return not self.values - {0}
 
 
-def look_at(file: MaskFile) -> FileStatistics:
-    """Return the statistics of one mask file."""
-    found, counts = _count(file.values)
-    values = tuple(int(value) for value in found[:_MANY])
-    bright = float(counts[-1] / max(1, counts[found > 0].sum()))
-    exact = not file.lossy and len(values) > 1
-    flat = _flatness(file.values) if exact else 0.0
-    single = _single_share(file.values, values) if exact and flat > 0.5 else 0.0
-    commonest = int(found[counts.argmax()])
-    return FileStatistics(values, file.source, file.lossy, flat, bright, single, commonest, file.palette)
+@dataclass(frozen=True)
+class Encodings:
+    """What a data set's mask files hold.
 
-
-def look_at_some(
-    paths: Sequence[str], read: Callable[[str], MaskFile | None], limit: int = SAMPLE_FILES
-) -> list[FileStatistics]:
-    """Return the statistics of some mask files, up to `limit` files and `SAMPLE_PIXELS` pixels.
-
-    Args:
-        paths: all mask files; the same ones are chosen each time, spread over them.
-        read: returns the file at a path, or None where it cannot be read.
-        limit: most files to look at.
+    Attributes:
+        readings: one for each way in which the files looked at are stored.
+        palettes: what palettes stand for: "grey", "index", "colour" or, where none was seen, "unknown".
+        channels: greys in three equal channels are colours among others.
+        options: how the data set is to be read.
     """
-    found: list[FileStatistics] = []
-    pixels = 0
-    for row in np.random.default_rng(0).permutation(len(paths))[:limit]:
-        file = read(paths[row])
-        if file is not None:
-            found.append(look_at(file))
-            pixels += file.values.size
-        if pixels >= SAMPLE_PIXELS:
-            break
-    return found
+
+    readings: tuple[Reading, ...] = ()
+    palettes: str = "unknown"
+    channels: bool = False
+    options: Options = field(default_factory=Options)
+
+    def of(self, kind: str) -> Reading | None:
+        """Return what files stored in one way hold, or None where none was looked at."""
+        return next((reading for reading in self.readings if reading.kind == kind), None)
 
 
-def infer(files: Sequence[FileStatistics], options: Options) -> tuple[Encoding, str]:
-    """Return what mask files hold, and a sentence that says so.
+@dataclass(frozen=True)
+class Inference:
+    """What was inferred: the encodings, sentences that say so, and the files that cannot be understood, with why."""
+
+    encodings: Encodings
+    words: str
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
+    """Return what mask files hold.
 
     Args:
         files: statistics of a sample of them.
         options: a threshold, and an encoding or a kind of object that overrides what the values suggest.
 
     Raises:
-        DataError: instances are asked for, and the masks tell none apart.
+        DataError: instances are asked for, and the masks tell none apart; or the colours of none can be understood.
     """
-    encoding, words = _read_alike(files, options)
-    if options.encoding is not None:
-        encoding, words = _as_told(encoding, options), f"Masks are read as {options.encoding}, as told."
-    elif options.objects in {"labels", "instances"} and encoding.kind in {"labels", "instances"}:
-        encoding = replace(encoding, kind=options.objects)
-    if options.objects == "instances" and encoding.kind not in {"labels", "instances"}:
+    palettes = palettes_hold(files)
+    channels, colours = _channels_hold(files, palettes)
+    groups: dict[str, list[FileStatistics]] = {}
+    for file in files:
+        kind, seen = _kind_of(file, palettes, channels, colours)
+        # As "soft" or "band" files are read by their brightness, whatever they are.
+        kind = "grey" if options.encoding in {"soft", "band"} and kind != "lossy" else kind
+        groups.setdefault(kind, []).append(seen)
+    readings: list[Reading] = []
+    said: list[tuple[int, str, str]] = []
+    for kind, members in sorted(groups.items() or [("grey", [])], key=lambda group: -len(group[1])):
+        found = _infer_kind(kind, members, options)
+        if found is not None:
+            readings.append(found[0])
+            said.append((len(members), kind, found[1]))
+    refused = _refused(groups.get("colour", ()), readings, options)
+    if not readings:
+        raise DataError(f"The mask files cannot be understood: {refused[0][0]}: {refused[0][1]}. {DRAW_FLAT}")
+    words = _in_words([one for one, reading in zip(said, readings, strict=True) if not reading.is_empty] or said[:1])
+    agreed = tuple(_brought_to(reading, options) for reading in agree(readings))
+    _check_instances(agreed, options, words)
+    return Inference(Encodings(agreed, palettes, channels, options), words, refused)
+
+
+def agree(readings: Sequence[Reading]) -> list[Reading]:
+    """Bring together what files stored in different ways hold.
+
+    Two-valued files beside classes or object numbers that include their value hold the same; a single class of a
+    palette beside files without classes is just their inside.
+    """
+    several = [reading for reading in readings if reading.encoding.kind in TOLD_APART and reading.kind != "colour"]
+    agreed = []
+    for reading in readings:
+        inside = reading.values - {0}
+        others = [one for one in readings if one is not reading and not one.is_empty]
+        classes = [one for one in several if one is not reading and inside <= one.values - {*one.encoding.ignore}]
+        if reading.kind in {"grey", "palette"} and len(inside) == 1 and classes:
+            agreed.append(replace(reading, encoding=classes[0].encoding, values=classes[0].values))
+        elif reading.kind == "palette" and len(inside) == 1 and others and not set(others) & set(several):
+            agreed.append(replace(reading, encoding=Encoding("binary")))
+        else:
+            agreed.append(reading)
+    return agreed
+
+
+def stored_as(file: FileStatistics | MaskFile) -> str:
+    """Return the way in which a file is stored, of those told apart in `Reading`."""
+    return "lossy" if file.lossy and file.source == "grey" else file.source
+
+
+def _brought_to(reading: Reading, options: Options) -> Reading:
+    """Take classes for object numbers, or the other way round, where objects are asked for in that way."""
+    told = options.encoding is None and options.objects in TOLD_APART and reading.encoding.kind in TOLD_APART
+    return replace(reading, encoding=replace(reading.encoding, kind=options.objects)) if told else reading
+
+
+def _check_instances(readings: Iterable[Reading], options: Options, words: str) -> None:
+    if options.objects == "instances" and not any(one.encoding.kind in TOLD_APART for one in readings):
         raise DataError(
             f"Objects are to be instances, but the mask files tell none apart. {words} "
             "Use --objects parts for one object per connected part."
         )
-    return encoding, words
 
 
-def _as_told(inferred: Encoding, options: Options) -> Encoding:
-    kind = options.encoding or inferred.kind
-    if kind == "soft":
-        return inferred if inferred.kind == kind else Encoding(kind, options.threshold)
-    return Encoding(kind, options.threshold, (127, 128)) if kind == "band" else replace(inferred, kind=kind)
+def _in_words(said: Sequence[tuple[int, str, str]]) -> str:
+    total = sum(count for count, _, _ in said)
+    first, *others = said
+    more = [
+        f"{count} of {total} mask files looked at {'is' if count == 1 else 'are each'} {_NAMES[kind]}: {words}"
+        for count, kind, words in others
+        if words != first[2]
+    ]
+    return " ".join([first[2], *more])
 
 
-def _read_alike(files: Sequence[FileStatistics], options: Options) -> tuple[Encoding, str]:
-    if any(file.source == "colour" for file in files):
-        return _colours(files)
-    if any(file.source == "palette" for file in files):
-        return _palettes(files)
+def palettes_hold(files: Iterable[FileStatistics]) -> str:
+    """Return "grey", "index", or "colour" where files differ in the colours of an index; "unknown" without palettes."""
+    palettes = [file for file in files if file.source == "palette"]
+    if not palettes:
+        return "unknown"
+    starts_at_zero = any(0 in file.values for file in palettes)
+    # A few classes may happen to be grey in a palette of colours, but then 0 is their background.
+    if all(file.greys for file in palettes) and not (starts_at_zero and any(file.coloured for file in palettes)):
+        return "grey"
+    colours_of: dict[int, set[int]] = {}
+    for file in palettes:
+        for index, colour in file.palette:
+            colours_of.setdefault(index, set()).add(colour)
+    return "colour" if any(len(colours) > 1 for colours in colours_of.values()) else "index"
+
+
+def _channels_hold(files: Sequence[FileStatistics], palettes: str) -> tuple[bool, frozenset[int]]:
+    """Return whether greys in three equal channels are colours: most files in colour are; and the colours of these."""
+    coloured = [file for file in files if _is_coloured(file, palettes)]
+    colours = frozenset(file.colour(value) for file in coloured for value in file.values)
+    greys = sum(file.channels and file.values != (0,) for file in files)
+    return bool(coloured) and len(coloured) >= greys, colours
+
+
+def _is_coloured(file: FileStatistics, palettes: str) -> bool:
+    return file.source == "colour" or (file.source == "palette" and palettes == "colour")
+
+
+def _kind_of(
+    file: FileStatistics, palettes: str, channels: bool, colours: frozenset[int]
+) -> tuple[str, FileStatistics]:
+    """Return which files a file belongs to, and its statistics as one of these."""
+    if file.source == "palette" and palettes == "grey" and file.greys is not None:
+        return "grey", file.greys
+    among = file.channels and (channels or (bool(colours) and {file.colour(one) for one in file.values} <= colours))
+    return ("colour" if among or _is_coloured(file, palettes) else stored_as(file)), file
+
+
+def _infer_kind(kind: str, files: Sequence[FileStatistics], options: Options) -> tuple[Reading, str] | None:
+    """Return what files stored in one way hold, in words too, or None where their colours cannot be understood."""
     values = {value for file in files for value in file.values}
-    return _two_values(files, values, options) or _ids(files, values) or _soft(values, options)
+    if kind == "colour":
+        return _colours(files, options)
+    if options.encoding is not None:
+        encoding, words = _as_told(files, values, options)
+    elif kind == "palette":
+        encoding, words = _trimap(files, values) or _indices(files, values)
+    else:
+        encoding, words = (
+            _trimap(files, values)
+            or _two_values(files, values, options)
+            or _numbers(files, values)
+            or _soft(values, options)
+        )
+    return Reading(kind, encoding, frozenset(values)), words
+
+
+def _as_told(files: Sequence[FileStatistics], values: set[int], options: Options) -> tuple[Encoding, str]:
+    """Return the encoding told, with nothing else inferred than what that encoding leaves open."""
+    kind = options.encoding or "soft"
+    words = f"Masks are read as {kind}, as told."
+    if kind == "soft":
+        grey = {value for file in files if file.source == "grey" for value in file.values}
+        return _soft(grey, options)[0], words
+    if kind == "band":
+        return Encoding(kind, options.threshold, (127, 128)), words
+    if kind == "binary":
+        background, besides = _background(files, values)
+        return Encoding(kind, background=background), words + besides
+    ignore, lone, besides = _ignored(files) if _counts_up(files) else ((), False, "")
+    return Encoding(kind, ignore=ignore, lone=lone), words + besides
+
+
+def _trimap(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, str] | None:
+    whole = [file for file in files if file.values == TRIMAP]
+    if values != {*TRIMAP} or sum(file.bordered for file in whole) < len(whole) / 2 or not whole:
+        return None
+    words = "Masks are trimaps: 1 is taken as the object, 2 as background, and 3 as a border to be ignored."
+    return Encoding("binary", ignore=(3,), background=2), words
 
 
 def _two_values(files: Sequence[FileStatistics], values: set[int], options: Options) -> tuple[Encoding, str] | None:
-    """Zero and one other value, perhaps with an ignored one."""
+    """Zero and one other value, perhaps with an ignored one; or two values without a zero."""
     inside = sorted(values - {0})
     if any(file.lossy for file in files):
         return None
+    if 0 not in values and len(inside) == 2:
+        return _without_zero(files, inside, options)
+    # A file of 0 and 1 among others is one of another kind, whatever the others are.
+    greys = {value for file in files if not set(file.values) <= {0, 1} for value in file.values}
     together = any(len(file.values) > 2 or (len(file.values) == 2 and 0 not in file.values) for file in files)
-    if values in _BANDS and together:
-        middle = inside[0]
+    if greys in _BANDS and together:
+        middle = sorted(greys)[1]
         words = f"Masks are 0, {middle} and 255; {middle} is taken as a band to be ignored."
         return Encoding("band", options.threshold, (middle,)), words
     if inside == [1, 255]:
         if together:
-            return Encoding("binary", ignore=(255,)), "Masks are 0 and 1; 255 is taken as pixels to be ignored."
+            ignore, lone, besides = _ignored(files)
+            return Encoding("binary", ignore=ignore, lone=lone), f"Masks are 0 and 1.{besides}"
         return Encoding("binary"), "Some masks are 0 and 1, others 0 and 255; all but 0 is taken as inside."
     if inside == [255]:
         return Encoding("soft", options.threshold), "Masks are 0 and 255."
@@ -169,25 +274,71 @@ def _two_values(files: Sequence[FileStatistics], values: set[int], options: Opti
     return None
 
 
-def _ids(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, str] | None:
+def _without_zero(files: Sequence[FileStatistics], values: Sequence[int], options: Options) -> tuple[Encoding, str]:
+    low, high = values
+    if low <= options.threshold < high <= 255:
+        words = f"Masks are {low} and {high}; inside is above {options.threshold}."
+        return Encoding("soft", options.threshold), words
+    background, besides = _background(files, set(values))
+    return Encoding("binary", background=background), f"Masks are {low} and {high}.{besides}"
+
+
+def _background(files: Iterable[FileStatistics], values: set[int]) -> tuple[int, str]:
+    """Return the value that is background, and a sentence about it where it is not 0."""
+    if 0 in values or len(values) < 2:
+        return 0, ""
+    commonest = Counter(file.commonest for file in files)
+    background = min(commonest, key=lambda value: (-commonest[value], value))
+    return background, f" No file holds a 0; the commonest value, {background}, is taken as background."
+
+
+def _numbers(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, str] | None:
     """Many flat values: classes, or objects by number."""
     told = [file for file in files if file.inner]
-    if not told or any(file.lossy for file in files) or median(file.flat for file in told) < _FLAT:
+    if not told or any(file.lossy for file in files) or median(file.flat for file in told) < FLAT:
         return None
     if sum(file.fades for file in told) > len(told) / 2:
         return None
     kind, words = ("instances", "object numbers") if _are_instances(told) else ("labels", "class values")
-    ignore = (255,) if _marks_ignored(told) else ()
-    besides = " 255 is taken as pixels to be ignored." if ignore else ""
-    return Encoding(kind, ignore=ignore), f"Masks hold {words} ({_listed(values - set(ignore))}).{besides}"
+    ignore, lone, besides = _ignored(files) if _counts_up(files) else ((), False, "")
+    background, more = _background(files, values)
+    shown = _listed(values - {*ignore, background})
+    encoding = Encoding(kind, ignore=ignore, lone=lone, background=background)
+    return encoding, f"Masks hold {words} ({shown}).{more}{besides}"
 
 
-def _marks_ignored(files: Sequence[FileStatistics]) -> bool:
-    """Whether 255 is no class like the others: it stands beside values that are counted up from 1."""
+def _indices(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding, str]:
+    """Palette indices: classes, or objects by number."""
+    told = [file for file in files if file.inner]
+    kind, words = ("instances", "object numbers") if told and _are_instances(told) else ("labels", "classes")
+    ignore, lone, besides = _ignored(files)
+    background, more = _background(files, values)
+    shown = _listed(values - {*ignore, background})
+    encoding = Encoding(kind, ignore=ignore, lone=lone, background=background)
+    return encoding, f"Masks are palette {words} ({shown}).{more}{besides}"
+
+
+def _counts_up(files: Iterable[FileStatistics]) -> bool:
+    """Whether values are counted up from 1, so that 255 is none of them."""
     others = {value for file in files for value in file.inner}
-    together = any(255 in file.values for file in files)
-    spaced = len(others) < max(others) / 8 and max(others) > 64
-    return together and max(others) < 254 and not spaced
+    return bool(others) and max(others) < 254 and not (len(others) < max(others) / 8 and max(others) > 64)
+
+
+def _ignored(files: Iterable[FileStatistics]) -> tuple[tuple[int, ...], bool, str]:
+    """Return 255 as a value to be ignored where it stands beside others, whether not where it stands alone; in words.
+
+    Beside classes 255 is their border. In files that hold nothing else it is an object, if there are more of these
+    than files with a border; otherwise they show a border only.
+    """
+    marked = [file for file in files if 255 in file.values]
+    beside = sum(bool(file.inner) for file in marked)
+    alone = len(marked) - beside
+    if not beside:
+        return (), False, ""
+    if alone > beside:
+        return (255,), True, " 255 is taken as pixels to be ignored beside other values, else as inside."
+    rest = f"; {alone} of {alone + beside} files with it hold nothing else" if alone else ""
+    return (255,), False, f" 255 is taken as pixels to be ignored{rest}."
 
 
 def _are_instances(files: Sequence[FileStatistics]) -> bool:
@@ -204,55 +355,58 @@ def _soft(values: set[int], options: Options) -> tuple[Encoding, str]:
     return Encoding("soft", threshold), f"Masks are soft, {min(values)} to {max(values)}; inside is above {threshold}."
 
 
-def _palettes(files: Sequence[FileStatistics]) -> tuple[Encoding, str]:
-    colours_of: dict[int, set[int]] = {}
-    for file in files:
-        for index, colour in file.palette:
-            colours_of.setdefault(index, set()).add(colour)
-    if any(len(colours) > 1 for colours in colours_of.values()):
-        return _colours(files)
-    classes = {value for file in files for value in file.values} - {255}
-    told = [file for file in files if file.inner]
-    kind, words = ("instances", "object numbers") if told and _are_instances(told) else ("labels", "classes")
-    words = f"Masks are palette {words} ({_listed(classes)}); 255 is taken as pixels to be ignored."
-    return Encoding(kind, ignore=(255,)), words
-
-
-def _colours(files: Sequence[FileStatistics]) -> tuple[Encoding, str]:
-    found = {colour for file in files for colour in map(file.colour, file.values)}
-    commonest = Counter(file.colour(file.commonest) for file in files)
-    background = 0 if 0 in found else commonest.most_common(1)[0][0]
-    ignore = (_VOID_COLOUR,) if _VOID_COLOUR in found else ()
+def _colours(files: Sequence[FileStatistics], options: Options) -> tuple[Reading, str] | None:
+    """Coloured files: each colour a class, or the nearest of the colours meant where most files are not flat."""
+    exact = [file for file in files if not file.noisy or options.encoding in TOLD_APART]
+    found = {file.colour(value) for file in exact for value in file.values}
+    noisy = [file for file in files if file not in exact]
+    meant = colours_meant(noisy)
+    if not exact and not meant:
+        return None
+    snaps = len(noisy) > sum(len(file.values) > 1 for file in exact)
+    if len(found) <= MOST_COLOURS:
+        found |= {colour for colour in meant if nearest(colour, sorted(found)) is None}
+    background = _background_colour(files, found)
+    void = nearest(_VOID_COLOUR, sorted(found)) if snaps else _VOID_COLOUR
+    ignore = {void} & found | {dict(file.palette)[255] for file in files if file.source == "palette" and _borders(file)}
+    ignore -= {background}
+    encoding = Encoding(
+        options.encoding if options.encoding in {"binary", *TOLD_APART} else "labels",
+        ignore=() if options.encoding == "binary" else tuple(sorted(one for one in ignore if one is not None)),
+        background=background, colours=True,
+    )  # fmt: skip
     classes = len(found - {background, *ignore})
-    words = f"Masks are coloured, each of {classes} colours a class; #{background:06x} is taken as background."
-    return Encoding("labels", ignore=ignore, background=background, colours=True), words
+    told = f"Masks are read as {options.encoding}, as told" if options.encoding else "Masks are coloured"
+    flat = ", but smoothed or compressed with loss: each pixel is taken as the nearest of them" if snaps else ""
+    words = f"{told}, each of {classes} colours a class{flat}; #{background:06x} is taken as background."
+    return Reading("colour", encoding, frozenset(found), snaps), words
 
 
-def _count(values: Values) -> tuple[Values, Values]:
-    """Return the values in use, ascending, and how many pixels have each."""
-    if values.dtype.itemsize > 2:
-        return np.unique(values, return_counts=True)
-    counts = np.bincount(values.ravel())
-    found = np.flatnonzero(counts)
-    return found, counts[found]
+def _background_colour(files: Iterable[FileStatistics], found: set[int]) -> int:
+    dark = nearest(0, sorted(found)) if 0 not in found else 0
+    if dark == 0 or (dark is not None and any(file.noisy for file in files)):
+        return dark
+    commonest = Counter(nearest(file.colour(file.commonest), sorted(found)) for file in files)
+    return next((colour for colour, _ in commonest.most_common() if colour is not None), min(found))
 
 
-def _flatness(values: Values) -> float:
-    inner = (values > values.min()) & (values < values.max())
-    inner |= values == values.max() if values.max() < 255 else False
-    total = int(inner.sum())
-    if not total or min(values.shape) < 2:
-        return 0.0
-    corner = values[:-1, :-1]
-    block = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
-    padded = np.pad(block, 1)
-    flat = padded[:-1, :-1] | padded[1:, :-1] | padded[:-1, 1:] | padded[1:, 1:]
-    return float((flat & inner).sum() / total)
+def _borders(file: FileStatistics) -> bool:
+    """Whether palette index 255 stands beside classes."""
+    return 255 in file.values and bool(file.inner)
 
 
-def _single_share(values: Values, found: Sequence[int]) -> float:
-    real = [value for value in found if value][:_COUNTED]
-    return sum(int(label_parts(values == value).max()) == 1 for value in real) / max(1, len(real))
+def _refused(
+    files: Iterable[FileStatistics], readings: Iterable[Reading], options: Options
+) -> tuple[tuple[str, str], ...]:
+    """Return the coloured files whose colours are not those meant, with the reason."""
+    meant = next((sorted(reading.values) for reading in readings if reading.kind == "colour"), [])
+    if options.encoding in TOLD_APART:
+        return ()
+    return tuple(
+        (file.name, NOT_FLAT.format(count=file.colours))
+        for file in files
+        if file.noisy and not explain(file.values, file.counts, meant)
+    )
 
 
 def _listed(values: Iterable[int]) -> str:

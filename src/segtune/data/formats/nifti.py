@@ -27,9 +27,11 @@ from segtune.core.files import hash_file, hash_text, write_bytes
 from segtune.core.rle import RunLengths
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
-from segtune.data.formats.encodings import infer, look_at_some
+from segtune.data.formats.encodings import Encodings, Inference, infer
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import Size
+from segtune.data.formats.mask_reading import match
+from segtune.data.formats.mask_statistics import count_values, look_at_some
 from segtune.data.formats.pairing import IGNORE_FOLDER, Pair, pair_files
 from segtune.data.formats.regions import Region, Truth, make_sample
 from segtune.data.formats.runs import union
@@ -37,7 +39,7 @@ from segtune.data.formats.tree import Tree, stem_of
 from segtune.data.formats.window import Window, show_window, window_of
 from segtune.data.formats.writing import written_names
 from segtune.data.images import UnreadableError
-from segtune.data.masks import Encoding, MaskFile, decode_values, whole_numbers
+from segtune.data.masks import Encoding, MaskFile, Values, are_fractions, decode_values, whole_numbers
 
 _SUFFIXES = (".nii", ".nii.gz")
 _AT_HAND = 2
@@ -57,14 +59,14 @@ class NiftiSlices(Source):
         pairs: image and mask volumes.
         slices: for each sample, its volume and its slice.
         sizes: (height, width) of the slices of each volume.
-        encoding: what the values of mask volumes mean.
+        encodings: what the values of mask volumes mean.
         window: the window asked for, or None.
     """
 
     pairs: Sequence[Pair]
     slices: Sequence[tuple[int, int]]
     sizes: Sequence[Size]
-    encoding: Encoding
+    encodings: Encodings
     window: Window | None
 
     def sample(self, row: int) -> Sample:
@@ -85,14 +87,14 @@ class NiftiSlices(Source):
         ignored: list[RunLengths] = []
         for path in pair.masks:
             labels = _labels_of(self.root / path)
-            for entry, values in enumerate(_planes(_load(self.root / path), place)):
-                truth = decode_values(whole_numbers(values), self.encoding, stored=entry, objects=self.objects)
+            encoding = _encoding_of(self.root / path, self.encodings)
+            for entry, values in enumerate(_values_at(self.root / path, place)):
+                truth = decode_values(values, encoding, stored=entry, objects=self.objects)
                 named = entry < len(labels)
                 regions += [replace(one, label=labels[entry]) for one in truth.regions] if named else truth.regions
                 ignored += [truth.ignore] if truth.ignore is not None else []
         if pair.ignore is not None:
-            values = _planes(_load(self.root / pair.ignore), place)[0]
-            ignored.append(RunLengths.encode(whole_numbers(values) > 0))
+            ignored.append(RunLengths.encode(_values_at(self.root / pair.ignore, place)[0] > 0))
         return Truth(tuple(regions), union(ignored) if ignored else None)
 
 
@@ -116,7 +118,7 @@ def read(tree: Tree, options: Options) -> NiftiSlices:
     if pairing is None:
         raise DataError(f"{tree.root} holds no NIfTI volumes with masks. {tree.describe()} Expected: {_LAYOUT}.")
     pairs, shapes, bad = _check_shapes(tree.root, pairing.pairs, options.pixel_limit)
-    encoding, note = _infer(tree.root, pairs, options)
+    inference = _infer(tree.root, pairs, options)
     slices = [(volume, place) for volume, shape in enumerate(shapes) for place in range(shape[0])]
     names = tuple(f"{pairs[volume].image}#{place:04d}" for volume, place in slices)
     known, notes = read_groups(tree, [pair.image for pair in pairs])
@@ -124,8 +126,8 @@ def read(tree: Tree, options: Options) -> NiftiSlices:
     set_aside = tuple(sorted([*pairing.set_aside, *bad], key=lambda one: one.name))
     return NiftiSlices(
         root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups, set_aside=set_aside,
-        notes=(note, *notes), pairs=pairs, slices=slices, sizes=[(shape[1], shape[2]) for shape in shapes],
-        encoding=encoding, window=options.window,
+        notes=(inference.words, *notes), pairs=pairs, slices=slices, sizes=[(shape[1], shape[2]) for shape in shapes],
+        encodings=inference.encodings, window=options.window,
     )  # fmt: skip
 
 
@@ -226,24 +228,65 @@ def _shape(path: Path, pixel_limit: int) -> tuple[int, int, int]:
     return shape[axis], down, across
 
 
-def _infer(root: Path, pairs: Sequence[Pair], options: Options) -> tuple[Encoding, str]:
-    def middle(path: str) -> MaskFile | None:
+def _infer(root: Path, pairs: Sequence[Pair], options: Options) -> Inference:
+    def look(path: str) -> list[MaskFile]:
         try:
-            volume = _load(root / path)
+            return _telling(root / path)
         except UnreadableError:
-            return None
-        # The slice with most inside it says most.
-        axis = _slice_axis(volume.shape)
-        others = tuple(index for index in range(volume.ndim) if index != axis)
-        fullest = int(np.count_nonzero(volume, axis=others).argmax())
-        return MaskFile(whole_numbers(_planes(volume, fullest)[0]), "grey")
+            return []
 
     several = [pair.masks[0] for pair in pairs if pair.masks]
     if any(len(_open(root / path).shape) == 4 for path in several):
         # Objects are told apart by the fourth axis, whatever the values are.
         options = replace(options, objects="whole")
-    return infer(look_at_some(several, middle, limit=_LOOKED_AT), options)
+    return infer(look_at_some(several, look, limit=_LOOKED_AT), options)
 
+
+def _telling(path: Path) -> list[MaskFile]:
+    """Return the slices of a mask volume that say most: the fullest one, and some with values that it lacks."""
+    volume = _load(path)
+    axis = _slice_axis(volume.shape)
+    others = tuple(index for index in range(volume.ndim) if index != axis)
+    filled = np.count_nonzero(volume, axis=others)
+    places = np.flatnonzero(filled)
+    spread = [*places[:: max(1, len(places) // _SLICES)], *np.flatnonzero(filled == 0)[:1]]
+    chosen: list[Values] = []
+    seen: set[int] = set()
+    for place in (int(filled.argmax()), *map(int, spread)):
+        values = _values_at(path, place)[0]
+        found = set(count_values(values)[0].tolist())
+        if not chosen or found - seen:
+            chosen.append(values)
+            seen |= found
+        if len(chosen) == _CHOSEN:
+            break
+    return [MaskFile(values, "grey") for values in chosen]
+
+
+def _values_at(path: Path, place: int) -> list[Values]:
+    """Return slice `place` of a mask volume as whole numbers, once for each entry of a fourth axis."""
+    fractions = _are_fractions(path)
+    return [whole_numbers(values, fractions) for values in _planes(_load(path), place)]
+
+
+@lru_cache(maxsize=1024)
+def _are_fractions(path: Path) -> bool:
+    """Whether a volume holds fractions: said of all of it, for a slice may happen to hold only 0 and 1."""
+    volume = _load(path)
+    if not np.issubdtype(volume.dtype, np.floating) or np.fmax.reduce(volume, axis=None) > 1:
+        return False
+    # Slice by slice, for memory's sake.
+    return any(are_fractions(plane) for plane in np.moveaxis(volume, _slice_axis(volume.shape), 0))
+
+
+@lru_cache(maxsize=1024)
+def _encoding_of(path: Path, encodings: Encodings) -> Encoding:
+    """Return what the values of one mask volume mean, by its fullest slice, so that all its slices are read alike."""
+    return match(_telling(path)[0], encodings, path)[1]
+
+
+_SLICES, _CHOSEN = 32, 4
+"""Slices of a mask volume whose values are listed, and those that are looked at closely."""
 
 _LOOKED_AT = 8
 """Mask volumes that are looked at: each must be read whole."""

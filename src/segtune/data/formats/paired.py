@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 from segtune.core.errors import DataError
+from segtune.core.rle import RunLengths
 from segtune.core.types import Image
 from segtune.data.formats.contract import Options, SetAside
-from segtune.data.formats.encodings import infer, look_at_some
+from segtune.data.formats.encodings import TOLD_APART, Encodings, Inference, infer
 from segtune.data.formats.groups import read_groups
 from segtune.data.formats.image_files import ImageFiles, Size
+from segtune.data.formats.mask_colours import DRAW_FLAT
+from segtune.data.formats.mask_reading import match
+from segtune.data.formats.mask_statistics import look_at_some
 from segtune.data.formats.pairing import Pair, pair_files
 from segtune.data.formats.regions import Region, Truth
 from segtune.data.formats.runs import union
 from segtune.data.formats.tree import Tree, name_of
 from segtune.data.images import UnreadableError
-from segtune.data.masks import Encoding, MaskFile, decode_values
+from segtune.data.masks import MaskFile, Values, as_greys, decode_values, has_grey_palette
 
 
 @dataclass(frozen=True)
@@ -48,35 +52,46 @@ class PairedFiles(ImageFiles):
     Attributes:
         kind: how the files are read.
         pairs: one per name.
-        encoding: what mask files of several objects hold.
-        encoding_each: what mask files of one object hold.
+        encodings: what mask files of several objects hold.
+        encodings_each: what mask files of one object hold.
     """
 
     kind: Kind
     pairs: Sequence[Pair]
-    encoding: Encoding
-    encoding_each: Encoding
+    encodings: Encodings
+    encodings_each: Encodings
 
     def truth(self, row: int) -> Truth:
         """Return what the mask files of image `row` hold."""
         pair, size = self.pairs[row], self.sizes[row]
-        encoding = self.encoding_each if pair.one_each else self.encoding
         regions: list[Region] = []
         ignored = []
         for stored, path in enumerate(pair.masks):
-            truth = self._read(path, encoding, size, stored)
+            truth = self._read(path, pair.one_each, size, stored)
             label = label_in_name(path) if pair.one_each else None
             regions += truth.regions if label is None else [replace(one, label=label) for one in truth.regions]
             ignored += [truth.ignore] if truth.ignore is not None else []
         if pair.ignore is not None:
-            ignored += [one.mask for one in self._read(pair.ignore, Encoding("binary"), size, 0).regions]
+            ignored.append(RunLengths.encode(self._values_to_ignore(pair.ignore, size) > 0))
         return Truth(tuple(regions), union(ignored) if ignored else None)
 
-    def _read(self, path: str, encoding: Encoding, size: Size, stored: int) -> Truth:
-        values = self.kind.mask(self.root / path, encoding.colours, self.pixel_limit).values
-        if values.shape != size:
-            raise UnreadableError(self.root / path, _other_size(size, path, values.shape), _SAME_SIZE)
+    def _read(self, path: str, one_each: bool, size: Size, stored: int) -> Truth:
+        file = self._mask_file(path, size)
+        values, encoding = match(file, self.encodings_each if one_each else self.encodings, self.root / path)
+        if one_each and encoding.kind in TOLD_APART:
+            # Numbers or classes in a file of one object are just its inside.
+            encoding = replace(encoding, kind="binary")
         return decode_values(values, encoding, stored=stored, objects=self.objects)
+
+    def _values_to_ignore(self, path: str, size: Size) -> Values:
+        file = self._mask_file(path, size)
+        return as_greys(file).values if has_grey_palette(file) else file.values
+
+    def _mask_file(self, path: str, size: Size) -> MaskFile:
+        file = self.kind.mask(self.root / path, False, self.pixel_limit)
+        if file.values.shape != size:
+            raise UnreadableError(self.root / path, _other_size(size, path, file.values.shape), _SAME_SIZE)
+        return file
 
 
 def index_pairs(tree: Tree, options: Options, kind: Kind, name: str, layout: str) -> PairedFiles:
@@ -96,14 +111,15 @@ def index_pairs(tree: Tree, options: Options, kind: Kind, name: str, layout: str
     if pairing is None:
         raise DataError(f"{tree.root} holds no images with masks. {tree.describe()} Expected: {layout}.")
     pairs, sizes, bad = _check_headers(tree.root, pairing.pairs, kind, options.pixel_limit)
-    encoding, encoding_each, notes = _infer(tree.root, pairs, kind, options)
+    encodings, encodings_each, notes, refused = _infer(tree.root, pairs, kind, options)
+    pairs, sizes, unclear = _without(pairs, sizes, refused)
     names = tuple(pair.image for pair in pairs)
     groups, more = read_groups(tree, names)
-    set_aside = tuple(sorted([*pairing.set_aside, *bad], key=lambda one: one.name))
+    set_aside = tuple(sorted([*pairing.set_aside, *bad, *unclear], key=lambda one: one.name))
     return PairedFiles(
         root=tree.root, format=name, objects=options.objects, names=names, groups=groups, set_aside=set_aside,
         notes=(*notes, *more), sizes=sizes, read_image=kind.image, pixel_limit=options.pixel_limit, kind=kind,
-        pairs=pairs, encoding=encoding, encoding_each=encoding_each,
+        pairs=pairs, encodings=encodings, encodings_each=encodings_each,
     )  # fmt: skip
 
 
@@ -151,27 +167,42 @@ def _other_size(size: Size, mask: str, found: tuple[int, ...]) -> str:
 
 def _infer(
     root: Path, pairs: Sequence[Pair], kind: Kind, options: Options
-) -> tuple[Encoding, Encoding, tuple[str, ...]]:
-    """Return the encodings of mask files of several objects and of one object, and notes."""
+) -> tuple[Encodings, Encodings, tuple[str, ...], dict[str, str]]:
+    """Return the encodings of mask files of several objects and of one object, notes, and files refused with why."""
     read = partial(_try_mask, kind, root, options.pixel_limit)
     several = look_at_some([pair.masks[0] for pair in pairs if not pair.one_each], read)
     each = look_at_some([pair.masks[0] for pair in pairs if pair.one_each and pair.masks], read)
-    encoding, encoding_each, notes = Encoding(), Encoding(), []
+    whole = replace(options, objects="whole")
+    found = Inference(Encodings(options=options), "")
+    found_each = Inference(Encodings(options=whole), "")
+    notes = []
     if each:
-        # Numbers or classes in a file of one object are just its inside.
-        encoding_each, words = infer(each, replace(options, objects="whole"))
-        if encoding_each.kind in {"labels", "instances"}:
-            encoding_each = replace(encoding_each, kind="binary")
-        notes.append(f"Each object has a mask file of its own. {words}")
+        found_each = infer(each, whole)
+        notes.append(f"Each object has a mask file of its own. {found_each.words}")
     if several:
         told_apart = each and options.objects == "instances"
-        encoding, words = infer(several, replace(options, objects="whole") if told_apart else options)
-        notes.append(words)
-    return encoding, encoding_each, tuple(notes)
+        found = infer(several, whole if told_apart else options)
+        notes.append(found.words)
+    return found.encodings, found_each.encodings, tuple(notes), dict((*found.refused, *found_each.refused))
 
 
-def _try_mask(kind: Kind, root: Path, pixel_limit: int, path: str) -> MaskFile | None:
+def _without(
+    pairs: Sequence[Pair], sizes: Sequence[Size], refused: Mapping[str, str]
+) -> tuple[list[Pair], list[Size], list[SetAside]]:
+    """Return the pairs none of whose masks is refused, with their sizes, and the others with the reason."""
+    good, kept, bad = [], [], []
+    for pair, size in zip(pairs, sizes, strict=True):
+        mask = next((mask for mask in pair.masks if mask in refused), None)
+        if mask is None:
+            good.append(pair)
+            kept.append(size)
+        else:
+            bad.append(SetAside(pair.image, f"its mask {mask} cannot be used: {refused[mask]}", DRAW_FLAT))
+    return good, kept, bad
+
+
+def _try_mask(kind: Kind, root: Path, pixel_limit: int, path: str) -> Sequence[MaskFile]:
     try:
-        return kind.mask(root / path, False, pixel_limit)
+        return (kind.mask(root / path, False, pixel_limit),)
     except UnreadableError:
-        return None
+        return ()
