@@ -24,6 +24,10 @@ UTM = [
 ]
 
 
+GREY = {"photometric": "minisblack", "planarconfig": "contig"}
+"""How bands without colours are written."""
+
+
 def put(root: Path, values: np.ndarray, tags=UTM, **options) -> Path:
     """Write an image a.tif and the mask of a square."""
     for folder in ("images", "masks"):
@@ -158,3 +162,27 @@ def test_broken_and_too_large(tmp_path):
     reasons = {one.name: one.reason for one in open_dataset(tmp_path, pixel_limit=SIZE[0] * SIZE[1]).set_aside}
     assert set(reasons) == {"images/b.tif", "images/c.tif"}
     assert "limit" in reasons["images/c.tif"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "text"),
+    [("f4", -9999, "-9999"), ("f4", -3.4e38, "-3.4e+38"), ("u2", 0, "0"), ("f4", np.nan, "nan")],
+)
+def test_pixels_without_data(tmp_path, dtype, fill, text):
+    """What GDAL marks as no data is black, and the rest of each band keeps its contrast."""
+    values = (1000 + 50 * bands(4, np.float32)).astype(dtype)
+    clean = read_geotiff(put(tmp_path / "clean", values[:, 10:].copy(), **GREY) / "images" / "a.tif")
+    values[:, :10] = fill
+    tags = [*UTM, (42113, 2, len(text) + 1, text, True)]
+    shown = read_geotiff(put(tmp_path / "holed", values, tags=tags, **GREY) / "images" / "a.tif")
+    assert not shown[:, :10].any()
+    np.testing.assert_array_equal(shown[:, 10:], clean)
+    assert np.ptp(clean) > 200
+
+
+def test_no_data_that_bytes_cannot_hold_is_not_complained_of(tmp_path, caplog):
+    """-9999 declared for bytes, as many tools write it, is no cause for a message per file."""
+    tags = [*UTM, (42113, 2, 6, "-9999", True)]
+    data = open_dataset(put(tmp_path, bands(4), tags=tags, **GREY))
+    np.testing.assert_array_equal(data[0].image, bands(4)[..., :3])
+    assert not caplog.records

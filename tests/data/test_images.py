@@ -111,12 +111,56 @@ def test_sixteen_bits_are_stretched(tmp_path):
 
 
 def test_float_images(tmp_path):
-    """Floats are stretched too, and what is not a number counts as zero."""
+    """Floats are stretched too, and what is not a number is black."""
     values = np.linspace(-1, 1, 100, dtype=np.float32).reshape(10, 10)
     values[0, 0] = np.nan
     image = read_image(save(tmp_path / "a.tif", values))
     assert image[-1, -1, 0] == 255
-    assert 100 < image[0, 0, 0] < 150
+    assert image[0, 0, 0] == 0
+    assert 100 < image[5, 0, 0] < 150
+
+
+@pytest.mark.parametrize("fill", [-3.4028234663852886e38, 1e31, np.nan, np.inf])
+def test_pixels_without_data_leave_the_rest_as_it_is(fill):
+    """No-data pixels are black and do not squeeze the others: those look as they do without."""
+    values = np.linspace(20, 30, 400, dtype=np.float32).reshape(20, 20)
+    holed = values.copy()
+    holed[:, :5] = fill
+    np.testing.assert_array_equal(stretch(holed)[:, 5:], stretch(values[:, 5:]))
+    assert not stretch(holed)[:, :5].any()
+    assert not stretch(np.full((3, 3), fill, dtype=np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "no_data"),
+    [(np.float32, -9999), (np.float64, -1.7976931348623157e308), (np.float16, -9999), (np.uint16, 0), (np.int16, -9999),
+     (np.uint16, 65535)],
+)  # fmt: skip
+def test_the_value_that_a_file_calls_no_data(dtype, no_data):
+    """The declared value counts as no data in any type."""
+    values = np.linspace(20, 4000, 400).reshape(20, 20).astype(dtype)
+    holed = values.copy()
+    holed[3:7] = no_data
+    shown = stretch(holed, float(no_data))
+    assert not shown[3:7].any()
+    np.testing.assert_array_equal(
+        np.delete(shown, range(3, 7), axis=0), stretch(np.delete(values, range(3, 7), axis=0))
+    )
+
+
+@pytest.mark.parametrize("no_data", [-9999.0, 0.5, 1e300, float("nan"), None])
+def test_no_data_that_is_no_value_of_the_type(no_data):
+    """A declared value that whole numbers cannot hold, or none, changes nothing."""
+    values = np.arange(1001, dtype=np.uint16)
+    np.testing.assert_array_equal(stretch(values, no_data), stretch(values))
+
+
+def test_no_data_of_a_plain_tiff(tmp_path):
+    """GDAL's tag is heeded in TIFFs that Pillow reads, too."""
+    values = np.linspace(20, 30, 400, dtype=np.float32).reshape(20, 20)
+    values[:, :5] = -9999
+    PIL.Image.fromarray(values).save(tmp_path / "a.tif", tiffinfo={42113: "-9999"})
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[:, 5:, 0], stretch(values[:, 5:]))
 
 
 def test_stretch_rule():

@@ -6,7 +6,8 @@ What is not plain 8-bit RGB is brought there by fixed rules:
 - The content decides, not the extension: WEBP, PNG or GIF named .jpg are read; of an animation, the first frame.
 - Grey is repeated to three channels, palettes and CMYK are converted.
 - Alpha is dropped, the stored colours stay: what labelling tools show, and a cut-out does not leak its outline.
-- 16-bit and 32-bit grey and floats are stretched per image: the 0.1th percentile becomes 0, the 99.9th 255.
+- 16-bit and 32-bit grey and floats are stretched per image: the 0.1th percentile becomes 0, the 99.9th 255; pixels
+  without data become black.
 - Of 16-bit colour the high byte is kept.
 """
 
@@ -58,6 +59,10 @@ IMAGE_SUFFIXES = frozenset(
 )  # fmt: skip
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"RIFF")
 _TIFF_WIDTH, _TIFF_LENGTH, _ORIENTATION = 0x0100, 0x0101, 0x0112
+NO_DATA_TAG = 42113
+_LARGEST = 1e30
+"""GDAL fills what it does not know with the lowest number of its type, -3.4e38 or -1.8e308; no band measures such."""
+
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
@@ -150,26 +155,55 @@ def turn_upright(opened: PIL.Image.Image) -> PIL.Image.Image:
 def to_rgb(opened: PIL.Image.Image) -> Image:
     """Bring a Pillow image of any mode to RGB, uint8 [H, W, 3], by the rules of this module."""
     if opened.mode.startswith("I") or opened.mode == "F":
-        grey = stretch(np.asarray(opened))
+        grey = stretch(np.asarray(opened), parse_no_data(getattr(opened, "tag_v2", {}).get(NO_DATA_TAG)))
         return np.repeat(grey[:, :, None], 3, axis=2)
     # A palette whose transparency is given per entry loses it only by way of RGBA.
     through = opened.convert("RGBA") if opened.mode == "P" and "transparency" in opened.info else opened
     return np.array(through.convert("RGB"))
 
 
-def stretch(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
+def stretch(values: npt.NDArray[np.generic], no_data: float | None = None) -> npt.NDArray[np.uint8]:
     """Bring values of more than 8 bits, of any shape, to uint8: the 0.1th percentile becomes 0, the 99.9th 255.
 
-    Values that are not finite count as 0. A constant image becomes 0.
+    What holds no data becomes 0 and has no say in the percentiles: values that are not finite, larger than any
+    measurement, or `no_data`, by which a file marks it. A constant image becomes 0.
     """
-    real = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = np.percentile(real, (0.1, 99.9))
+    values = np.asarray(values)
+    known = _is_known(values, no_data)
+    whole = bool(known.all())
+    real = np.asarray(values if whole else np.where(known, values, values.dtype.type(0)), dtype=np.float32)
+    inside = real if whole else real[known]
+    if not inside.size:
+        return np.zeros(real.shape, dtype=np.uint8)
+    low, high = np.percentile(inside, (0.1, 99.9))
     if high <= low:
-        low, high = float(real.min()), float(real.max())
+        low, high = float(inside.min()), float(inside.max())
     if high <= low:
         return np.zeros(real.shape, dtype=np.uint8)
     scaled = (real - low) * (255.0 / (high - low))
-    return np.asarray(np.clip(scaled + 0.5, 0, 255), dtype=np.uint8)
+    shown = np.asarray(np.clip(scaled + 0.5, 0, 255), dtype=np.uint8)
+    return shown if whole else np.where(known, shown, np.uint8(0))
+
+
+def parse_no_data(text: object) -> float | None:
+    """Return the value that a TIFF's tag 42113 (GDAL_NODATA), a text, declares to be no data, or None."""
+    try:
+        return float(str(text).strip("\0 ").replace(",", "."))
+    except ValueError:
+        return None
+
+
+def _is_known(values: npt.NDArray[np.generic], no_data: float | None) -> npt.NDArray[np.bool_]:
+    known = np.ones(values.shape, dtype=np.bool_)
+    if np.issubdtype(values.dtype, np.floating):
+        limit = min(_LARGEST, float(np.finfo(values.dtype.name).max))
+        known = np.asarray(np.isfinite(values) & (np.abs(values) <= limit))
+        marks = no_data is not None and abs(no_data) <= limit
+    else:
+        marks = (
+            no_data is not None and no_data.is_integer() and np.can_cast(np.min_scalar_type(int(no_data)), values.dtype)
+        )
+    return known & (values != values.dtype.type(no_data)) if marks else known
 
 
 def _stored_size(opened: PIL.Image.Image) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from dataclasses import dataclass
@@ -104,7 +105,16 @@ def import_tifffile() -> ModuleType:
         import tifffile
     except ImportError as error:
         raise MissingExtraError("tifffile", "data", "Reading GeoTIFF") from error
+    logging.getLogger("tifffile").addFilter(_is_of_use)
     return tifffile
+
+
+def _is_of_use(record: logging.LogRecord) -> bool:
+    """Whether a message of tifffile tells anything: one per file whose no-data is no value of its type does not.
+
+    Many tools write -9999 for bytes, too; the tag is read without tifffile's help (`data.images.parse_no_data`).
+    """
+    return "GDAL_NODATA" not in record.getMessage()
 
 
 def _transform(tags: dict[int, Any]) -> tuple[float, float, float, float, float, float] | None:

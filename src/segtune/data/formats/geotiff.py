@@ -33,11 +33,25 @@ from segtune.data.formats.paired import Kind, PairedFiles, index_pairs
 from segtune.data.formats.pairing import IGNORE_FOLDER, pair_files
 from segtune.data.formats.tree import Tree
 from segtune.data.formats.writing import as_grey, mask_files, written_names
-from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, open_image, read_image, read_size, stretch
+from segtune.data.images import (
+    NO_DATA_TAG,
+    PIXEL_LIMIT,
+    UnreadableError,
+    is_image_name,
+    open_image,
+    parse_no_data,
+    read_image,
+    read_size,
+    stretch,
+)
 from segtune.data.masks import MaskFile, read_mask_file, whole_numbers
 
 Bands = tuple[int, ...]
 """Numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey."""
+
+
+_GREY = 1
+"""White-is-zero and black-is-zero, 0 and 1 of TIFF's photometric interpretation; colours begin above."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +121,17 @@ def read_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT, bands: Bands | None
     size_of_geotiff(path, pixel_limit)
     if bands is None and _is_plain(path):
         return read_image(path, pixel_limit)
-    return to_rgb(read_bands(path), bands, path)
+    return to_rgb(read_bands(path), bands, path, _read_no_data(path))
 
 
-def to_rgb(values: npt.NDArray[np.generic], bands: Bands | None, path: Path) -> Image:
-    """Return bands [H, W, S] of an image file as RGB uint8 [H, W, 3]."""
+def to_rgb(values: npt.NDArray[np.generic], bands: Bands | None, path: Path, no_data: float | None = None) -> Image:
+    """Return bands [H, W, S] of an image file as RGB uint8 [H, W, 3], black where a band of many bits is `no_data`."""
     count = values.shape[2]
     wanted = bands or ((1, 2, 3) if count >= 3 else (1,))
     if max(wanted) > count or min(wanted) < 1:
         raise UnreadableError(path, f"it has {count} bands, not band {max(wanted)}", "Choose other bands.")
     chosen = values[:, :, [band - 1 for band in wanted]]
-    grey_or_rgb = chosen if chosen.dtype == np.uint8 else stretch(chosen)
+    grey_or_rgb = chosen if chosen.dtype == np.uint8 else stretch(chosen, no_data)
     return np.ascontiguousarray(np.broadcast_to(grey_or_rgb, (*values.shape[:2], 3)))
 
 
@@ -201,11 +215,18 @@ def _count_bands(path: Path) -> int:
         return int(file.pages[0].samplesperpixel)
 
 
+def _read_no_data(path: Path) -> float | None:
+    with import_tifffile().TiffFile(path) as file:
+        return parse_no_data(file.pages[0].tags.valueof(NO_DATA_TAG))
+
+
 def _is_plain(path: Path) -> bool:
     """Whether Pillow reads it as people see it: up to four bands of 8 bits, in any colours it knows."""
     with import_tifffile().TiffFile(path) as file:
         page = file.pages[0]
-        return page.samplesperpixel in (1, 3, 4) and page.bitspersample == 8
+        # Several bands that are said to be grey are no colours to Pillow, which refuses them.
+        coloured = page.samplesperpixel == 1 or int(page.photometric) > _GREY
+        return page.samplesperpixel in (1, 3, 4) and page.bitspersample == 8 and coloured
 
 
 def _needs_more_than_pillow(path: Path) -> bool:
