@@ -29,7 +29,7 @@ def parse_arguments(description: str, data: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
-    parser.add_argument("--epochs", type=int, default=6, help="of preset default")
+    parser.add_argument("--epochs", type=int, default=10, help="of preset default")
     parser.add_argument("--slides-epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("default", "slides"), help="run one of the two presets")

@@ -19,6 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.prompts.first": {"point_box": 1.0},
         "training.prompts.corrections": 0,
         "training.prompts.refinements": 0,
+        "training.prompts.prompts_per_object": 1,
         "training.loss.weights": dict(REFERENCE),
         "training.loss.quality": 0.0,
         "training.optimizer.lr": 1e-5,
@@ -44,6 +45,8 @@ def by_base(base: str) -> dict[str, tuple[Any, str]]:
             "training.optimizer.lr": (3e-4, why),
             "training.optimizer.batch": (4, steps),
             "training.optimizer.micro_batch": (4, steps),
+            "training.optimizer.layer_decay": (0.9, "suits nano, whose early layers have seen little and must learn too"),
+            "training.prompts.prompts_per_object": (3, "makes the most of each pass of an encoder that trains"),
             "training.loss.weights": ({"bce": 0.5, "dice": 0.5}, "is what nano was pretrained with"),
         }
     why = f"suits {base}, whose image encoder is run once and cached"
