@@ -119,6 +119,27 @@ def test_coordinates_from_elsewhere(tmp_path):
         assert open_dataset(tmp_path)[0]
 
 
+@pytest.mark.parametrize("side", [0.00005, 0.1])
+def test_degrees_are_no_pixels(tmp_path, side):
+    """Longitudes and latitudes that are numbers of pixels, too, are not taken as such on an image in metres."""
+    geotiff(tmp_path / "a.tif")
+    geotiff(tmp_path / "b.tif")
+    ring = [[13.7, 5.1], [13.7 + side, 5.1], [13.7 + side, 5.1 + side], [13.7, 5.1 + side], [13.7, 5.1]]
+    put(tmp_path / "a.geojson", feature([ring]))
+    put(tmp_path / "b.geojson", feature([[[6.5, 5.5], [18.5, 5.5], [18.5, 15.5], [6.5, 5.5]]]))
+    with pytest.raises(DataError, match=r"longitude and latitude.*EPSG:32633"):
+        assert open_dataset(tmp_path)[0]
+    assert open_dataset(tmp_path)[1].objects[0].area > 40
+
+
+def test_one_map_that_lies_elsewhere(tmp_path):
+    """Features for all images in another system are an error about the system, not about empty masks."""
+    geotiff(tmp_path / "a.tif")
+    put(tmp_path / "all.geojson", feature([[[13.7, 5.1], [13.8, 5.1], [13.8, 5.2], [13.7, 5.1]]]))
+    with pytest.raises(DataError, match="no image's piece of the map"):
+        open_dataset(tmp_path)
+
+
 def test_one_map_over_several_tiles(tmp_path):
     """Features that name no image go to the tiles they lie on, cut at their borders."""
     geotiff(tmp_path / "west.tif")

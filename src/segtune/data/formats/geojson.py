@@ -36,6 +36,10 @@ _LABEL_KEYS = ("label", "class", "class_name", "category", "classification", "na
 _IMAGE_KEYS = ("image", "image_name", "file", "file_name", "filename", "image_id")
 _FOLDERS = ("labels", "annotations", "geojson", "geojsons", "vectors", "masks")
 _SNIFFED = 4096
+_GLOBE = (180.0, 90.0)
+"""Largest longitude and latitude."""
+
+_METRES_PER_DEGREE = 111_320.0
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,7 @@ def _in_pixels(
     """Return the polygons of each feature in pixels.
 
     Raises:
-        DataError: they lie neither on the pixels nor on the image's piece of the map.
+        DataError: they lie neither on the pixels nor on the image's piece of the map, or are longitude and latitude.
     """
     here: list[list[Polygon]] = [[*one.polygons] for one in features]
     if reference is None or not any(here):
@@ -199,14 +203,41 @@ def _in_pixels(
     there: list[list[Polygon]] = [
         [[reference.to_pixels(ring) for ring in rings] for rings in one.polygons] for one in features
     ]
-    for polygons in (there, here):
-        if _touches([ring for one in polygons for rings in one for ring in rings], size):
-            return polygons
+    if _touches(_flat_rings(there), size):
+        return there
+    rings = _flat_rings(here)
+    degrees = _are_degrees(rings, size, reference)
+    if _touches(rings, size) and not degrees:
+        return here
     crs = f"EPSG:{reference.crs}" if reference.crs else "the image's coordinate system"
     raise DataError(
-        f"The outlines of {path} lie neither on its pixels nor on its piece of the map. "
+        f"The outlines of {path} lie neither on its pixels nor on its piece of the map"
+        f"{': they look like longitude and latitude' if degrees else ''}. "
         f"Coordinates must be pixels or those of {crs}: bring them there first."
     )
+
+
+def _flat_rings(features: Sequence[Sequence[Polygon]]) -> list[Ring]:
+    return [ring for polygons in features for rings in polygons for ring in rings]
+
+
+def _are_degrees(rings: Sequence[Ring], size: Size, reference: Georeference) -> bool:
+    """Whether outlines are longitude and latitude, though the map is in another system.
+
+    East of Greenwich and north of the equator such numbers lie on the pixels of most images, where they would be
+    outlines narrower than a pixel; on a map of coarse pixels they are no wider than the image is in degrees.
+    """
+    points = np.concatenate(rings)
+    corners = reference.to_map(np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]], dtype=np.float64))
+    if not _on_globe(points) or _on_globe(corners) or (points == np.round(points)).all():
+        return False
+    widest = float(np.median([np.ptp(ring, axis=0).max() for ring in rings]))
+    narrowing = max(0.1, float(np.cos(np.radians(points[:, 1].mean()))))
+    return widest < max(1.0, float(np.ptp(corners, axis=0).max()) / (_METRES_PER_DEGREE * narrowing))
+
+
+def _on_globe(points: Ring) -> bool:
+    return bool((np.abs(points) <= _GLOBE).all())
 
 
 def _touches(rings: Sequence[Ring], size: Size) -> bool:
@@ -261,6 +292,11 @@ def _by_image(
         reference = read_georeference(root / path) if is_tiff_name(path) else None
         if reference is not None:
             found[path] = [one for one in features if _on_map(one, size, reference)]
+    if found and not any(found.values()):
+        raise DataError(
+            f"The outlines in {root} lie on no image's piece of the map. Coordinates must be those of the images' own "
+            "coordinate system: bring them there first, or let each feature name its image."
+        )
     return found
 
 
