@@ -45,7 +45,7 @@ def by_base(base: str) -> dict[str, tuple[Any, str]]:
             "training.optimizer.lr": (3e-4, why),
             "training.optimizer.batch": (4, steps),
             "training.optimizer.micro_batch": (4, steps),
-            "training.optimizer.layer_decay": (0.9, "suits nano, whose early layers have seen little and must learn too"),
+            "training.optimizer.layer_decay": (0.9, "suits nano, whose early layers have seen little and must learn"),
             "training.prompts.prompts_per_object": (3, "makes the most of each pass of an encoder that trains"),
             "training.loss.weights": ({"bce": 0.5, "dice": 0.5}, "is what nano was pretrained with"),
         }
