@@ -241,9 +241,20 @@ def _train_in_process(rank, world, folder, store):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
     job = small_training(Path(folder), images=7, recipe=_calm_recipe(), processes=Processes(rank, world))
     train(job)
+    _add_up_gradients(Processes(rank, world))
     if rank == 0:
         torch.save(weights(job), Path(folder) / "weights.pt")
     dist.destroy_process_group()
+
+
+def _add_up_gradients(processes):
+    """What one process reached counts for all; what none reached keeps no gradient, or the optimizer would move it."""
+    reached, unreached = (torch.nn.Parameter(torch.zeros(3)) for _ in range(2))
+    if processes.is_first:
+        reached.grad = torch.full((3,), 2.0)
+    processes.sum_gradients([reached, unreached])
+    assert reached.grad.tolist() == [2.0, 2.0, 2.0]
+    assert unreached.grad is None
 
 
 def _calm_recipe():
