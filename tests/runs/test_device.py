@@ -20,7 +20,7 @@ def gpus(monkeypatch):
 
 
 def test_a_gpu_is_taken_where_there_is_one(gpus):
-    """auto means the GPU if there is one; a name is taken at its word."""
+    """Auto means the GPU if there is one; a name is taken at its word."""
     gpus(0)
     assert pick_device("auto") == "cpu"
     gpus(2)
