@@ -72,7 +72,9 @@ def rollout(
         current = Round(number, prompts, prediction, prediction.best())
         yield current
         if number + 1 < rounds:
+            # A caller that trains has gone backward at the yield: from here on only values are read.
             clicks = correct(current)
             if clicks is not None:
                 prompts = add_clicks(prompts, *clicks)
+            # All clicks stay, the mask is replaced. With one no prompt is ambiguous: one answer is asked for.
             prompts = prompts.with_masks(current.logits.detach())

@@ -30,13 +30,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    # The name keeps the suffix: some writers choose their format by it.
+    # The name keeps the suffix: some writers choose their format by it. Its random part keeps two writers of one
+    # file apart.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         with storage_errors(path):
+            # What the caller's own writing raises comes out of this yield, so it is turned into words here too.
             yield temporary
+            # Before the rename, which may reach the disk ahead of the bytes and leave an empty file in its place.
             sync(temporary)
             temporary.replace(path)
+            # The rename itself is an entry of the folder.
             sync(path.parent)
     finally:
         with suppress(FileNotFoundError):
@@ -108,7 +112,7 @@ def hash_text(text: str) -> str:
 
 def sync(path: Path) -> None:
     """Force a file's bytes, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)  # enough for fsync, and all that a folder allows
     try:
         os.fsync(descriptor)
     finally:

@@ -36,6 +36,8 @@ class Frame:
     def longest_side(cls, original: tuple[int, int], side: int) -> Frame:
         """Scale the longest side to `side`, keep the aspect, pad bottom and right: SAM's own preparation."""
         scale = side / max(original)
+        # Halves go up, as in the published code; Python's round would take them to the even number.
+        # At least one pixel, for images that are thousands of times longer than wide.
         height, width = (max(1, int(length * scale + 0.5)) for length in original)
         return cls(original, (height, width), side)
 
@@ -61,7 +63,7 @@ class Frame:
 
 def frame_scales(frames: tuple[Frame, ...], image_index: Tensor) -> Tensor:
     """Return float32 [P, 2]: the x and y factors of each prompt's image into the model's frame."""
-    scales = torch.tensor([frame.scale for frame in frames], dtype=torch.float32, device=image_index.device)
+    scales = torch.tensor([frame.scale for frame in frames], dtype=torch.float32, device=image_index.device)  # [B, 2]
     return scales[image_index]
 
 
@@ -80,6 +82,7 @@ def logits_to_image(logits: Tensor, frame: Frame) -> Tensor:
     """
     lead = logits.shape[:-2]
     flat = logits.reshape(1, -1, *logits.shape[-2:])  # [1, n, h, w]
+    # At a side of 1024 this is 4 MiB a mask, however small the image.
     square = F.interpolate(flat, (frame.side, frame.side), mode="bilinear", align_corners=False)
     content = square[..., : frame.resized[0], : frame.resized[1]]
     image = F.interpolate(content, frame.original, mode="bilinear", align_corners=False)
@@ -101,11 +104,12 @@ def masks_to_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor
     if not masks.shape[0]:
         return masks.new_zeros((0, *size), dtype=torch.float32)
     if masks.device.type == "cpu":
+        # scipy's matrices live on the CPU; elsewhere torch takes the same averages in two steps.
         rows, columns = (
             cover_weights(*axis) for axis in zip(frame.original, frame.resized, (frame.side,) * 2, size, strict=True)
         )
         return torch.from_numpy(cover(masks.numpy(), rows, columns))
-    resized = F.interpolate(masks[None].float(), (height, width), mode="area")[0]
+    resized = F.interpolate(masks[None].float(), (height, width), mode="area")[0]  # [n, height, width]
     # Padded to the square before pooling, so that a cell means the same place whatever the image's aspect.
     square = F.pad(resized, (0, frame.side - width, 0, frame.side - height))
     return F.adaptive_avg_pool2d(square, size)

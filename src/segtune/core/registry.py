@@ -47,6 +47,7 @@ class Registry(Mapping[str, Entry], Generic[Entry]):
         return len(self._all_targets())
 
     def __contains__(self, name: object) -> bool:
+        # Mapping's own would import the entry, and on an unknown name raise what is no KeyError.
         return name in self._all_targets()
 
     def _all_targets(self) -> dict[str, str]:

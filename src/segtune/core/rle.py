@@ -30,6 +30,7 @@ class RunLengths:
         flat = np.asarray(mask, dtype=np.bool_).ravel(order="F")
         edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
         starts_inside = flat.size > 0 and bool(flat[0])
+        # The first run is of background, so a mask that begins inside gets one of length 0.
         bounds = np.concatenate([[0, 0] if starts_inside else [0], edges, [flat.size]])
         return cls((int(mask.shape[0]), int(mask.shape[1])), np.diff(bounds).astype(np.uint32))
 
@@ -39,6 +40,7 @@ class RunLengths:
         values[1::2] = True
         return np.repeat(values, self.counts).reshape(self.size, order="F")
 
+    # cached_property writes into __dict__, past the __setattr__ that a frozen dataclass forbids.
     @cached_property
     def area(self) -> int:
         """Number of pixels inside."""
@@ -63,6 +65,7 @@ class RunLengths:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RunLengths):
             return NotImplemented
+        # The dataclass's own would compare arrays, whose truth numpy refuses to tell.
         return self.size == other.size and np.array_equal(self.counts, other.counts)
 
     __hash__ = None  # type: ignore[assignment]

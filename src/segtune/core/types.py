@@ -101,12 +101,13 @@ class Prompts:
     @property
     def ambiguous(self) -> Tensor:
         """Bool [P]: one point and nothing else, which SAM answers with three masks."""
+        # Fillers and not-a-point tokens are no clicks; a lone negative click is one.
         real = (self.point_labels == POINT_POSITIVE) | (self.point_labels == POINT_NEGATIVE)
         return (real.sum(dim=1) == 1) & ~self.has_box & ~self.has_mask
 
     def select(self, rows: Tensor) -> Prompts:
         """Return the prompts at `rows` (int64 [n] or bool [P]), in that order."""
-        if rows.dtype == self.has_box.dtype:
+        if rows.dtype == self.has_box.dtype:  # torch.bool, without importing torch
             rows = rows.nonzero().flatten()
         masks = None if self.mask_logits is None else self.mask_logits[rows]
         text = None if self.text is None else tuple(self.text[row] for row in rows.tolist())
@@ -117,7 +118,7 @@ class Prompts:
 
     def with_masks(self, mask_logits: Tensor) -> Prompts:
         """Return the same prompts with previous logits [P, h, w] of the model's frame fed back."""
-        return replace(self, mask_logits=mask_logits, has_mask=self.has_mask | True)
+        return replace(self, mask_logits=mask_logits, has_mask=self.has_mask | True)  # all true, likewise
 
     def to(self, device: torch.device | str) -> Prompts:
         """Return the prompts on another device."""
@@ -172,4 +173,4 @@ class MaskPrediction:
 
     def best(self) -> Tensor:
         """int64 [P]: the mask of highest predicted quality."""
-        return self.quality.argmax(dim=1)
+        return self.quality.argmax(dim=1)  # never an absent one, at -inf
