@@ -44,6 +44,7 @@ def outline_distance(inside: Tensor, valid: Tensor) -> Tensor:
     Returns:
         float32 [N, h, w] in pixels, ≥ 0.5; 1 everywhere for an object without an outline.
     """
+    # A GPU waits here: OpenCV measures on the CPU, in every step anew.
     objects, known = inside.cpu().numpy(), valid.cpu().numpy()
     maps = [_outline_distance(one, region) for one, region in zip(objects, known, strict=True)]
     stacked = np.stack(maps) if maps else np.zeros(tuple(inside.shape), dtype=np.float32)

@@ -23,5 +23,5 @@ def dice(logits: Tensor, truth: Tensor, valid: Tensor, *, smoothing: float = SMO
         [N] in 0 to 1.
     """
     x, t, v = rows(logits, truth, valid)
-    p = x.sigmoid() * v
+    p = x.sigmoid() * v  # an invalid logit is 0 and would count as half a pixel
     return 1 - (2 * (p * t).sum(1) + smoothing) / (p.sum(1) + t.sum(1) + smoothing)

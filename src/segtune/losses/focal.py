@@ -26,6 +26,7 @@ def focal(logits: Tensor, truth: Tensor, valid: Tensor, *, alpha: float = ALPHA,
         [N], ≥ 0.
     """
     x, t, v = rows(logits, truth, valid)
+    # Kept per pixel: the focal weight belongs to each, that of their mean would be another loss.
     cross_entropy = F.binary_cross_entropy_with_logits(x, t, reduction="none")
     # sigmoid(-x) instead of 1 - sigmoid(x): exact for pixels that are almost right, which are most.
     missed = t * (-x).sigmoid() + (1 - t) * x.sigmoid()

@@ -21,6 +21,6 @@ def iou(logits: Tensor, truth: Tensor, valid: Tensor, *, smoothing: float = SMOO
         [N] in 0 to 1 (Rahman and Wang, 2016).
     """
     x, t, v = rows(logits, truth, valid)
-    p = x.sigmoid() * v
+    p = x.sigmoid() * v  # as in dice: a logit of 0 is half a pixel
     shared = (p * t).sum(1)
     return 1 - (shared + smoothing) / (p.sum(1) + t.sum(1) - shared + smoothing)

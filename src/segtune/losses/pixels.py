@@ -18,7 +18,8 @@ def rows(logits: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, 
         Logits, truth and validity (1 or 0), each [N, h·w] in float32 or better. Logits and truth are 0 where invalid,
         so that not even an infinity in the padding reaches a sum or a gradient.
     """
-    precision = torch.promote_types(logits.dtype, torch.float32)
+    precision = torch.promote_types(logits.dtype, torch.float32)  # half and bf16 rise to fp32, fp64 stays
+    # Filled, not multiplied by 0: infinity times 0 is nan, in the gradient too.
     outside = ~valid.expand_as(logits).flatten(1)
     x = logits.flatten(1).to(precision).masked_fill(outside, 0)
     t = truth.expand_as(logits).flatten(1).to(precision).masked_fill(outside, 0)
