@@ -56,6 +56,7 @@ def boundary_overlap(predicted: Tensor, truth: Tensor, ignore: Tensor | None = N
         Counts [n] on the device of `predicted`.
     """
     if ignore is not None:
+        # An ignored region becomes a hole, so its rim is boundary where a mask reaches it.
         predicted, truth = predicted & ~ignore, truth & ~ignore
     pairs = zip(_bytes(predicted), _bytes(truth), strict=True)
     counts = torch.tensor([_count(one, other, distance) for one, other in pairs], dtype=torch.int64).reshape(-1, 3)
@@ -63,6 +64,7 @@ def boundary_overlap(predicted: Tensor, truth: Tensor, ignore: Tensor | None = N
 
 
 def _bytes(masks: Tensor) -> _Bytes:
+    # OpenCV takes no bool; the same memory is read as bytes of 0 and 1.
     view: _Bytes = np.ascontiguousarray(masks.cpu().numpy()).view(np.uint8)
     return view
 
@@ -84,8 +86,10 @@ def _around(one: Sequence[int], other: Sequence[int]) -> tuple[slice, slice]:
 
 
 def _boundary(mask: _Bytes, distance: int) -> _Bytes:
+    # Too narrow for any pixel to survive the erosion: all is boundary. OpenCV refuses the empty window besides.
     if min(mask.shape) <= 2 * distance:
         return mask
+    # One large square gives what the published code finds by `distance` erosions of 3 × 3.
     kernel = np.ones((2 * distance + 1, 2 * distance + 1), dtype=np.uint8)
     eroded = cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     return mask & ~np.asarray(eroded, dtype=np.uint8)
