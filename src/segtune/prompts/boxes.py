@@ -78,6 +78,7 @@ def _lengths(tight: _Box) -> _Box:
 
 def _within(corners: npt.NDArray[np.floating], size: tuple[int, ...]) -> _Box:
     height, width = size
+    # Corners are edges, not pixels: the image's width and height themselves are allowed.
     clipped: _Box = np.clip(corners, 0, [width, height, width, height]).astype(np.float32)
     return clipped
 

@@ -76,9 +76,10 @@ def _mask_logits(
 ) -> Tensor | None:
     if all(prompt.mask is None for prompt in object_prompts):
         return None
-    logits = torch.zeros((len(object_prompts), *mask_size))
+    logits = torch.zeros((len(object_prompts), *mask_size))  # rows without a mask are never read
     for row, (prompt, image) in enumerate(zip(object_prompts, image_index, strict=True)):
         if prompt.mask is not None:
             cover = masks_to_frame(torch.from_numpy(prompt.mask)[None], frames[image], mask_size)[0]
+            # Linear in the cover, so that they cross 0 where half a cell is covered; padding counts as outside.
             logits[row] = 2 * MASK_LOGIT * cover - MASK_LOGIT
     return logits

@@ -40,7 +40,7 @@ def center_of_error(
     best: tuple[int, int, float] | None = None
     best_label = POINT_POSITIVE
     for mask, label in sides:
-        if best is not None and _room(mask) < best[2]:
+        if best is not None and _room(mask) < best[2]:  # an equal distance may still win by its label
             continue
         centre = inner_centre(mask)
         if centre is not None and (best is None or (centre[2], label) > (best[2], best_label)):
@@ -66,7 +66,7 @@ def random_error_clicks(
         [P]: 1 on the object, 0 off it, -10 (filler) where there is no error at all.
     """
     inside = truth & valid
-    wrong = (truth ^ predicted) & valid
+    wrong = (truth ^ predicted) & valid  # [P, h, w]
     in_error = wrong.flatten(1).any(1)
     from_truth = (uniforms[:, 1] < truth_share) & inside.flatten(1).any(1)
     pool = torch.where(from_truth[:, None, None], inside, wrong)
@@ -94,6 +94,8 @@ def cells_to_points(cells: Tensor, image_index: Tensor, frames: tuple[Frame, ...
     square = cells * side / cells.new_tensor([map_size[1], map_size[0]])
     # A pixel's index is half a pixel before its centre.
     pixels = square / frame_scales(frames, image_index) - 0.5
+    # A small image is enlarged: the first and last cells' centres lie up to half a pixel beyond its pixels' centres.
+    # Not rounded, since the prompt encoder takes any place.
     return torch.minimum(pixels.clamp(min=0), size - 1).float()
 
 
@@ -105,7 +107,7 @@ def _ranked_cell(pool: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
     per_row = pool.sum(2, dtype=torch.int32).cumsum(1)  # [P, h]
     count = per_row[:, -1]
     number = torch.minimum((rank * count).long(), count - 1).clamp(min=0)  # [P]
-    row = torch.searchsorted(per_row, number[:, None], right=True).flatten()
+    row = torch.searchsorted(per_row, number[:, None], right=True).flatten()  # the first row to reach beyond it
     row = row.clamp(max=pool.shape[1] - 1)
     chosen = torch.arange(len(pool), device=pool.device)
     before = torch.where(row > 0, per_row[chosen, (row - 1).clamp(min=0)], 0)

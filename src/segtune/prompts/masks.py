@@ -41,7 +41,7 @@ def mask(truth: BoolMask, rng: np.random.Generator, *, ignore: BoolMask | None =
     cut = pixels[region]
     # Away from the range's ends, so that one pixel of a small object does not cross them.
     target = float(rng.uniform(LOWEST + 0.02, HIGHEST - 0.02))
-    best = _Warped(cut, 1.0, 0.0)
+    best = _Warped(cut, 1.0, 0.0)  # the truth itself, should nothing come nearer
     for _ in range(_ATTEMPTS):
         warped = _warp(cut, target, rng)
         best = min(best, warped, key=lambda one: abs(one.iou - target))
@@ -65,9 +65,10 @@ def _warp(truth: BoolMask, target: float, rng: np.random.Generator) -> _Warped:
     A pixel changes side once strength × |noise| reaches its depth, so the IoU only falls as the strength grows.
     """
     half = np.float32(0.5)
+    # Signed, positive inside: the outline runs half a pixel before the other side's first centre.
     depth = np.where(truth, distance_inside(truth) - half, half - distance_outside(truth))
     push = _push(depth, rng)
-    changing = truth == (push < 0)
+    changing = truth == (push < 0)  # inside and pushed in, or outside and pushed out
     needed = np.abs(depth) / np.maximum(np.abs(push), np.float32(1e-3))
     leaving, joining = needed[changing & truth], needed[changing & ~truth]
     area = int(np.count_nonzero(truth))
@@ -81,6 +82,7 @@ def _warp(truth: BoolMask, target: float, rng: np.random.Generator) -> _Warped:
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if iou_at(middle) > target else (low, middle)
+    # The IoU falls in steps of whole pixels, so that no strength need hit the target.
     strength = min(low, high, key=lambda one: abs(iou_at(one) - target))
     return _Warped(truth ^ (changing & (needed <= strength)), iou_at(strength), strength)
 
@@ -98,9 +100,11 @@ def _push(depth: _Floats, rng: np.random.Generator) -> _Floats:
     coarse = cv2.resize(depth, small, interpolation=cv2.INTER_AREA) / np.float32(shrink)
     # Continued in a straight line beyond the rim, where a repeated rim would halve the gradient.
     wider = np.pad(coarse, 1, mode="reflect", reflect_type="odd")
+    # Sobel's weights bring out eight times the slope.
     across = cv2.Sobel(wider, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)[1:-1, 1:-1]
     down = cv2.Sobel(wider, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)[1:-1, 1:-1]
     rows, columns = np.indices(coarse.shape, dtype=np.float32)
+    # The window is about twice as wide as the object (`_roomy`), hence twice the knots.
     knots = rng.normal(size=(2 * _WAVES, 2 * _WAVES)).astype(np.float32)
     noise = cv2.resize(knots, small, interpolation=cv2.INTER_CUBIC)
     # Of mean 0 over the area: bulges and dents in equal number.

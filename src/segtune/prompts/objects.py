@@ -40,6 +40,7 @@ def counted(truth: BoolMask, ignore: BoolMask | None) -> BoolMask:
 
 def window(mask: BoolMask) -> Window | None:
     """Return the tight box around a mask [H, W] as slices, or None when it is empty."""
+    # OpenCV takes no bool; an empty mask has the rectangle 0, 0, 0, 0.
     left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
     return (slice(top, top + height), slice(left, left + width)) if width else None
 
@@ -59,6 +60,7 @@ def distance_outside(mask: BoolMask) -> npt.NDArray[np.float32]:
 
 
 def _to_nearest_zero(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    # OpenCV's other masks (3 × 3, 5 × 5) only approximate the distance, and their squares are no whole numbers.
     distance = np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32)
     # OpenCV's roots of equal squares differ in the last bit from call to call, with the memory they happen to lie in;
     # who asks for the farthest pixel would get one or another. The squares are whole numbers: back to them.

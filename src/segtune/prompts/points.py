@@ -35,6 +35,7 @@ def positive_click(x: float, y: float, drawn: dict[str, float] | None = None) ->
 def centre_click(truth: BoolMask) -> ObjectPrompt:
     """Click the middle pixel of the image: the prompt where there is no object."""
     height, width = truth.shape
+    # Positive although nothing is there: the right answer is an empty mask.
     return positive_click(width // 2, height // 2)
 
 
@@ -53,6 +54,6 @@ def inner_centre(mask: BoolMask) -> tuple[int, int, float] | None:
     # Beyond its tight box there is no mask, so the distances inside the box are those of the whole image.
     distance = distance_inside(mask[box])
     farthest = float(distance.max())
-    ridge = np.argwhere(distance == farthest)
+    ridge = np.argwhere(distance == farthest)  # equal squares have equal roots here
     row, column = ridge[np.argmin(np.square(ridge - ridge.mean(axis=0)).sum(axis=1))]
     return int(column) + box[1].start, int(row) + box[0].start, farthest
