@@ -55,6 +55,7 @@ def train_only(model: PromptableModel, scope: str) -> Trainable:
     if not names:
         raise UsageError(f"--train {scope} matches no parameter of this {model.family} model, so nothing would train.")
     sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
+    # Asked of the parameters: a scope from another package may reach into the encoder under any name.
     frozen = not any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters())
     return Trainable(scope, tuple(names), sum(sizes[n] for n in names), sum(sizes.values()), frozen)
 
@@ -74,12 +75,12 @@ def decoder_and_prompt(model: PromptableModel, count: int | None) -> Sequence[st
 def full(model: PromptableModel, count: int | None) -> Sequence[str]:
     """Everything."""
     _refuse_count("full", count)
-    return [""]
+    return [""]  # SAM's Fourier frequencies are a buffer and stay even so
 
 
 def late(model: PromptableModel, count: int | None) -> Sequence[str]:
     """The last `count` blocks of the image encoder, what follows them in it, the prompt encoder and the decoder."""
-    _, *blocks, tail = model.encoder_stages
+    _, *blocks, tail = model.encoder_stages  # patches and positions never train here
     if count is None or not 1 <= count <= len(blocks):
         raise UsageError(
             f"--train late:N trains the last N blocks of the image encoder; this model has {len(blocks)}, so N must be "
@@ -91,8 +92,8 @@ def late(model: PromptableModel, count: int | None) -> Sequence[str]:
 
 def _prefix(model: PromptableModel, part: str) -> str:
     wanted = model.parts[part]
-    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}
-    return names[id(wanted)] + "."
+    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}  # a part may lie at any depth
+    return names[id(wanted)] + "."  # no beginning of a longer name
 
 
 def _refuse_count(scope: str, count: int | None) -> None:
