@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
+# Numbers from glibc's malloc.h, whose macros ctypes cannot see.
 _M_TRIM_THRESHOLD = -1
 _M_TOP_PAD = -2
 _M_MMAP_THRESHOLD = -3
@@ -26,8 +27,9 @@ def keep_large_blocks() -> bool:
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
+    except (OSError, AttributeError):  # musl has no mallopt
         return False
     settings = ((_M_MMAP_THRESHOLD, _LARGEST), (_M_TRIM_THRESHOLD, _LARGEST), (_M_TOP_PAD, _PAD))
+    # A list, so that each is asked for even where one before it is refused.
     agreed = [mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings]
     return all(agreed)

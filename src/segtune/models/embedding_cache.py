@@ -117,6 +117,7 @@ class EmbeddingCache:
         """
         rounded = {name: _rounded(value) for name, value in maps.items()}
         path = self._path(key)
+        # Another process may write the same entry meanwhile. That is no harm: files are replaced whole.
         if not path.exists() and self._make_room(self.bytes_per_view):
             note = {"sha256": _checksum(rounded), "frame": json.dumps(None if frame is None else _frame_to_json(frame))}
             with replacing(path) as temporary:
@@ -143,6 +144,7 @@ class EmbeddingCache:
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
         """Yield (time of last use, bytes, path) of every entry; another process may remove one meanwhile."""
+        # pathlib's * takes a leading dot too, so files still being written count as well.
         for path in self.folder.glob("??/*.safetensors"):
             with suppress(FileNotFoundError):
                 status = path.stat()
@@ -166,7 +168,8 @@ class EmbeddingCache:
         return maps, None if said is None else _frame_from_json(said)
 
     def _mark_used(self, path: Path) -> None:
-        # Once a run is enough to keep an entry from being evicted during it.
+        # Once a run is enough to keep an entry from being evicted during it. The time of change stands for that of use,
+        # which many file systems do not keep.
         with suppress(OSError):
             if path.stat().st_mtime < self._started:
                 path.touch()
@@ -182,7 +185,7 @@ class EmbeddingCache:
         entries = sorted(self._entries())
         total = sum(entry[1] for entry in entries)
         for used, entry_size, path in entries:
-            if total + size <= self.limit_bytes or used >= self._started:
+            if total + size <= self.limit_bytes or used >= self._started:  # the rest was used since this run began
                 break
             path.unlink(missing_ok=True)
             total -= entry_size
@@ -193,7 +196,7 @@ class EmbeddingCache:
 def bytes_per_view(model: PromptableModel) -> int:
     """Return how many bytes the embedding of one image takes on disk, without running the encoder."""
     shapes = FAMILIES[model.family].embedding_shapes(model)
-    return sum(2 * math.prod(shape) for shape in shapes) + _HEADER_BYTES
+    return sum(2 * math.prod(shape) for shape in shapes) + _HEADER_BYTES  # two bytes: half precision
 
 
 def _rounded(value: Tensor) -> Tensor:

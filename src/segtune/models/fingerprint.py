@@ -20,6 +20,7 @@ def fingerprint(model: PromptableModel, *, stages: int | None = None) -> str:
     """
     chosen = None if stages is None else tuple(prefix for stage in model.encoder_stages[:stages] for prefix in stage)
     encoder = model.parts["image_encoder"]
+    # The encoder alone counts, so that runs that tune the decoder share embeddings. Stages speak of the model's names.
     lead = next(name for name, module in model.named_modules() if module is encoder)
     settings = [model.family, model.preparation.to_json(), model.encoder_precision, stages]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
@@ -39,4 +40,5 @@ def hash_weights(model: PromptableModel) -> str:
 
 def _add(digest: hashlib._Hash, name: str, value: Tensor) -> None:
     digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+    # As bytes, since numpy has no bfloat16; flat, since a single number cannot be viewed as bytes.
     digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)

@@ -61,6 +61,7 @@ def _locate(spec: str | Path) -> Path:
             f"The folder {path} holds no model: neither config.json nor model/config.json is there. Give a run folder "
             "whose training has ended, or a folder in transformers' layout."
         )
+    # 'weights/sam_vit_b.pth' looks like a hub id too; a missing file is no reason to ask the network.
     if _HUB_ID.match(str(spec)) and path.suffix not in _CHECKPOINTS:
         return fetch(str(spec))
     near = difflib.get_close_matches(str(spec), ["nano"])
@@ -80,6 +81,7 @@ def fetch(repository: str) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    # The pickle, which may be beside them, only where there are no safetensors.
     weights = (["*.safetensors", "*.safetensors.index.json"], ["pytorch_model.bin"])
     for patterns in weights:
         try:
@@ -101,6 +103,7 @@ def _open_folder(folder: Path, name: str, preparation: str | None) -> Promptable
     record = folder / RECORD
     known = Preparation.from_json(read_json(record)["preparation"]) if record.is_file() else None
     model = family.read_folder(folder, known)
+    # transformers' own file has no word for a stretched square, so it does not count as said.
     return _prepared(model, name, preparation, said=known is not None)
 
 

@@ -47,7 +47,7 @@ def choose_precision(model: PromptableModel, examples: Iterable[tuple[Image, Pro
     if not has_fast_bf16(device):
         return PrecisionChoice("fp32", None, f"This machine's {device.type} has no bfloat16 arithmetic of its own.")
     agreement = bf16_agreement(model, examples)
-    if agreement >= REQUIRED_AGREEMENT:
+    if agreement >= REQUIRED_AGREEMENT:  # false for nan too: unmeasured is fp32
         reason = f"bf16 masks agree with fp32 at a mean IoU of {agreement:.4f} (at least {REQUIRED_AGREEMENT})."
         return PrecisionChoice("bf16", agreement, reason)
     reason = f"bf16 masks agree with fp32 only at a mean IoU of {agreement:.4f} (below {REQUIRED_AGREEMENT})."
@@ -79,9 +79,9 @@ def bf16_agreement(model: PromptableModel, examples: Iterable[tuple[Image, Promp
 def has_fast_bf16(device: torch.device) -> bool:
     """Tell whether a device multiplies bfloat16 natively; elsewhere it is emulated and slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.get_device_capability(device) >= (8, 0)  # Ampere, the first to have it
     if device.type == "cpu":
-        # Newer than the oldest torch allowed.
+        # Newer than the oldest torch allowed. x86 names two sets of instructions, Arm calls its own bf16.
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
     return False

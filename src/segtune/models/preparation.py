@@ -95,19 +95,22 @@ class Preparation:
             float32 [B, 3, side, side] and B frames.
         """
         frames = tuple(self.frame((image.shape[0], image.shape[1])) for image in images)
+        # Padding is 0 after the mean is taken out, as in the published code: of the mean's colour, not black.
         pixels = torch.zeros((len(images), 3, self.side, self.side))
         for row, (image, frame) in enumerate(zip(images, frames, strict=True)):
             height, width = frame.resized
             values = torch.from_numpy(self._values(image, (width, height)))
-            pixels[row, :, :height, :width] = values.permute(2, 0, 1)
+            pixels[row, :, :height, :width] = values.permute(2, 0, 1)  # [3, h, w]
         return pixels, frames
 
     def _values(self, image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
         if self.kind == "longest_side":
+            # As published, by Pillow, which filters when it shrinks; OpenCV and torch would give other pixels.
             resized = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BILINEAR), np.float32)
             mean: npt.NDArray[np.float32] = np.array(self.mean, np.float32)
             std: npt.NDArray[np.float32] = np.array(self.std, np.float32)
             return (resized - mean) / std
+        # MedSAM's inference: cubic, then the image's own range, whose least width keeps one colour from 0 / 0.
         stretched: npt.NDArray[np.float32] = np.asarray(
             Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC), np.float32
         )

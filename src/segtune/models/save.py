@@ -41,7 +41,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     FAMILIES[model.family].write_folder(model, folder, torch.float16 if half else torch.float32)
     own = {"schema": 1, "family": model.family, "preparation": model.preparation.to_json()}
-    write_json(folder / RECORD, dict(extra or {}) | own)
+    write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
 
 def save_original(model: PromptableModel, path: Path) -> None:

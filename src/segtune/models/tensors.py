@@ -59,7 +59,7 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
         ModelError: the file is damaged, or holds more than tensors.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)  # it may name a GPU that is not here
     except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(
             f"{path} cannot be read as a file of weights: it is damaged, or holds code besides tensors, which is never "
@@ -75,5 +75,6 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write a safetensors file durably; transformers asks for the note on its format."""
+    # safetensors refuses views that are not contiguous.
     with replacing(path) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"format": "pt"})

@@ -34,6 +34,7 @@ _RENAMED: tuple[tuple[str, str], ...] = (
         "shared_image_embedding.positional_embedding",
     ),
     (r"^prompt_encoder\.point_embeddings\.", "prompt_encoder.point_embed."),
+    # In the two stacks below, the numbers left out are activations and have no weights.
     (r"^prompt_encoder\.mask_downscaling\.0\.", "prompt_encoder.mask_embed.conv1."),
     (r"^prompt_encoder\.mask_downscaling\.1\.", "prompt_encoder.mask_embed.layer_norm1."),
     (r"^prompt_encoder\.mask_downscaling\.3\.", "prompt_encoder.mask_embed.conv2."),
@@ -133,8 +134,9 @@ def sizes_of_state(state: State) -> SamSizes:
 
 
 def _read_sizes(state: State) -> SamSizes:
-    _, grid, _, width = state["image_encoder.pos_embed"].shape
+    _, grid, _, width = state["image_encoder.pos_embed"].shape  # [1, grid, grid, width]
     depth = _count(state, r"image_encoder\.blocks\.(\d+)\.")
+    # A table of relative positions over n tokens has 2 n - 1 rows, one for each distance.
     extents = [(state[f"image_encoder.blocks.{n}.attn.rel_pos_h"].shape[0] + 1) // 2 for n in range(depth)]
     windows = {extent for extent in extents if extent != grid}
     if len(windows) > 1:
@@ -142,10 +144,11 @@ def _read_sizes(state: State) -> SamSizes:
     prompt_width = state["prompt_encoder.no_mask_embed.weight"].shape[1]
     patch = state["image_encoder.patch_embed.proj.weight"].shape[-1]
     inner = state["mask_decoder.transformer.final_attn_token_to_image.q_proj.weight"].shape[0]
+    # No shape tells decoder_norm_eps; its default is the published code's, which wrote such files.
     return SamSizes(
         width=width,
         depth=depth,
-        heads=width // state["image_encoder.blocks.0.attn.rel_pos_h"].shape[1],
+        heads=width // state["image_encoder.blocks.0.attn.rel_pos_h"].shape[1],  # a row of it is as wide as one head
         mlp_width=state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0],
         global_blocks=tuple(number for number, extent in enumerate(extents) if extent == grid),
         window=next(iter(windows), grid),
@@ -159,7 +162,7 @@ def _read_sizes(state: State) -> SamSizes:
         decoder_downsample=prompt_width // inner,
         quality_width=state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
         quality_depth=_count(state, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
-        masks=state["mask_decoder.mask_tokens.weight"].shape[0] - 1,
+        masks=state["mask_decoder.mask_tokens.weight"].shape[0] - 1,  # less the single mask
     )
 
 

@@ -39,6 +39,7 @@ def sizes_of_config(config: Mapping[str, Any]) -> SamSizes:
         ModelError: the file asks for what Segment Anything does not have.
     """
     for part, fixed in _FIXED.items():
+        # A part may be null as well as absent.
         _require_fixed(part, config.get(part) or {}, fixed)
     vision = {**_VISION, **(config.get("vision_config") or {})}
     prompt = {**_PROMPT, **(config.get("prompt_encoder_config") or {})}
@@ -78,7 +79,7 @@ def config_of_sizes(sizes: SamSizes) -> dict[str, Any]:
         "mlp_ratio": sizes.mlp_width / sizes.width,
         "window_size": sizes.window,
         "global_attn_indexes": list(sizes.global_blocks),
-        "num_pos_feats": sizes.prompt_width // 2,
+        "num_pos_feats": sizes.prompt_width // 2,  # a sine and a cosine of each
     }
     prompt = {
         "hidden_size": sizes.prompt_width,
@@ -120,10 +121,11 @@ def processor_of(preparation: Preparation, mask_side: int) -> dict[str, Any]:
         "do_convert_rgb": True,
         "do_resize": True,
         "size": {"longest_edge": side},
-        "resample": 2,
+        "resample": 2,  # Pillow's bilinear
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": preparation.kind == "longest_side",
+        # transformers takes the mean out after it has brought values to 0 to 1.
         "image_mean": [value / 255 for value in preparation.mean],
         "image_std": [value / 255 for value in preparation.std],
         "do_pad": True,

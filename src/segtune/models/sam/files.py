@@ -44,6 +44,7 @@ def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> No
     weights = to_transformers(sam.state_dict(), sam.sizes)
     write_tensors(folder / "model.safetensors", {name: value.to(dtype) for name, value in weights.items()})
     write_json(folder / "preprocessor_config.json", processor_of(sam.preparation, sam.mask_size[0]))
+    # Last, because a folder is taken for a model by it.
     write_json(folder / "config.json", config_of_sizes(sam.sizes))
 
 
@@ -81,6 +82,7 @@ def tiny(generator: torch.Generator) -> Sam:
 
 
 def _loaded(model: Sam, state: Mapping[str, Tensor]) -> Sam:
+    # Checked here for an error of two lines: torch's lists every weight that differs.
     expected = model.state_dict()
     for name, value in state.items():
         if value.shape != expected[name].shape:
@@ -88,7 +90,7 @@ def _loaded(model: Sam, state: Mapping[str, Tensor]) -> Sam:
                 f"The weight '{name}' has the shape {tuple(value.shape)} where this model has "
                 f"{tuple(expected[name].shape)}. Nothing was loaded: the file and its configuration do not fit."
             )
-    model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
+    model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)  # halves rise to fp32
     return model
 
 

@@ -52,6 +52,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, mlp_width: int, window: int, grid: int) -> None:
         super().__init__()
         self.window = window
+        # 1e-6 in the image encoder (published build_sam.py), torch's own 1e-5 in the decoder's transformer.
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
         self.attn = Attention(width, heads, window or grid)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
@@ -62,6 +63,7 @@ class Block(nn.Module):
         normed = self.norm1(tokens)
         if self.window:
             height, width = tokens.shape[1:3]
+            # Cut after the norm, as published, so that the padding enters q, k and v as 0.
             attended = join_windows(self.attn(split_windows(normed, self.window)), self.window, (height, width))
         else:
             attended = self.attn(normed)
@@ -76,14 +78,16 @@ def split_windows(tokens: Tensor, window: int) -> Tensor:
     Those zeros take part in the attention, as in the published code.
     """
     B, height, width, C = tokens.shape
+    # F.pad names the last axis first: channels, columns, rows.
     padded = F.pad(tokens, (0, 0, 0, -width % window, 0, -height % window))
+    # [B, rows of windows, window, columns of windows, window, C]
     cut = padded.reshape(B, padded.shape[1] // window, window, padded.shape[2] // window, window, C)
     return cut.transpose(2, 3).reshape(-1, window, window, C)
 
 
 def join_windows(windows: Tensor, window: int, size: tuple[int, int]) -> Tensor:
     """Undo `split_windows` for maps of `size` (height, width)."""
-    rows, columns = (-(-length // window) for length in size)
+    rows, columns = (-(-length // window) for length in size)  # rounded up
     cut = windows.reshape(-1, rows, columns, window, window, windows.shape[-1])
     whole = cut.transpose(2, 3).reshape(-1, rows * window, columns * window, windows.shape[-1])
     return whole[:, : size[0], : size[1]]

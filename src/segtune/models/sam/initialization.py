@@ -15,6 +15,7 @@ from segtune.models.sam.image_encoder import ImageEncoder
 _VIT_STD = 0.02
 
 
+# What torch's layers call while they are made; buffers and learned positions begin as zeros and draw nothing.
 _DRAWING = (Tensor.uniform_, Tensor.normal_, nn.init.kaiming_uniform_, nn.init.uniform_, nn.init.normal_)
 
 
@@ -66,6 +67,7 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
         if name.endswith(("rel_pos_h", "rel_pos_w")):
             nn.init.zeros_(parameter)
     for buffer in model.buffers():
+        # The Fourier frequencies are the only buffer.
         buffer.normal_(generator=generator)
 
 

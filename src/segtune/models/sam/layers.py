@@ -14,6 +14,7 @@ class LayerNorm2d(nn.LayerNorm):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Normalise `maps` [B, C, H, W] over C."""
+        # The published code writes mean and variance out; over the last axis it is one kernel, the same up to rounding.
         return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -45,5 +46,5 @@ class MLP(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             tokens = F.relu(layer(tokens))
-        out: Tensor = last(tokens)
+        out: Tensor = last(tokens)  # no sigmoid: a predicted IoU may leave 0 to 1
         return out

@@ -67,10 +67,14 @@ class MaskDecoder(nn.Module):
         """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])  # [1 + masks + 1, width]
         tokens = torch.cat([own.expand(len(prompt_tokens), -1, -1), prompt_tokens], dim=1)
+        # The decoder's own tokens always exist, so that no softmax runs over nothing. Where all exist no mask is given:
+        # attention has faster kernels without one.
         seen = F.pad(exists, (len(own), 0), value=True)
         tokens, image = self.transformer(tokens, None if bool(seen.all()) else seen, image, positions, spread)
+        # tokens [P, own + T, width], image [P, N, width]
         slots, present = self._slots(multimask)
         quality = self.iou_prediction_head(tokens[:, 0]).gather(1, slots)
+        # All four, as published; only those asked for meet the large map.
         weights = [mlp(tokens[:, 1 + number]) for number, mlp in enumerate(self.output_hypernetworks_mlps)]
         chosen = torch.stack(weights, dim=1).take_along_dim(slots[..., None], dim=1)  # [P, M, width / 8]
         return self._masks(image, chosen * present[..., None]), quality.masked_fill(~present, float("-inf"))

@@ -114,12 +114,15 @@ class Sam(PromptableModel):
         prompts, multimask = prompts.to(self._device), multimask.to(self._device)
         features = embedding.features.to(self._device, self.prompt_encoder.no_mask_embed.weight.dtype)
         count = len(prompts)
+        # With gradients the graph would hold all the pieces at once anyhow.
         step = count if torch.is_grad_enabled() else self._prompts_at_once
         masks = self.sizes.masks if bool(multimask.any()) else 1
+        # The empty piece gives a call without prompts its shapes.
         logits, quality = [features.new_zeros(0, masks, *self.mask_size)], [features.new_zeros(0, masks)]
         for start in range(0, count, max(1, step)):
             rows = torch.arange(start, min(start + step, count), device=self._device)
             some, some_quality = self._decode(features, embedding.frames, prompts.select(rows), multimask[rows])
+            # M is of the whole call: where a piece asks for one mask alone, slots are filled up.
             slots = masks - some.shape[1]
             logits.append(torch.nn.functional.pad(some, (0, 0, 0, 0, 0, slots)))
             quality.append(torch.nn.functional.pad(some_quality, (0, slots), value=float("-inf")))
@@ -130,7 +133,7 @@ class Sam(PromptableModel):
     ) -> tuple[Tensor, Tensor]:
         scales = frame_scales(frames, prompts.image_index)  # [P, 2]
         # What is not read may hold anything, also NaN, which would spread through a product with zero.
-        boxes = torch.where(prompts.has_box[:, None], prompts.boxes, 0.0) * scales.repeat(1, 2)
+        boxes = torch.where(prompts.has_box[:, None], prompts.boxes, 0.0) * scales.repeat(1, 2)  # [P, 4]
         labels = prompts.point_labels
         points = torch.where((labels >= POINT_NOT_A_POINT)[..., None], prompts.points, 0.0) * scales[:, None]
         tokens, exists = self.prompt_encoder(points, labels, boxes, prompts.has_box)
@@ -146,8 +149,8 @@ class Sam(PromptableModel):
         Prompts on one image without a mask share a source; a mask prompt is added to the image, so it is its own.
         """
         own = prompts.has_mask
-        images, place = torch.unique(prompts.image_index[~own], return_inverse=True)
-        maps = features[images] + self.prompt_encoder.no_mask_embed.weight[..., None, None]
+        images, place = torch.unique(prompts.image_index[~own], return_inverse=True)  # place: [P without a mask]
+        maps = features[images] + self.prompt_encoder.no_mask_embed.weight[..., None, None]  # [images, C, h, w]
         source = torch.empty_like(prompts.image_index)
         source[~own] = place
         if prompts.mask_logits is not None and bool(own.any()):
@@ -183,13 +186,14 @@ class Sam(PromptableModel):
 
     @property
     def _prompts_at_once(self) -> int:
+        # A prompt's last map before its masks: [4·grid · 4·grid, width / 8].
         return max(1, _ROUND_VALUES // (self.mask_size[0] * self.mask_size[1] * self.sizes.prompt_width // 8))
 
 
 def _spreader(source: Tensor, sources: int) -> Spread:
     """Return the function that brings rows of `sources` sources to prompts; `source` says whose each prompt is."""
     if sources == 1:
-        return lambda rows: rows.expand(len(source), *rows.shape[1:])
+        return lambda rows: rows.expand(len(source), *rows.shape[1:])  # a view: nothing is copied
     if torch.equal(source, torch.arange(sources, device=source.device)):
         return lambda rows: rows
     return lambda rows: rows[source]

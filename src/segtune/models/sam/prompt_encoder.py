@@ -24,7 +24,7 @@ class PositionEncoding(nn.Module):
 
     def forward(self, places: Tensor) -> Tensor:
         """Map places [..., 2], x and y in 0 to 1, to [..., width]."""
-        along_x, along_y = self.positional_encoding_gaussian_matrix
+        along_x, along_y = self.positional_encoding_gaussian_matrix  # each [width / 2]
         centred = 2 * places - 1
         # Written without a matrix product: mixed precision would round the angle.
         angle = 2 * math.pi * (centred[..., :1] * along_x + centred[..., 1:] * along_y)
@@ -74,8 +74,10 @@ class PromptEncoder(nn.Module):
             Tokens [P, T, width] and bool [P, T], which of them exist. A prompt without a box has the not-a-point
             token exactly once, as the published code pads it.
         """
+        # [P, K + 1 + 2, width]: clicks, not-a-point, a box's corners
         tokens = torch.cat([self._points(points, labels), self._not_a_point(len(points)), self._corners(boxes)], dim=1)
         real = (labels == POINT_NEGATIVE) | (labels == POINT_POSITIVE)
+        # Without a box the token is added anyway; one that was given must not be a second.
         real = real | ((labels == POINT_NOT_A_POINT) & has_box[:, None])
         exists = torch.cat([real, ~has_box[:, None], has_box[:, None], has_box[:, None]], dim=1)
         # A place no prompt uses would only cost time.
@@ -101,6 +103,7 @@ class PromptEncoder(nn.Module):
         return encoded
 
     def _points(self, points: Tensor, labels: Tensor) -> Tensor:
+        # Fillers are clamped to a label they do not have; `exists` drops them.
         tokens = self._places(points) + F.embedding(labels.clamp(0, 1), self._kinds()[:2])
         return torch.where(labels[..., None] == POINT_NOT_A_POINT, self.not_a_point_embed.weight, tokens)
 
@@ -108,6 +111,7 @@ class PromptEncoder(nn.Module):
         return self.not_a_point_embed.weight.expand(prompts, 1, -1)
 
     def _corners(self, boxes: Tensor) -> Tensor:
+        # Corners get the half pixel too, as published, though they are edges and no centres.
         return self._places(boxes.reshape(-1, 2, 2)) + self._kinds()[2:]
 
     def _kinds(self) -> Tensor:

@@ -49,8 +49,9 @@ def position_bias(query: Tensor, rel_pos_h: Tensor, rel_pos_w: Tensor, grid: tup
     """Return the two parts of the bias: q·Rh [B, heads, N, rows] and q·Rw [B, heads, N, columns]."""
     rows, columns = grid
     B, heads, tokens, width = query.shape
-    maps = query.reshape(B * heads, rows, columns, width)
+    maps = query.reshape(B * heads, rows, columns, width)  # q unscaled, as published
     by_row = maps @ _by_distance(rel_pos_h, rows).to(query.dtype).transpose(1, 2)  # [B·heads, rows, columns, rows]
+    # [B·heads, columns, rows, columns]: a product per column needs columns in front.
     across = maps.transpose(1, 2) @ _by_distance(rel_pos_w, columns).to(query.dtype).transpose(1, 2)
     by_column = across.transpose(1, 2)
     return by_row.reshape(B, heads, tokens, rows), by_column.reshape(B, heads, tokens, columns)
@@ -80,10 +81,12 @@ def _in_blocks(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col
         scores = buffer[: len(value) * count * tokens].view(len(value), count, tokens)
         bias = scores.view(len(value), count, by_row.shape[-1], by_column.shape[-1])
         torch.add(by_row[:, rows, :, None], by_column[:, rows, None], out=bias)
+        # Under autocast q and k are bf16, the scores fp32, and baddbmm_ wants one type.
         if scaled.dtype == scores.dtype:
             scores.baddbmm_(scaled[:, rows], across)
         else:
             scores.add_(scaled[:, rows] @ across)
+        # In place, so that one buffer serves all blocks.
         attended[:, rows] = torch.softmax(scores, dim=-1, out=scores).to(value.dtype) @ value
     return attended.view(shape)
 
@@ -95,7 +98,7 @@ def _folded(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column
     column_of = torch.eye(columns, dtype=key.dtype, device=key.device).repeat(rows, 1)
     places = torch.cat([row_of, column_of], dim=1).expand(*key.shape[:-1], rows + columns)
     # The kernel's own scale would shrink the bias too, so it is applied to q beforehand.
-    query = torch.cat([query * width**-0.5, by_row, by_column], dim=-1)
+    query = torch.cat([query * width**-0.5, by_row, by_column], dim=-1)  # [B, heads, N, d + rows + columns]
     key = torch.cat([key, places], dim=-1)
     spare = -query.shape[-1] % _ALIGNMENT
     query, key = F.pad(query, (0, spare)), F.pad(key, (0, spare))

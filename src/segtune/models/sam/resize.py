@@ -38,9 +38,9 @@ def resized(model: Sam, side: int) -> Sam:
 
 
 def _fitted(name: str, value: Tensor, shape: torch.Size) -> Tensor:
-    if value.shape == shape:
+    if value.shape == shape:  # also tables of windows, whose size stays
         return value
     if name.endswith("pos_embed"):
-        maps = value.permute(0, 3, 1, 2)
+        maps = value.permute(0, 3, 1, 2)  # [1, width, h, w]
         return F.interpolate(maps, shape[1:3], mode="bicubic", antialias=True).permute(0, 2, 3, 1)
     return F.interpolate(value.T[None], shape[0], mode="linear")[0].T

@@ -50,6 +50,7 @@ class SamSizes:
         return self.side // self.patch
 
 
+# width, depth, heads, mlp_width, global_blocks, as in the published build_sam.py
 VIT_B: Final = SamSizes(768, 12, 12, 3072, (2, 5, 8, 11))
 VIT_L: Final = SamSizes(1024, 24, 16, 4096, (5, 11, 17, 23))
 VIT_H: Final = SamSizes(1280, 32, 16, 5120, (7, 15, 23, 31))

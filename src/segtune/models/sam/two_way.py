@@ -42,7 +42,7 @@ class Attention(nn.Module):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Tensor | None = None) -> Tensor:
         """Attend with projected queries, keys and values; return [P, n, width]."""
-        mask = None if exists is None else exists[:, None, None, :]
+        mask = None if exists is None else exists[:, None, None, :]  # [P, 1, 1, m]
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # [P, heads, n, inner / heads]
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
@@ -84,8 +84,10 @@ class TwoWayBlock(nn.Module):
         Returns:
             Tokens [P, T, width] and image [P, N, width].
         """
+        # Places go into queries and keys, never into values.
         located = image + positions
         if self._first:
+            # The first layer's tokens are their own places; it has no residual either, as published.
             tokens = self.self_attn(tokens, tokens, tokens, exists)
         else:
             tokens = tokens + self.self_attn(tokens + places, tokens + places, tokens, exists)
@@ -108,7 +110,7 @@ class TwoWayTransformer(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.final_attn_token_to_image = Attention(width, width // downsample, heads)
-        self.norm_final_attn = nn.LayerNorm(width)
+        self.norm_final_attn = nn.LayerNorm(width)  # 1e-5 in both layouts, whatever norm_eps is
 
     def forward(
         self, tokens: Tensor, exists: Tensor | None, image: Tensor, positions: Tensor, spread: Spread
@@ -117,7 +119,7 @@ class TwoWayTransformer(nn.Module):
         places = tokens
         for layer in self.layers:
             tokens, image = layer(tokens, places, exists, image, positions, spread)
-            spread = _already_spread
+            spread = _already_spread  # from here on the image differs by prompt
         change = self.final_attn_token_to_image(tokens + places, image + positions, image)
         return self.norm_final_attn(tokens + change), image
 
