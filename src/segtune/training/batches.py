@@ -66,6 +66,7 @@ class Order:
         """Return the images of one step that this process sees, as micro-batches of indices."""
         order = generator(self.recipe.seed, "order", epoch).permutation(self.images)
         size = self.recipe.optimizer.batch
+        # Shared out inside the step: it is of the same images however many processes there are.
         mine = order[step * size : (step + 1) * size][processes.rank :: processes.world].tolist()
         micro = self.recipe.optimizer.micro_batch
         return [mine[start : start + micro] for start in range(0, len(mine), micro)]
@@ -89,10 +90,11 @@ class BatchSource:
             batch_sampler=micro,
             collate_fn=Collate(self.source.mask_size),
             num_workers=self._workers,
-            prefetch_factor=2 if self._workers else None,
+            prefetch_factor=2 if self._workers else None,  # torch refuses one without processes
         )
         batches = iter(loader)
         for step in steps:
+            # Empty where this process has no image of the step: it is still there for the sums that all of them make.
             yield [next(batches) for _ in step]
 
 
@@ -105,7 +107,7 @@ class Collate:
     def __call__(self, examples: Sequence[Example]) -> Batch:
         """Return the examples as one batch."""
         counts = [len(example.prompts) for example in examples]
-        index = np.repeat(np.arange(len(examples)), counts)
+        index = np.repeat(np.arange(len(examples)), counts)  # [P]
         frames = tuple(example.frame for example in examples)
         pixels = [example.pixels for example in examples if example.pixels is not None]
         missing = [place for place, example in enumerate(examples) if example.pixels is not None]
@@ -117,7 +119,7 @@ class Collate:
             features=tuple(example.features for example in examples),
             prompts=collate([p for e in examples for p in e.prompts], index.tolist(), frames, self.mask_size),
             truth=torch.cat([example.truth for example in examples]),
-            valid=torch.stack([example.valid for example in examples])[torch.from_numpy(index)],
+            valid=torch.stack([example.valid for example in examples])[torch.from_numpy(index)],  # [P, h, w]
             uniforms=torch.cat([example.uniforms for example in examples]),
         )
 
@@ -131,5 +133,5 @@ def gather_embedding(fresh: Mapping[int, Mapping[str, Tensor]], batch: Batch, de
         device: where to bring them.
     """
     rows = [fresh[place] if cached is None else cached for place, cached in enumerate(batch.features)]
-    maps = {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}
+    maps = {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}  # each [B, …]
     return Embedding(maps.pop("features"), batch.frames, maps)

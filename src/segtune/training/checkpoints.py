@@ -49,11 +49,13 @@ class CheckpointFolder:
             try:
                 temporary.mkdir()
                 self._fill(temporary, tensors, values)
+                # Always a new name: what the pointer names stays whole until the pointer has moved on.
                 final = self.folder / f"{name}-{secrets.token_hex(6)}"
                 temporary.rename(final)
+                # Syncs this folder too, and with it the renaming above.
                 write_json(self._pointer(name), {"folder": final.name})
             finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)  # after the renaming there is none
         self.clean()
 
     def has(self, name: str) -> bool:
@@ -95,6 +97,7 @@ class CheckpointFolder:
         for group, entries in tensors.items():
             save_file({key: entry.contiguous() for key, entry in entries.items()}, place / f"{group}.safetensors")
         (place / "values.json").write_text(json.dumps(values), encoding="utf-8")
+        # Before the manifest is a file here itself.
         manifest = {file.name: hash_file(file) for file in sorted(place.iterdir())}
         (place / "manifest.json").write_text(json.dumps(manifest, indent=2), encoding="utf-8")
         for file in place.iterdir():

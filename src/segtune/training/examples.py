@@ -78,6 +78,7 @@ class ViewPlan:
         if self.cached_views is None:
             return draw_view(generator(self.seed, "view", epoch, name), self.augment)
         number = (epoch - 1) % self.cached_views
+        # Not of this run's seed.
         return IDENTITY if number == 0 else draw_view(generator(0, "view", number, name), self.augment)
 
 
@@ -121,6 +122,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         kept = np.flatnonzero(counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
         masks = masks[kept]
         frame = self.preparation.frame(masks.shape[1:])
+        # By the object's number rather than its row: what the view cut off changes no other object's prompt.
         asked = repeated([chosen[row] for row in kept], self.recipe)
         truth = masks_to_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
@@ -134,7 +136,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
                 )
                 for row, names in asked
             ),
-            truth=truth[[row for row, _ in asked]],
+            truth=truth[[row for row, _ in asked]],  # [n, h, w]
             valid=valid_cells(ignore, frame, self.mask_size),
             uniforms=self._uniforms(epoch, sample.name, [names for _, names in asked]),
         )
@@ -151,6 +153,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
 
 def generator(seed: int, *names: object) -> np.random.Generator:
     """Return a generator that depends on `seed` and `names` alone, the same on every machine."""
+    # Not Python's own hash, which differs from process to process; the separator keeps 'a', 'bc' from being 'ab', 'c'.
     digest = hashlib.sha256("\x1f".join(map(str, names)).encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
 
@@ -169,6 +172,7 @@ def repeated(numbers: Sequence[int], recipe: PromptRecipe) -> list[tuple[int, tu
     An encoder that trains costs far more than a prompt, so an image of few objects is made the most of.
     """
     times = max(1, min(recipe.prompts_per_object, recipe.objects_per_image // max(1, len(numbers))))
+    # Asked first, an object is named by its number alone: it gets the prompt it gets without repeats.
     return [(row, (number, again)[: 1 + (again > 0)]) for again in range(times) for row, number in enumerate(numbers)]
 
 
@@ -192,6 +196,7 @@ def shrunk(
     small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
     def shrink(mask: BoolMask) -> BoolMask:
+        # Half covered is inside: what is thinner than half a new pixel is lost.
         cover = cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(cover > 127, np.bool_)
 

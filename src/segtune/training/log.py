@@ -27,7 +27,7 @@ class TrainingLog:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "log.jsonl"
         with storage_errors(self.path):
-            self._file = self.path.open("r+b" if self.path.exists() else "w+b")
+            self._file = self.path.open("r+b" if self.path.exists() else "w+b")  # "wb" would empty what is kept
             self._file.truncate(keep)
             self._file.seek(keep)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
@@ -41,7 +41,7 @@ class TrainingLog:
         """Append one event."""
         with storage_errors(self.path):
             self._file.write(json.dumps({"event": event, **fields}, allow_nan=False).encode() + b"\n")
-            self._file.flush()
+            self._file.flush()  # a killed process loses no line; a crash of the machine may
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Give TensorBoard values at a step."""

@@ -121,6 +121,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
         sums, stopped = _train_epoch(job, optimizer, state, log, total_steps)
         if not stopped:
             # ---- the epoch's end: judge, remember the best, keep the state
+            # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
             _judge(job, state, log, seconds=time.perf_counter() - started, train=sums.means())
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
             _save(job, optimizer, state, log)
@@ -137,7 +138,7 @@ def _train_epoch(
 ) -> tuple[Sums, bool]:
     """Do the steps of an epoch that are left; return its sums, and whether somebody asked to stop on the way."""
     recipe, batches = job.recipe, job.batches
-    job.model.train()
+    job.model.train()  # validation left it in evaluation mode
     sums = Sums(state.objects, _as_sums(state.sums))
     with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps) as advance:
         advance(state.step_in_epoch)
@@ -149,6 +150,7 @@ def _train_epoch(
             state.objects, state.sums = sums.objects, dict(sums.values)
             _log_step(log, state, step_sums, optimizer)
             advance(1, _summary(sums))
+            # Asked of all: processes that disagreed would wait for each other for ever.
             stopped = job.processes.any(job.stop())
             if stopped or state.step % recipe.checkpoint_steps == 0:
                 _save(job, optimizer, state, log)
@@ -182,11 +184,12 @@ def load_trained_weights(model: PromptableModel, weights: Mapping[str, torch.Ten
 
 def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[Any], state: TrainingState) -> Sums:
     recipe, processes = job.recipe, job.processes
+    # Of the whole step, so that gradients of batches and processes add up to those of the mean.
     objects = int(processes.sum(torch.tensor(sum(len(batch.prompts) for batch in micro_batches))))
     sums = Sums()
-    if objects == 0:
+    if objects == 0:  # in all processes alike: none waits for another
         return sums
-    pause = float(generator(recipe.seed, "pause", state.step).random())
+    pause = float(generator(recipe.seed, "pause", state.step).random())  # the same everywhere
     for batch in micro_batches:
         sums.add(
             accumulate_gradients(
@@ -196,6 +199,7 @@ def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[A
         )  # fmt: skip
     trainable = [p for p in job.model.parameters() if p.requires_grad]
     processes.sum_gradients(trainable)
+    # Called without clipping too, for the norm.
     norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip or math.inf)
     if not torch.isfinite(norm):
         raise ModelError(
@@ -204,7 +208,7 @@ def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[A
             f"--set optimizer.lr={recipe.optimizer.lr / 3:.1e}."
         )
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad(set_to_none=True)  # None is how `sum_gradients` knows what was not reached
     return _over_processes(sums, processes)
 
 
@@ -263,12 +267,14 @@ def _is_stale(state: TrainingState, recipe: Recipe) -> bool:
 
 
 def _save(job: Training, optimizer: torch.optim.Optimizer, state: TrainingState, log: TrainingLog | None) -> None:
-    # Each process draws its own dropped paths, so each generator must come back; gathered by the first.
+    # Each process has a generator of its own, and each must come back. All take part, so none may leave before.
     generators = _all_generators(job.processes)
-    if log is None:
+    if log is None:  # only the first process has one
         return
+    # The log first: a checkpoint must not count bytes that a crash could still take.
     log.sync()
     state.log_bytes = log.position
+    # JSON has no infinity.
     values = {name: None if value == -math.inf else value for name, value in asdict(state).items()}
     tensors = {
         "weights": trained_weights(job.model),
@@ -282,6 +288,7 @@ def _restore(job: Training, optimizer: torch.optim.Optimizer) -> TrainingState:
     checkpoint = job.checkpoints.load("last")
     load_trained_weights(job.model, checkpoint.tensors["weights"])
     load_optimizer_state(job.model, optimizer, checkpoint.tensors.get("optimizer", {}))
+    # A run may go on with more processes than it had; a new one has no generator to come back to.
     own = checkpoint.tensors["generators"].get(str(job.processes.rank))
     if own is not None:
         torch.set_rng_state(own)
@@ -304,6 +311,7 @@ def _all_generators(processes: Processes) -> list[torch.Tensor]:
 def _over_processes(sums: Sums, processes: Processes) -> Sums:
     if processes.world == 1:
         return sums
+    # Written out: a process without an object has no names of its own, and all must send alike.
     names = ["loss", "mask_loss", "quality_loss", "first_iou", "iou"]
     packed = processes.sum(torch.tensor([sums.objects, *(sums.values[name] for name in names)], dtype=torch.float64))
     objects, *values = packed.tolist()
@@ -311,7 +319,7 @@ def _over_processes(sums: Sums, processes: Processes) -> Sums:
 
 
 def _as_sums(values: Mapping[str, float]) -> dict[str, float]:
-    return Sums().values | dict(values)
+    return Sums().values | dict(values)  # still a dictionary that starts names at 0
 
 
 def _log_step(log: TrainingLog | None, state: TrainingState, sums: Sums, optimizer: torch.optim.Optimizer) -> None:

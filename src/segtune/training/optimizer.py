@@ -47,9 +47,9 @@ def lr_at(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:
 
     A pure function of the step: a resumed run needs no scheduler state.
     """
-    warmup = min(recipe.warmup_steps, total_steps // 2)
+    warmup = min(recipe.warmup_steps, total_steps // 2)  # a short run gets past its warm-up
     if step < warmup:
-        return recipe.lr * (step + 1) / warmup
+        return recipe.lr * (step + 1) / warmup  # the first step is not wasted on 0
     if recipe.schedule == "constant":
         return recipe.lr
     done = (step - warmup) / max(1, total_steps - warmup)
@@ -66,12 +66,14 @@ def _lr_scale(model: PromptableModel, name: str, layer_decay: float) -> float:
 
 
 def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+    # "point_embed" is in the name of the not-a-point token too.
     return parameter.ndim >= 2 and not any(part in name for part in _UNDECAYED)
 
 
 def optimizer_state(model: PromptableModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimizer's moments and step counts as flat tensors, "parameter name|moment"."""
     return {
+        # By name: torch's own state dict numbers parameters by their place in the groups.
         f"{name}|{moment}": value
         for name, parameter in model.named_parameters()
         for moment, value in optimizer.state.get(parameter, {}).items()

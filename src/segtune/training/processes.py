@@ -37,7 +37,7 @@ class Processes:
     def sum(self, value: Tensor) -> Tensor:
         """Return the sum of `value` over all processes."""
         if self.world > 1:
-            value = value.clone()
+            value = value.clone()  # all_reduce works in place
             dist.all_reduce(value)
         return value
 
@@ -75,6 +75,7 @@ class Processes:
             flat = torch.cat([gradient.flatten() for gradient in gradients])
             dist.all_reduce(flat)
             for parameter, piece in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
+                # A copy, since one view would keep its whole bucket in memory.
                 parameter.grad = piece.view_as(parameter).clone()
 
 
@@ -90,10 +91,10 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
     if world == 1:
         yield Processes()
         return
-    started_here = not dist.is_initialized()
+    started_here = not dist.is_initialized()  # who joined before us also leaves
     if started_here:
         if device.startswith("cuda"):
-            torch.cuda.set_device(device)
+            torch.cuda.set_device(device)  # or all would meet on the first GPU
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())

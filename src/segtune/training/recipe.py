@@ -41,7 +41,7 @@ class PromptRecipe(Section):
     @classmethod
     def _known(cls, first: dict[str, float]) -> dict[str, float]:
         for name in first:
-            PROMPTS[name]
+            PROMPTS[name]  # raises on an unknown name; no ValueError, so pydantic passes it on as it is
         if not first or min(first.values()) < 0 or sum(first.values()) <= 0:
             raise ValueError("the shares of first prompts must be positive numbers, at least one above zero")
         return first
@@ -64,13 +64,14 @@ class LossRecipe(Section):
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
         for name in weights:
-            LOSSES[name]
+            LOSSES[name]  # likewise
         return weights
 
 
 class OptimizerRecipe(Section):
     """How the weights move."""
 
+    # From 1e-5 to 1e-4 results are flat, at 5e-4 training collapses (peft-sam).
     lr: float = Field(1e-4, gt=0, description="Highest learning rate, reached after the warm-up.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moments (SAM).")
     eps: float = Field(1e-8, gt=0, description="AdamW's guard against division by zero.")

@@ -64,10 +64,10 @@ class Objective:
         flat = logits[rows, slots].float()  # [Q, h, w], only the masks that exist
         mask_losses = flat.new_full(present.shape, float("inf"))
         mask_losses[rows, slots] = Mixture(self.loss.weights)(flat, truth[rows], valid[rows])
-        least = mask_losses.min(dim=1).values
+        least = mask_losses.min(dim=1).values  # [P]; absent masks are at infinity
         with torch.no_grad():
             actual = iou(overlap(flat > 0, truth[rows] > 0.5, ~valid[rows])).float()
-        errors = quality_loss(prediction.quality[rows, slots].float(), actual)
+        errors = quality_loss(prediction.quality[rows, slots].float(), actual)  # [Q]
         quality = torch.zeros_like(least).index_add(0, rows, errors) / present.sum(dim=1)
         return least + self.loss.quality * quality, {"mask_loss": least.detach(), "quality_loss": quality.detach()}
 
@@ -100,7 +100,7 @@ def accumulate_gradients(
         Sums over this batch's objects.
     """
     sums = Sums(len(batch.prompts))
-    if not len(batch.prompts):
+    if not len(batch.prompts):  # nothing to learn: no image is encoded
         return sums
     device = next(model.parameters()).device
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
@@ -114,10 +114,12 @@ def accumulate_gradients(
     rounds = objective.prompts.rounds
     with autocast:
         for current in rollout(model, held, batch.prompts.to(device), rounds=rounds, correct=corrector):
+            # Losses in fp32, and backward outside autocast, as torch asks.
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
                 torch.autograd.backward(losses.sum() / (objects * rounds))
             _record(sums, current, losses, terms, truth, valid, rounds)
+    # A map that no decode read has no gradient, and torch fills in None for scalars alone.
     if any(leaf.requires_grad for leaf in leaves):
         reached = [(leaf, piece.grad) for leaf, piece in zip(leaves, cut, strict=True) if piece.grad is not None]
         torch.autograd.backward([leaf for leaf, _ in reached], [gradient for _, gradient in reached])
@@ -166,7 +168,7 @@ class RandomCorrector:
             self.truth > 0.5,
             current.logits > 0,
             self.valid,
-            self.uniforms[:, current.number + 1],
+            self.uniforms[:, current.number + 1],  # column 0 stays unused: the first prompt is the simulator's
             truth_share=self.recipe.truth_share,
         )
         map_size = (self.truth.shape[-2], self.truth.shape[-1])
@@ -178,6 +180,7 @@ class RandomCorrector:
             return set()
         if self.recipe.refinements == 1 or last < 2:
             return {last}
+        # One of 1 to last - 1, each as likely: SAM has one such round at random and one at the end.
         return {last, 1 + int(self.pause * (last - 1))}
 
 
