@@ -56,3 +56,13 @@ def test_nothing_to_resume_is_said(tmp_path):
     """Loading from an empty folder is a clear error."""
     with pytest.raises(ModelError, match="no checkpoint 'last'"):
         CheckpointFolder(tmp_path).load("last")
+
+
+def test_a_pointer_that_was_never_finished_is_no_harm(tmp_path):
+    """Killed while the pointer was written: the next save goes on and clears the half file away."""
+    folder = CheckpointFolder(tmp_path)
+    folder.save("last", {"weights": {"a": torch.zeros(2)}}, {"step": 1})
+    (tmp_path / ".last.5d41.tmp.json").write_text("")
+    folder.save("last", {"weights": {"a": torch.ones(2)}}, {"step": 2})
+    assert folder.load("last").values["step"] == 2
+    assert not list(tmp_path.glob(".*"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from segtune.core.distance import to_nearest_zero
 from segtune.losses.pixels import rows
 
 
@@ -56,9 +56,5 @@ def _outline_distance(inside: npt.NDArray[np.bool_], valid: npt.NDArray[np.bool_
     if not inside.any() or not background.any():
         return np.ones(inside.shape, dtype=np.float32)
     # From centre to centre; the outline runs half a pixel before the other side's first centre.
-    return np.where(inside, _distance_to(background), _distance_to(inside)) - np.float32(0.5)
-
-
-def _distance_to(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    distance = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance, dtype=np.float32)
+    to_background, to_object = (to_nearest_zero((~mask).view(np.uint8)) for mask in (background, inside))
+    return np.where(inside, to_background, to_object) - np.float32(0.5)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from segtune.core.distance import to_nearest_zero
 from segtune.core.rle import BoolMask
 
 Window = tuple[slice, slice]
@@ -51,19 +52,9 @@ def distance_inside(mask: BoolMask) -> npt.NDArray[np.float32]:
     Exact Euclidean distance between centres; beyond the array nothing is object, so its border is an edge.
     """
     padded = np.pad(mask.view(np.uint8), 1)
-    return _to_nearest_zero(padded)[1:-1, 1:-1]
+    return to_nearest_zero(padded)[1:-1, 1:-1]
 
 
 def distance_outside(mask: BoolMask) -> npt.NDArray[np.float32]:
     """Return how far each pixel is from the nearest pixel of a mask [H, W] that is not empty, 0 inside."""
-    return _to_nearest_zero((~mask).view(np.uint8))
-
-
-def _to_nearest_zero(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    # OpenCV's other masks (3 × 3, 5 × 5) only approximate the distance, and their squares are no whole numbers.
-    distance = np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=np.float32)
-    # OpenCV's roots of equal squares differ in the last bit from call to call, with the memory they happen to lie in;
-    # who asks for the farthest pixel would get one or another. The squares are whole numbers: back to them.
-    np.square(distance, out=distance)
-    np.rint(distance, out=distance)
-    return np.sqrt(distance, out=distance)
+    return to_nearest_zero((~mask).view(np.uint8))

@@ -207,6 +207,6 @@ def shrunk(
 
 
 def valid_cells(ignore: BoolMask | None, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
-    """Return bool [h, w]: cells of the model's output that hold image, none of it ignored."""
+    """Return bool [h, w]: cells of the model's output of which more than half holds image that is not ignored."""
     counted = torch.ones((1, *frame.original)) if ignore is None else torch.from_numpy(~ignore)[None].float()
     return masks_to_frame(counted, frame, mask_size)[0] > 0.5
