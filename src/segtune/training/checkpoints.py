@@ -85,13 +85,10 @@ class CheckpointFolder:
 
     def clean(self) -> None:
         """Remove what no pointer names: older checkpoints and what a killed process left half written."""
-        # A pointer that a killed process left half written begins with a dot, which pathlib's * takes too.
-        halves, pointers = [], []
-        for pointer in self.folder.glob("*.json"):
-            (halves if pointer.name.startswith(".") else pointers).append(pointer)
-        for half in halves:
+        # A pointer that a killed process left half written begins with a dot, which pathlib's plain * takes too.
+        for half in self.folder.glob(".*.json"):
             half.unlink(missing_ok=True)
-        named = {str(read_json(pointer)["folder"]) for pointer in pointers}
+        named = {str(read_json(pointer)["folder"]) for pointer in self.folder.glob("[!.]*.json")}
         for place in self.folder.iterdir():
             if place.is_dir() and place.name not in named:
                 shutil.rmtree(place, ignore_errors=True)
