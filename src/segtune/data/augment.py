@@ -24,6 +24,7 @@ from segtune.core.types import Image
 from segtune.data.light import through_jpeg
 from segtune.data.tiles import TILE, cut
 
+# The weights of ITU-R BT.601, the first row of YIQ and those of OpenCV's grey.
 _GREY = np.array([0.299, 0.587, 0.114])
 _TO_YIQ = np.array([_GREY, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
 _FROM_YIQ = np.linalg.inv(_TO_YIQ)
@@ -203,9 +204,11 @@ def draw_view(rng: np.random.Generator, settings: AugmentSettings) -> ViewParame
             return IDENTITY.crop
         width, height = (round(float(share), 6) for share in rng.uniform(*settings.crop, 2))
         x, y = (round(float(place), 6) for place in rng.random(2) * (1 - width, 1 - height))
+        # Of numbers rounded to a millionth the sum may pass 1.
         return x, y, min(x + width, 1.0), min(y + height, 1.0)
 
     log_scale = (math.log(settings.scale[0]), math.log(settings.scale[1]))
+    # The order of the draws is part of the result: another order gives other views for the same seed.
     angle = between(settings.rotation, settings.rotation_probability, 0.0)
     scale = math.exp(between(log_scale, settings.scale_probability, 0.0))
     noise = between(settings.noise, settings.noise_probability, 0.0)
@@ -248,9 +251,10 @@ def apply_view(
     Returns:
         image uint8 [H', W', 3], masks bool [n, H', W'], ignore bool [H', W'] or None where every pixel counts.
     """
+    # Copied where views were flipped: torch takes no array with negative strides.
     if params.geometric:
         image = np.ascontiguousarray(_whole_steps(image, params))
-        masks = np.ascontiguousarray(_whole_steps(masks.transpose(1, 2, 0), params).transpose(2, 0, 1))
+        masks = np.ascontiguousarray(_whole_steps(masks.transpose(1, 2, 0), params).transpose(2, 0, 1))  # [n, H, W]
         ignore = None if ignore is None else np.ascontiguousarray(_whole_steps(ignore, params))
         if params.resampled:
             masks, ignore = _warp_masks(masks, ignore, params)
@@ -273,6 +277,7 @@ def _whole_steps(pixels: npt.NDArray[Any], params: ViewParameters) -> npt.NDArra
     if not _cropped(params):
         return pixels
     height, width = pixels.shape[:2]
+    # However thin the share, a row and a column stay.
     x0, y0 = min(int(params.crop[0] * width), width - 1), min(int(params.crop[1] * height), height - 1)
     x1, y1 = max(round(params.crop[2] * width), x0 + 1), max(round(params.crop[3] * height), y0 + 1)
     return pixels[y0:y1, x0:x1]
@@ -283,6 +288,7 @@ def _matrix(params: ViewParameters, size: tuple[int, int]) -> npt.NDArray[np.flo
     height, width = size
     # Shares of the side are at pixels' borders, indices at their centres: half a pixel lies between.
     anchor = (params.anchor[0] * width - 0.5, params.anchor[1] * height - 0.5)
+    # OpenCV's angle is counter-clockwise too, seen with the origin at the top left.
     return np.asarray(cv2.getRotationMatrix2D(anchor, params.angle, params.scale), np.float64)
 
 
@@ -290,6 +296,7 @@ def _warp_image(image: Image, params: ViewParameters) -> Image:
     height, width = image.shape[:2]
     if params.scale < 0.8:
         # Linear interpolation reads four pixels: shrinking by more would skip some and alias.
+        # Variances add: from .45 pixels of blur here to .45 of the larger pixels there.
         image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.45 * math.sqrt(params.scale**-2 - 1)), np.uint8)
     matrix = _matrix(params, (height, width))
     warped = cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
@@ -300,26 +307,29 @@ def _warp_masks(masks: BoolMask, ignore: BoolMask | None, params: ViewParameters
     """Warp masks, the ignored pixels and what lies within the image, eight to a byte: the nearest pixel keeps bits."""
     count, height, width = masks.shape
     size = (height, width)
+    # The last layer is all ones: where it comes back 0, the view looks beyond the image.
     layers = [*masks, np.zeros(size, np.bool_) if ignore is None else ignore, np.ones(size, np.bool_)]
     moved = np.empty((len(layers), height, width), np.bool_)
     matrix = _matrix(params, size)
     for first in range(0, len(layers), 8):
         packed = np.zeros(size, np.uint8)
         for bit, layer in enumerate(layers[first : first + 8]):
-            packed |= layer.view(np.uint8) << np.uint8(bit)
+            packed |= layer.view(np.uint8) << np.uint8(bit)  # [H, W]
         warped = np.asarray(cv2.warpAffine(packed, matrix, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
         for bit, layer in enumerate(moved[first : first + 8]):
             np.not_equal(warped & np.uint8(1 << bit), 0, out=layer)
-    unseen = moved[count] | ~moved[count + 1]
+    unseen = moved[count] | ~moved[count + 1]  # [H, W]
     return moved[:count], unseen if ignore is not None or bool(unseen.any()) else None
 
 
 def _develop(image: Image, params: ViewParameters) -> Image:
     """Change colours, sharpness and noise: one matrix, one table, one blur."""
     if params.saturation != 1 or params.hue:
+        # cv2.transform rounds, and cuts off at 0 and 255.
         image = np.asarray(cv2.transform(image, _colour_matrix(params)), np.uint8)
     if params.brightness or params.contrast != 1:
         mean = float(np.dot(cv2.mean(image)[:3], _GREY))
+        # Each grey value becomes one other: a table of 256 does for any number of pixels.
         levels = (np.arange(256) - mean) * params.contrast + mean + 255 * params.brightness
         image = np.asarray(cv2.LUT(image, np.rint(levels.clip(0, 255)).astype(np.uint8)), np.uint8)
     if params.blur:
@@ -343,8 +353,10 @@ def _add_noise(image: Image, params: ViewParameters) -> Image:
     """Add white noise, independent in each channel, from a tile that never changes."""
     height, width = image.shape[:2]
     strength = np.float32(255 * params.noise)
+    # Signed: cv2.add cuts the sum off at 0 and 255, where numpy's would wrap around.
     noise = np.empty(image.shape, np.int16)
     for channel in range(3):
+        # Two variants serve three channels: unshifted, red and blue would get the same noise.
         origin = (params.noise_origin[0] + 311 * channel, params.noise_origin[1] + 173 * channel)
         noise[..., channel] = np.rint(cut("white", channel, origin, (height, width), 1.0) * strength)
     return np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)

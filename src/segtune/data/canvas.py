@@ -15,6 +15,7 @@ from segtune.core.rle import RunLengths
 from segtune.data.shapes import Patch
 from segtune.data.tiles import FloatArray
 
+# A pixel's owner is a byte.
 MAX_THINGS = 255
 SMALLEST_AREA = 36
 """Pixels an object must show to be annotated."""
@@ -36,7 +37,7 @@ class Thing:
     parent: int
     annotated: bool
     painted: int = 0
-    columns: tuple[int, int] = (1 << 30, 0)
+    columns: tuple[int, int] = (1 << 30, 0)  # an empty range, which min and max widen
 
 
 class Canvas:
@@ -68,6 +69,7 @@ class Canvas:
         """Paint a surface, float32 [3, h, w], through a patch; the pixels more than half covered become the thing's."""
         region = self.image[:, patch.window[0], patch.window[1]]
         cover = patch.cover if opacity == 1 else patch.cover * np.float32(opacity)
+        # In place: `region` is a view of the image.
         difference = surface - region
         difference *= cover
         region += difference
@@ -78,6 +80,7 @@ class Canvas:
         inside = patch.cover > 0.5
         self.owner[patch.window][inside] = thing
         painted = int(np.count_nonzero(inside))
+        # A part belongs to its wholes too, up to the ground, which is number 0 and no object.
         while thing:
             node = self.things[thing]
             node.painted += painted
@@ -112,9 +115,9 @@ class Canvas:
         Left out are things of fewer than `smallest` visible pixels, of which less than a tenth is seen, and
         parts that are all but their whole.
         """
-        within = self._within()
-        seen = np.bincount(self.owner.ravel(), minlength=len(self.things))
-        areas = within @ seen
+        within = self._within()  # [n, n]
+        seen = np.bincount(self.owner.ravel(), minlength=len(self.things))  # [n]
+        areas = within @ seen  # [n]
         wholes = np.array([thing.parent for thing in self.things])
         keep = [
             number for number, thing in enumerate(self.things)
@@ -123,14 +126,16 @@ class Canvas:
             and not (self.things[wholes[number]].annotated and areas[number] > 0.92 * areas[wholes[number]])
         ]  # fmt: skip
         if len(keep) > most:
+            # In the order of painting again, whatever the order of the draw.
             keep = sorted(rng.choice(keep, most, replace=False).tolist())
-        by_column = np.ascontiguousarray(self.owner.T)
+        by_column = np.ascontiguousarray(self.owner.T)  # [W, H], as run lengths go down the columns
         objects = tuple(self._encode(by_column, within[number], self.things[number].columns) for number in keep)
         return objects, tuple(self.things[number].label for number in keep)
 
     def _within(self) -> npt.NDArray[np.bool_]:
         """Bool [n, n]: whether the thing of the column belongs to that of the row, itself included."""
         within = np.eye(len(self.things), dtype=np.bool_)
+        # A whole has a smaller number than its parts, so one pass reaches all ancestors.
         for number, thing in enumerate(self.things):
             within[:, number] |= within[:, thing.parent]
         return within
@@ -142,8 +147,10 @@ class Canvas:
         height, width = self.size
         strip = RunLengths.encode(members[by_column[columns[0] : columns[1]]].T)
         counts = strip.counts.astype(np.int64)
+        # The first run is background: the columns left of the strip make it longer.
         counts[0] += columns[0] * height
         rest = (width - columns[1]) * height
+        # An odd number of runs ends in background, which goes on over the columns on the right.
         if len(counts) % 2:
             counts[-1] += rest
         elif rest:

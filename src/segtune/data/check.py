@@ -137,9 +137,11 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
     progress = progress or SILENT
     measured: list[Measured] = []
     unreadable: dict[str, str] = {}
+    # Only when the generator is used up are `measured` and `unreadable` full.
     prints = Fingerprints.gather(_measure(dataset, measured, unreadable, progress))
     empty = [one.name for one in measured if not len(one.objects)]
     files = look_at_files(dataset, {one.name: one.size for one in measured}, empty)
+    # Some images are read a second time below: only such as could be read once.
     readable = dataset.subset([one.name for one in measured])
     aside = Fingerprints.gather(_look_at_aside(dataset, files))
     duplicates = duplicates_of(prints.joined(aside), progress)
@@ -156,6 +158,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
 def judge(seen: Examined) -> tuple[Finding, ...]:
     """Apply every rule; the gravest findings come first."""
     found = [finding for rule in (*FILE_RULES, *OBJECT_RULES) if (finding := rule(seen)) is not None]
+    # Stable: findings of one severity stay in the order of the rules.
     return tuple(sorted(found, key=lambda finding: SEVERITIES.index(finding.severity)))
 
 
@@ -189,6 +192,7 @@ def _agreement(dataset: Dataset, duplicates: Duplicates) -> dict[tuple[str, str]
     pairs = (pair for group in duplicates.exact for pair in combinations(group, 2))
     names = set(dataset.names)
     found = {}
+    # Duplicates may have been set aside, and those have no usable masks.
     for first, second in islice((pair for pair in pairs if set(pair) <= names), _MOST_COMPARED):
         masks = [covered_pixels(dataset.subset([name])[0]) for name in (first, second)]
         if masks[0].shape == masks[1].shape and masks[0].any() and masks[1].any():

@@ -108,6 +108,7 @@ def swapped_masks(seen: Examined) -> Finding | None:
 def set_aside(seen: Examined) -> Finding | None:
     """Whatever else was left out when the data set was opened."""
     told = {*_NO_MASK, *_NO_IMAGE}
+    # All else has a rule of its own.
     rest = [one for one in seen.set_aside if one.reason not in told and one.name not in seen.files.mismatched
             and _OTHER_MASKS not in one.reason]  # fmt: skip
     if not rest:
@@ -211,6 +212,7 @@ def lossy_masks(seen: Examined) -> Finding | None:
 def few_images(seen: Examined) -> Finding | None:
     """Too few images to judge a model by."""
     number = len(seen.with_objects)
+    # None at all is the rule `no_objects`.
     if not 0 < number < _FEW:
         return None
     return Finding(
@@ -236,6 +238,7 @@ def grey_images(seen: Examined) -> Finding | None:
     names = tuple(one.name for one in seen.measured if one.grey)
     if not names:
         return None
+    # Only a mixture is worth a second thought.
     if len(names) == len(seen.measured):
         return Finding(
             "grey_images", "note", "All images are grey.", f"{counted(len(names), 'image')} without colour.",

@@ -124,12 +124,14 @@ def find_misnamed(root: Path, names: Iterable[str]) -> dict[str, str]:
 def _kind_of(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
+            # Twelve bytes tell all kinds apart: WEBP says so behind RIFF and its length.
             start = file.read(12)
     except OSError:
         return None
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return "webp"
     signatures = {
+        # TIFF begins with its byte order, II or MM, and 42 in that order (TIFF 6.0, section 2).
         b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tiff", b"MM\0*": "tiff",
     }  # fmt: skip
     return next((kind for signature, kind in signatures.items() if start.startswith(signature)), None)
@@ -150,9 +152,11 @@ def _greys(root: Path, pairs: Sequence[Pair]) -> MaskGreys | None:
             file = read_mask_file(root / mask)
         except DataError:
             continue
+        # Indices of a palette and packed colours are no brightness.
         if file.source != "grey" or not file.values.any():
             continue
         greys, pixels = np.unique(file.values, return_counts=True)
+        # Relative to the brightest: masks of 0 and 1 and of 16 bits exist.
         low, high = (edge * greys[-1] for edge in _EDGES)
         counts.append(len(greys))
         between.append(float(pixels[(greys > low) & (greys < high)].sum() / max(1, pixels[greys > low].sum())))
@@ -191,6 +195,7 @@ def _swapped_by_size(mismatched: Mapping[str, tuple[Size, Size]]) -> tuple[Swap,
     names = sorted(mismatched)
     for number, first in enumerate(names):
         for second in names[number + 1 :]:
+            # Image and mask of one have the sizes of mask and image of the other.
             if mismatched[first] == mismatched[second][::-1]:
                 (height, width), (other_height, other_width) = mismatched[first]
                 words = (

@@ -43,6 +43,7 @@ _SMALL = 256
 """Side of the square on which colours, fingerprint and outlines are looked at. Its fingerprint is that of the image,
 which is brought to the same size on its way."""
 
+# Threads do: decoders and OpenCV let go of the interpreter's lock while they work.
 _MOST_THREADS = 8
 
 
@@ -135,10 +136,12 @@ def _measure(dataset: Dataset, index: int) -> Measured:
     try:
         return measure(dataset[index])
     except DataError as error:
+        # Returned, not raised: one broken file must not end the check.
         return Measured(name, (0, 0), str(error))
 
 
 def _together(sample: Sample) -> tuple[BoolMask, npt.NDArray[np.uint16]]:
+    # More objects may claim a pixel than a byte counts.
     count = np.zeros(sample.size, dtype=np.uint16)
     for mask in sample.objects:
         count += mask.decode()
@@ -151,9 +154,10 @@ def _object(mask: RunLengths) -> tuple[float, ...]:
     if box is None:
         return (0,) * 10
     x0, y0, x1, y1 = box
-    inside = mask.decode()[y0:y1, x0:x1]
+    inside = mask.decode()[y0:y1, x0:x1]  # [h, w]: parts cost by the pixel
     small = min(_SPECK_OF_OBJECT * mask.area, _SPECK_OF_IMAGE * height * width)
     areas = _part_areas(inside, 8)
+    # The only part is the object, however small.
     specks = int((areas < small).sum()) if len(areas) > 1 else 0
     sides = (x0 == 0) + (y0 == 0) + (x1 == width) + (y1 == height)
     x, y = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
@@ -165,13 +169,16 @@ def _object(mask: RunLengths) -> tuple[float, ...]:
 
 def _part_areas(inside: BoolMask, connectivity: int) -> npt.NDArray[np.int32]:
     _, _, statistics, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=connectivity)
-    return np.asarray(statistics[1:, cv2.CC_STAT_AREA], dtype=np.int32)
+    return np.asarray(statistics[1:, cv2.CC_STAT_AREA], dtype=np.int32)  # without the background
 
 
 def _hole_areas(inside: BoolMask) -> npt.NDArray[np.int32]:
     """Return the areas of background enclosed by an object; what reaches the rim of its box is outside."""
+    # A rim joins all background that reaches the border of the box into one part.
     outside = np.pad(~inside, 1, constant_values=True)
+    # By 4 where objects count by 8: else a hole would leak out where pixels touch at a corner.
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(outside.view(np.uint8), connectivity=4)
+    # Label 0 is the object itself here, the corner's label what lies outside.
     areas = np.delete(statistics[:, cv2.CC_STAT_AREA], [0, labels[0, 0]])
     return np.asarray(areas, dtype=np.int32)
 

@@ -93,9 +93,11 @@ def same_mask(seen: Examined) -> Finding | None:
     by_mask: dict[str, list[str]] = defaultdict(list)
     for one in seen.with_objects:
         by_mask[one.masks].append(one.name)
+    # Copies of one picture share their mask by right: look-alikes count as one image.
     twins = {name: number for number, group in enumerate(seen.duplicates.groups) for name in group}
     groups = tuple(tuple(names) for names in by_mask.values() if len({twins.get(name, name) for name in names}) > 1)
     whole = {one.name for one in seen.with_objects if one.covered > _FULL}
+    # Full masks are all the same, and have a rule of their own.
     groups = tuple(group for group in groups if not set(group) <= whole)
     if not groups:
         return None
@@ -176,6 +178,7 @@ def many_parts(seen: Examined) -> Finding | None:
     """Masks that look like several objects in one."""
     if seen.objects != "whole" or not seen.with_objects:
         return None
+    # The worst object of an image speaks for it.
     parts = {one.name: float(one.objects["parts"].max()) for one in seen.with_objects}
     found = {name: number for name, number in parts.items() if number >= _CRUMBLY}
     if len(found) < _ATTACHED * len(parts):
@@ -218,6 +221,7 @@ def rare_class(seen: Examined) -> Finding | None:
 
 def uneven_sizes(seen: Examined) -> Finding | None:
     """Objects of very different sizes, for which one mean says little."""
+    # numpy refuses to join an empty list.
     shares = np.concatenate([one.objects["share"] for one in seen.with_objects] or [np.zeros(0)])
     if len(shares) < _RARE_CLASS:
         return None

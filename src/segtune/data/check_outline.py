@@ -38,11 +38,12 @@ class Slopes:
     @classmethod
     def of(cls, image: Image) -> Slopes:
         """Measure an image, uint8 [H, W, 3] RGB."""
-        small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)  # [128, 128, 3]
         lab = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32), (0, 0), 1.0)
-        x, y = _slopes(lab)
+        x, y = _slopes(lab)  # [128, 128, 3] each
         steepness = np.asarray(cv2.magnitude(x, y), dtype=np.float32)
         usual = np.sqrt(np.einsum("ijc,ijc->ij", steepness, steepness)).mean()
+        # On an image of one colour nothing is steep, and `fit_of` divides by it.
         return cls(x, y, steepness, float(usual) + 1e-6)
 
 
@@ -63,7 +64,7 @@ class Outline:
     @classmethod
     def of(cls, mask: BoolMask) -> Outline | None:
         """Measure a mask, bool [H, W]; None where it has no outline inside the image."""
-        cover = cv2.resize(mask.astype(np.uint8) * 255, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        cover = cv2.resize(mask.astype(np.uint8) * 255, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)  # [128, 128]
         x, y = _slopes(cv2.GaussianBlur((cover > 127).astype(np.float32), (0, 0), 1.2))
         for rim in (np.s_[:_RIM], np.s_[-_RIM:], np.s_[:, :_RIM], np.s_[:, -_RIM:]):
             x[rim], y[rim] = 0, 0
@@ -73,7 +74,7 @@ class Outline:
     def turned(self) -> Outline:
         """Return the outline of the mask turned by 90°: as good a mask, in the wrong place."""
         x, y, weight = (np.ascontiguousarray(np.rot90(one)) for one in (self.x, self.y, self.weight))
-        return Outline(y, -x, weight)
+        return Outline(y, -x, weight)  # normals turn with their places
 
 
 def fit_of(slopes: Slopes, outline: Outline) -> float:
@@ -83,8 +84,9 @@ def fit_of(slopes: Slopes, outline: Outline) -> float:
     the change from outside to inside is the same all along it.
     """
     across = slopes.x * outline.x[..., None] + slopes.y * outline.y[..., None]  # [128, 128, 3]
-    possible = np.einsum("ijc,ij->c", slopes.steepness, outline.weight)
-    same = np.abs(across.sum(axis=(0, 1))) / np.maximum(possible, 1e-6)
+    possible = np.einsum("ijc,ij->c", slopes.steepness, outline.weight)  # [3]
+    same = np.abs(across.sum(axis=(0, 1))) / np.maximum(possible, 1e-6)  # [3]
+    # The best channel counts: a border that shows in colour only is a border.
     return float(same.max() * np.abs(across).sum() / outline.weight.sum() / slopes.usual)
 
 

@@ -66,6 +66,7 @@ def _count_histogram(counts: npt.NDArray[np.int64]) -> dict[str, int]:
     found = {}
     for low, high in zip(edges, [*edges[1:], None], strict=True):
         number = int(((counts >= low) & (counts < high if high is not None else True)).sum())
+        # As written on the page: "3–4", "5–9", …, "1000+".
         name = f"{low}+" if high is None else str(low) if high == low + 1 else f"{low}–{high - 1}"
         if number:
             found[name] = number
@@ -78,6 +79,7 @@ def _spread(values: npt.NDArray[Any]) -> dict[str, float]:
     real = values.astype(np.float64)
     found = {"least": real.min(), "most": real.max(), "mean": real.mean()}
     found |= {name: np.quantile(real, share) for name, share in _QUANTILES.items()}
+    # Five digits are more than anyone reads, and hide the last bits, which may differ between machines.
     return {name: float(f"{value:.5g}") for name, value in found.items()}
 
 

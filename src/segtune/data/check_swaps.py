@@ -51,6 +51,7 @@ def find_misfits(dataset: Dataset, measured: Sequence[Measured]) -> Misfits:
     """
     fits = {one.name: one.fit for one in measured if one.fit is not None}
     lying, turned = (np.array([fit[way] for fit in fits.values()]) for way in (0, 1))
+    # The share over all pairs of a lying and a turned mask is the area under the ROC curve.
     if len(fits) < _LEAST or np.mean(lying[:, None] > turned[None, :]) < _TOLD_APART:
         return Misfits()
     ranked = sorted(fits, key=lambda name: fits[name][0])
@@ -76,9 +77,11 @@ def _exchanged(suspects: Dataset, usual: float) -> tuple[Swap, ...]:
             if one.size != other.size:
                 continue
             after = fit_of(one.slopes, other.outline), fit_of(other.slopes, one.outline)
+            # Both must fit well by what is usual here, and far better than they do as they are.
             if min(after) > max(usual, 2.5 * max(own[first], own[second])):
                 found.append((min(after), second, first))
     swaps, taken = [], set[int]()
+    # The surest first; an image is in one pair at most.
     for fit, second, first in sorted(found, reverse=True):
         if not {first, second} & taken:
             taken |= {first, second}

@@ -40,6 +40,7 @@ class Dataset(Sequence[Sample]):
 
     def __init__(self, source: Source, rows: Sequence[int] | None = None, shown: str = "") -> None:
         self._source = source
+        # A range holds no numbers, and a slice of it is a range again.
         self._rows = range(len(source.names)) if rows is None else rows
         self._shown = shown
 
@@ -99,6 +100,7 @@ class Dataset(Sequence[Sample]):
         Raises:
             DataError: a name that is not in this data set.
         """
+        # Made when asked for: kept, it would travel to every worker.
         row_of = {self._source.names[row]: row for row in self._rows}
         wanted = list(names)
         missing = [name for name in wanted if name not in row_of]
@@ -176,6 +178,7 @@ def open_dataset(
         raise unknown_name("kind of object", objects, OBJECTS)
     if encoding is not None and encoding not in ENCODINGS:
         raise unknown_name("mask encoding", encoding, ENCODINGS)
+    # Looked up before the folder is listed, which may take a while: a wrong word is told at once.
     chosen = FORMATS[format] if format is not None else None
     tree = Tree.scan(Path(path))
     options = Options(objects, threshold, encoding, pixel_limit, bands, window)
@@ -191,6 +194,7 @@ def open_dataset(
 
 def _detect(tree: Tree) -> DataFormat:
     sureness = {name: FORMATS[name].detect(tree) for name in FORMATS}
+    # Every format is asked: the first that fits need not be the one meant.
     found = sorted(((sure, name) for name, sure in sureness.items() if sure), reverse=True)
     if not found:
         layouts = " ".join(f"({name}) {FORMATS[name].layout}." for name in FORMATS)

@@ -108,7 +108,9 @@ def _cover(outline: Outline, size: tuple[int, int]) -> FloatArray:
 
 def _bulge(rng: np.random.Generator, cover: FloatArray) -> FloatArray:
     """Height 0 to 1 of a lump: a dome that meets the ground without a crease."""
+    # The radius of a disc of the same area.
     reach = float(np.sqrt(cover.sum() / np.pi))
+    # Padded, so that a lump cut off by the image falls off towards its rim as towards any edge.
     distance = cv2.distanceTransform(np.pad((cover > 0.5).astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
     rise = np.minimum(distance / max(float(rng.uniform(0.35, 0.6)) * reach, 1.0), 1.0)
     return _blurred(np.asarray(np.sin(rise * np.pi / 2), np.float32), 0.05 * reach) * np.float32(0.16 * reach)
@@ -121,10 +123,13 @@ def _render(rng: np.random.Generator, size: tuple[int, int], dome: FloatArray) -
     skin = _field(rng, "mottle", size, float(rng.uniform(0.5, 0.9))) * (0.0011 * side * (1 - 0.6 * inside))
     folds = _blurred(_field(rng, "marble", size, float(rng.uniform(0.8, 1.6))), 0.02 * side)
     height = dome * float(rng.uniform(0.8, 1.3)) + skin + folds * float(rng.uniform(0.008, 0.02)) * side
+    # Sobel's weights add up to 8: an eighth of it is the slope per pixel.
     slope_x, slope_y = (cv2.Sobel(height, cv2.CV_32F, dx, 1 - dx, scale=0.125) for dx in (1, 0))
     lamp, near = _lamp(rng, size)
     length = np.sqrt(slope_x**2 + slope_y**2 + 1)
+    # The normal is (-slope_x, -slope_y, 1) / length; Lambert's law is its product with the lamp's direction.
     lambert = np.maximum((lamp[2] - lamp[0] * slope_x - lamp[1] * slope_y) / length, 0)
+    # Blinn's highlight looks at the direction halfway between lamp and viewer, who stands at z.
     halfway = np.sqrt(lamp[0] ** 2 + lamp[1] ** 2 + (lamp[2] + 1) ** 2)
     glance = np.maximum((lamp[2] + 1 - lamp[0] * slope_x - lamp[1] * slope_y) / (length * halfway), 0)
     wet = (glance ** np.float32(260)) * np.clip(_field(rng, "hills", size, 1.2) + 0.1, 0, 1)

@@ -95,6 +95,7 @@ def are_alike(first: Fingerprint, second: Fingerprint) -> bool:
     """Whether two fingerprints (uint8 [64, 64]) show the same picture or scene."""
     if np.array_equal(first, second):
         return True
+    # Both ways: a crop is found in its whole, not the whole in its crop.
     looks = [likeness(first, second), likeness(second, first)]
     for way in candidates(first[None], second[None]):
         looks.append(likeness(second, first, way.window) if way.flipped else likeness(first, second, way.window))
@@ -128,6 +129,7 @@ def _look_closely(
     likely = _by_pair(found, within=first is second)
     with ThreadPoolExecutor(_THREADS) as pool, progress.stage("comparing images", len(likely)) as advance:
         pairs = []
+        # `map` keeps the order, so that the result does not depend on which thread is first.
         for pair in pool.map(lambda ways: _compare(first, second, ways), likely):
             advance()
             if pair is not None:
@@ -161,6 +163,7 @@ def _follow(first: Fingerprints, second: Fingerprints, way: Candidate) -> float:
 
 
 def _stored_again(one: Fingerprint, other: Fingerprint) -> bool:
+    # Signed: differences of bytes would wrap around.
     if np.abs(one.astype(np.int16) - other).mean() > _SAME_GREYS:
         return False
     everywhere = np.ones(one.shape, dtype=np.bool_)
@@ -173,7 +176,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, ...], ...]:
 
     def lead(name: str) -> str:
         while leader.setdefault(name, name) != name:
-            leader[name] = leader[leader[name]]
+            leader[name] = leader[leader[name]]  # halves the path, which keeps chains short
             name = leader[name]
         return name
 

@@ -97,6 +97,7 @@ def animal(rng: np.random.Generator) -> Figure:
         for _ in range(int(rng.integers(0, 6)))
     )
     return (
+        # From far to near: legs of the far side, body, legs of the near side.
         Part("tail", _limb(rng, (-0.6, -0.1), np.pi + rng.normal(0, 0.7), 0.6, 0.05), coat),
         *(Part("leg", leg, coat) for leg in far),
         Part("neck", neck, coat),
@@ -128,6 +129,7 @@ def person(rng: np.random.Generator) -> Figure:
     stance, lean = rng.uniform(0.02, 0.35), rng.normal(0, 0.12)
     arms = [np.pi / 2 - side * rng.uniform(0.1, 2.2) for side in (-1, 1)]
     legs = [_limb(rng, (side * 0.11, 0.15), np.pi / 2 - side * stance, 0.85, 0.12) for side in (-1, 1)]
+    # Corner 10 of a limb is where one side of its spine ends: the foot.
     shoes = [
         _at(ellipse(rng, aspect=0.5), float(leg.contours[0][10][0]), float(leg.contours[0][10][1]), 0.1) for leg in legs
     ]
@@ -183,6 +185,7 @@ def bicycle(rng: np.random.Generator) -> Figure:
     pairs = ((0, 1), (1, 2), (2, 3), (0, 4), (1, 4), (2, 4))
     frame = Outline(tuple(strip(joints[list(pair)], np.full(2, width)) for pair in pairs), joined=True)
     rim = ellipse(rng, aspect=1).contours[0]
+    # Two curves in one outline: the inner one is a hole.
     wheels = [Outline((rim, rim * rng.uniform(0.75, 0.92))).moved(turn(0, wheel), (x, 0.2)) for x in (-0.6, 0.6)]
     return (
         *(Part("wheel", each, 1) for each in wheels),
@@ -284,6 +287,7 @@ def _patch(rng: np.random.Generator, reach: float, scales: tuple[float, float], 
     outline = _on(SHAPES[kind](rng), place, scale, angle=rng.uniform(0, 6))
     parts: Figure = ()
     if depth and rng.random() < 0.5:
+        # Drawn in the part's own coordinates, then brought to where the part lies.
         child = _patch(rng, 0.3, (0.2, 0.6), 0, inside=True)
         parts = (Part(child.label, _on(child.outline, place, scale), child.slot, (), inside=True),)
     return Part(kind, outline, int(rng.integers(0, SLOTS)), parts, inside)
@@ -297,6 +301,7 @@ def patterned(rng: np.random.Generator) -> Figure:
     for y in np.arange(-1, 1, 2.2 * step):
         spine = np.array([[-1.2, y], [0, y + rng.normal(0, 0.1)], [1.2, y]])
         stripe = Outline((strip(spine, np.full(3, step * 0.5)),)).moved(turn(angle), (0, 0))
+        # Without a label it is painted but not annotated.
         stripes.append(Part("", stripe, 1, inside=True))
     return (Part("body", body, 0, tuple(stripes)),)
 

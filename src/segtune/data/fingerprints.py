@@ -85,6 +85,7 @@ class Fingerprints:
     def with_earlier(self, others: Fingerprints) -> Fingerprints:
         """Return these, then those of `others` with other pixels, under names that none of these has."""
         own, digests = set(self.names), set(self.digests)
+        # The same pixels are known already, whatever they were called then.
         kept = [row for row, one in enumerate(others.digests) if one not in digests]
         names = tuple(f"{_EARLIER}{name}" if (name := others.names[row]) in own else name for row in kept)
         pictures = others.pictures[np.array(kept, dtype=np.intp)]
@@ -129,6 +130,7 @@ def fingerprint(image: Image) -> Fingerprint:
     between = cv2.resize(image, (_BETWEEN, _BETWEEN), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(between, cv2.COLOR_RGB2GRAY).astype(np.float32)
     small = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    # Not least and most: a glint or a few dead pixels would set the contrast.
     low, high = np.percentile(small, (0.5, 99.5))
     gain = min(_MOST_GAIN, 255.0 / max(float(high - low), 1.0))
     return np.asarray(np.clip(np.rint((small - low) * gain), 0, 255), dtype=np.uint8)
@@ -136,6 +138,7 @@ def fingerprint(image: Image) -> Fingerprint:
 
 def digest(image: Image) -> str:
     """Return the SHA-256, in hex, of an image's size and pixels: equal for the same picture in any lossless file."""
+    # The size too: the same bytes in rows of another length are another picture.
     state = hashlib.sha256(repr(image.shape).encode())
     state.update(np.ascontiguousarray(image).data)
     return state.hexdigest()
@@ -155,6 +158,7 @@ def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
 def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint] | None]:
     remaining = iter(range(len(dataset)))
     with ThreadPoolExecutor(_THREADS) as pool:
+        # Waited for in order: at most `_AHEAD` images are in memory, however slow one of them is.
         waiting = [pool.submit(_look, dataset, index) for index in islice(remaining, _AHEAD)]
         while waiting:
             yield waiting.pop(0).result()

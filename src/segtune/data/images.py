@@ -48,6 +48,7 @@ class UnreadableError(DataError):
         self.path, self.reason, self.remedy = path, reason, remedy
 
     def __reduce__(self) -> tuple[type[UnreadableError], tuple[Path, str, str]]:
+        # An exception is pickled by its message alone, and workers hand it from process to process.
         return UnreadableError, (self.path, self.reason, self.remedy)
 
 
@@ -130,15 +131,18 @@ def is_image_name(name: str) -> bool:
 def open_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Iterator[PIL.Image.Image]:
     """Open an image file with Pillow; whatever goes wrong while it is open becomes an `UnreadableError`."""
     if PIL.Image.MAX_IMAGE_PIXELS is not None and pixel_limit > 2 * PIL.Image.MAX_IMAGE_PIXELS:
+        # Pillow raises at twice its own bound, whatever is asked for here; raised for the whole process.
         PIL.Image.MAX_IMAGE_PIXELS = pixel_limit
     try:
         with PIL.Image.open(path) as opened:
             _hold_to_limit(path, opened.size, pixel_limit)
             yield opened
+    # In words already: from the limit, or from the caller's own block.
     except UnreadableError:
         raise
     except PIL.Image.DecompressionBombError as error:
         raise _too_large(path, str(error), pixel_limit) from error
+    # An OSError too, and therefore in front of the rest.
     except PIL.UnidentifiedImageError as error:
         raise _no_image(path) from error
     except MemoryError as error:
@@ -159,6 +163,7 @@ def to_rgb(opened: PIL.Image.Image) -> Image:
         return np.repeat(grey[:, :, None], 3, axis=2)
     # A palette whose transparency is given per entry loses it only by way of RGBA.
     through = opened.convert("RGBA") if opened.mode == "P" and "transparency" in opened.info else opened
+    # A copy: an array that only looks into Pillow's memory cannot be written to.
     return np.array(through.convert("RGB"))
 
 
@@ -171,23 +176,26 @@ def stretch(values: npt.NDArray[np.generic], no_data: float | None = None) -> np
     values = np.asarray(values)
     known = _is_known(values, no_data)
     whole = bool(known.all())
+    # In single precision, which halves the peak of large images; what is unknown must not warn as NaN or infinity.
     real = np.asarray(values if whole else np.where(known, values, values.dtype.type(0)), dtype=np.float32)
     inside = real if whole else real[known]
     if not inside.size:
         return np.zeros(real.shape, dtype=np.uint8)
     low, high = np.percentile(inside, (0.1, 99.9))
     if high <= low:
+        # Nearly all values are the same: the few others are what there is to see.
         low, high = float(inside.min()), float(inside.max())
     if high <= low:
         return np.zeros(real.shape, dtype=np.uint8)
     scaled = (real - low) * (255.0 / (high - low))
-    shown = np.asarray(np.clip(scaled + 0.5, 0, 255), dtype=np.uint8)
+    shown = np.asarray(np.clip(scaled + 0.5, 0, 255), dtype=np.uint8)  # the cast cuts off
     return shown if whole else np.where(known, shown, np.uint8(0))
 
 
 def parse_no_data(text: object) -> float | None:
     """Return the value that a TIFF's tag 42113 (GDAL_NODATA), a text, declares to be no data, or None."""
     try:
+        # May be padded, or written with a decimal comma.
         return float(str(text).strip("\0 ").replace(",", "."))
     except ValueError:
         return None
@@ -196,11 +204,13 @@ def parse_no_data(text: object) -> float | None:
 def _is_known(values: npt.NDArray[np.generic], no_data: float | None) -> npt.NDArray[np.bool_]:
     known = np.ones(values.shape, dtype=np.bool_)
     if np.issubdtype(values.dtype, np.floating):
+        # Half precision ends far below, and the comparison would overflow in it.
         limit = min(_LARGEST, float(np.finfo(values.dtype.name).max))
         known = np.asarray(np.isfinite(values) & (np.abs(values) <= limit))
         marks = no_data is not None and abs(no_data) <= limit
     else:
         marks = (
+            # A mark that the type cannot hold, such as -9999 among bytes, marks nothing.
             no_data is not None and no_data.is_integer() and np.can_cast(np.min_scalar_type(int(no_data)), values.dtype)
         )
     return known & (values != values.dtype.type(no_data)) if marks else known
@@ -237,6 +247,7 @@ def _tail(file: IO[bytes], length: int = 64) -> bytes:
 
 
 def _looks_like_image(path: Path) -> bool:
+    # An extension that is known to be no image's is believed.
     if path.suffix:
         return False
     with path.open("rb") as file:
@@ -261,6 +272,7 @@ def _no_image(path: Path) -> UnreadableError:
         return UnreadableError(path, "the file is empty", "Copy it again from its source, or remove it.")
     with path.open("rb") as file:
         start = file.read(64)
+    # Such as a pointer of Git LFS, or a web page saved in place of an image.
     if start.isascii() and b"\0" not in start:
         return UnreadableError(path, "it holds text, not an image", "Check what was saved under this name.")
     return UnreadableError(path, "it is no image that can be read", "Convert it to PNG or JPEG, or remove it.")

@@ -119,6 +119,7 @@ def swarm(scene: Scene) -> list[tuple[Contour, float]]:
         places = rng.normal(0.5, 0.22, places.shape) * (width, height)
     else:
         places = places + rng.normal(0, 0.22 * spacing, places.shape)
+    # Gaps, and a bound on what a scene costs.
     kept = places[rng.random(len(places)) < rng.uniform(0.3, 1.0)][:100]
     return [(place, float(reach)) for place in (kept if len(kept) else places[:1])]
 
@@ -186,6 +187,7 @@ def region(scene: Scene, share: float, straight: float) -> None:
     if straight < 1:
         rough = scene.field(pick(rng, ["cloud", "hills", "hills", "swell"]), (height, width), (0.7, 2.5))
         field = np.float32(straight) * field + np.float32(1 - straight) * 0.9 * rough
+    # A smooth field has nearly the same quantiles at every eighth pixel, at a 64th of the cost.
     level = np.quantile(field[::8, ::8], 1 - share)
     # The field rises by some 2/side a pixel: this factor makes the border about a pixel wide.
     cover = ((field - np.float32(level)) * np.float32(scene.side * 0.35) + 0.5).clip(0, 1)
@@ -198,6 +200,7 @@ def region(scene: Scene, share: float, straight: float) -> None:
 def folds(scene: Scene) -> None:
     """Give the ground a relief of its own: waves, folds, dents."""
     rng, (height, width) = scene.rng, scene.canvas.size
+    # Folds are smooth, so a sixth of the size will do.
     small = (max(8, height // 6), max(8, width // 6))
     kind = pick(rng, ["hills", "swell", "marble", "marble", "ridges", "cells"])
     field = cv2.GaussianBlur(scene.field(kind, small, (0.9, 3.6), shrink=6), (0, 0), 1.5)
@@ -222,6 +225,7 @@ def veins(scene: Scene) -> None:
 def tunnel(scene: Scene) -> None:
     """Let the light fall off from one place, and the depth of another lie in the dark."""
     rng, (height, width) = scene.rng, scene.canvas.size
+    # At a quarter of the size: light changes slowly.
     y, x = np.arange(height // 4, dtype=np.float32)[:, None] * 4, np.arange(width // 4, dtype=np.float32)[None] * 4
     near, far = scene.place(0.3), scene.place(0.3)
     bright = 1.3 / (1 + ((x - near[0]) ** 2 + (y - near[1]) ** 2) / (rng.uniform(0.5, 1.2) * scene.side) ** 2)
@@ -254,9 +258,10 @@ def porthole(scene: Scene) -> None:
     patch = rasterise(outline, scene.canvas.size)
     if patch is None:
         return
-    frame = np.ones(scene.canvas.size, np.float32)
+    frame = np.ones(scene.canvas.size, np.float32)  # [H, W], 0 inside the hole
     frame[patch.window] -= patch.cover
     black = np.full((3, 1, 1), rng.uniform(0, 0.06), np.float32)
+    # Given to the ground: what the frame hides belongs to no object.
     scene.canvas.lay(Patch(scene.window, frame), black, 0)
     material = draw_material(rng, Palette(np.ones(3, np.float32), 1.0, 0.0, (0.8, 1.0)), contrast=0.0)
     flat = Look(0, 0, 0, 0, 0, 0, 1)

@@ -50,14 +50,16 @@ def relief(
     scale = min(1.0, _COARSE / max(shape))
     small = (max(4, round(shape[1] * scale)), max(4, round(shape[0] * scale)))
     cover = cv2.resize(patch.cover, small, interpolation=cv2.INTER_AREA)
+    # Padded, so that the rim of the window counts as an edge.
     inside = np.pad((cover > 0.35).astype(np.uint8), 1)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 3)[1:-1, 1:-1]
     reach = max(rounding * float(distance.max()), 1.0)
     rise = np.minimum(distance / reach, 1.0)
-    height = np.sqrt(rise * (2 - rise)) * reach
+    height = np.sqrt(rise * (2 - rise)) * reach  # a quarter of a circle, then level
     if bumps is not None:
         height += cv2.resize(bumps, small) * (reach / max(rounding, 0.2)) * rise
     height = cv2.GaussianBlur(height, (0, 0), max(0.8, 0.12 * reach))
+    # Sobel's weights add up to 8: an eighth of it is the slope per pixel.
     slope_x, slope_y = (
         cv2.Sobel(height, cv2.CV_32F, 1, 0, scale=0.125),
         cv2.Sobel(height, cv2.CV_32F, 0, 1, scale=0.125),
@@ -67,6 +69,7 @@ def relief(
     lambert = (z - x * slope_x - y * slope_y) / length
     half = np.array([x, y, z + 1]) / np.linalg.norm([x, y, z + 1])
     glance = (half[2] - half[0] * slope_x - half[1] * slope_y) / length
+    # On level ground Lambert's term is z: divided by it, such ground stays as it is.
     shade = (np.maximum(lambert, 0) / max(z, 0.3)).clip(0, 1.8)
     highlight = np.maximum(glance, 0) ** 30
     full = shape[::-1]
@@ -82,6 +85,7 @@ def cast_shadow(canvas: Canvas, patch: Patch, offset: tuple[float, float], radiu
     top, left = (part.start for part in patch.window)
     y0, x0 = top + int(offset[1]) - margin, left + int(offset[0]) - margin
     padded = cv2.copyMakeBorder(patch.cover, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
+    # Two box blurs are close to a Gaussian, and cost the same at any radius.
     shadow = cv2.blur(cv2.blur(padded, (margin, margin)), (margin, margin))
     rows = slice(max(y0, 0), min(y0 + shadow.shape[0], canvas.size[0]))
     columns = slice(max(x0, 0), min(x0 + shadow.shape[1], canvas.size[1]))
@@ -125,6 +129,7 @@ class Camera:
 
     def take(self, canvas: Canvas, rng: np.random.Generator) -> Image:
         """Return the canvas as this camera sees it, uint8 [H, W, 3] RGB."""
+        # In place: afterwards the canvas no longer holds what was painted.
         image = canvas.image
         image *= _fall_off(canvas.size, self.slope, self.vignette)
         self._expose(image)
@@ -149,6 +154,7 @@ class Camera:
 
     def _expose(self, image: FloatArray) -> None:
         """Bring mean and spread of the lightness towards the camera's levels; a dark image stays dark."""
+        # Green stands for lightness, every fourth pixel for all.
         sample = image[1, ::4, ::4].clip(0, 1)
         mean, spread = float(sample.mean()), float(sample.std())
         if mean < 0.1 or not self.automatic:
@@ -169,6 +175,7 @@ def through_jpeg(image: Image, quality: int) -> Image:
 def draw_camera(rng: np.random.Generator, side: int) -> Camera:
     """Draw a camera: mostly a good one, now and then a poor one."""
     poor = rng.random() < 0.25
+    # The order of the draws, here and below, is part of what a seed gives.
     cast = 1 + rng.normal(0, 0.07, 3) * (rng.random() < 0.5)
     return Camera(
         gamma=float(np.exp(rng.normal(0, 0.2))),
@@ -187,8 +194,8 @@ def draw_camera(rng: np.random.Generator, side: int) -> Camera:
 
 
 def _fall_off(size: tuple[int, int], slope: tuple[float, float], vignette: float) -> FloatArray:
-    y = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, size[1], dtype=np.float32)[None]
+    y = np.linspace(-1, 1, size[0], dtype=np.float32)[:, None]  # [H, 1]
+    x = np.linspace(-1, 1, size[1], dtype=np.float32)[None]  # [1, W]
     linear = (1 + np.float32(slope[1]) * y) + np.float32(slope[0]) * x
     if vignette:
         linear *= 1 - np.float32(0.5 * vignette) * (x * x + y * y)

@@ -112,6 +112,7 @@ def likeness(first: Fingerprint, second: Fingerprint, window: tuple[float, float
         return -1.0
     try:
         stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-4)
+        # 5: the Gaussian by which OpenCV smooths both pictures before it aligns them.
         _, found = cv2.findTransformECC(fixed, moving, warp, cv2.MOTION_AFFINE, stop, _EVERYWHERE, 5)
         warp = np.asarray(found, dtype=np.float32)
     except cv2.error:  # it does not converge, which is an answer
@@ -119,6 +120,7 @@ def likeness(first: Fingerprint, second: Fingerprint, window: tuple[float, float
     if not _plausible(warp):
         return -1.0
     brought = np.asarray(cv2.warpAffine(moving, warp, (SIDE, SIDE), flags=how), dtype=np.float32)
+    # Below 1 the warp has mixed in what lies beyond the picture.
     inside = cv2.warpAffine(np.ones_like(moving), warp, (SIDE, SIDE), flags=how) > 0.99
     if inside.mean() < _LEAST_OVERLAP:
         return -1.0
@@ -133,7 +135,7 @@ def _glance(fixed: Floats, roughly: Floats) -> float:
         cv2.resize(roughly, (half, half), interpolation=cv2.INTER_AREA),
     )]  # fmt: skip
     inner = np.ascontiguousarray(details[0][_SHIFT:-_SHIFT, _SHIFT:-_SHIFT])
-    return float(cv2.matchTemplate(details[1], inner, cv2.TM_CCOEFF_NORMED).max())
+    return float(cv2.matchTemplate(details[1], inner, cv2.TM_CCOEFF_NORMED).max())  # of [9, 9] shifts
 
 
 def local_correlation(first: Floats, second: Floats, inside: npt.NDArray[np.bool_]) -> float:
@@ -143,11 +145,14 @@ def local_correlation(first: Floats, second: Floats, inside: npt.NDArray[np.bool
     """
     lit = (first > _DARK) | (second > _DARK)
     counted = (inside & lit).astype(np.float32)
+    # Means over the counted pixels alone: each blur is divided by that of the counts.
     weight = np.maximum(_blur(counted), 1e-6)
     mean_1, mean_2 = _blur(first * counted) / weight, _blur(second * counted) / weight
+    # A difference of near equals may round to less than 0.
     variance_1 = np.maximum(_blur(first * first * counted) / weight - mean_1**2, 0)
     variance_2 = np.maximum(_blur(second * second * counted) / weight - mean_2**2, 0)
     covariance = _blur(first * second * counted) / weight - mean_1 * mean_2
+    # Texture in either counts: where only one has it, they differ.
     textured = (counted > 0) & (np.maximum(variance_1, variance_2) > _TEXTURE)
     if textured.sum() < _LEAST_TEXTURE:
         return -1.0
@@ -194,16 +199,16 @@ class _Waves:
         reduce = np.concatenate([_reduction(start, length) for start, length in spans])  # [S * 8, 64]
         count = len(spans)
         small = reduce @ pictures.astype(np.float32) @ reduce.T  # [N, S * 8, S * 8]
-        windows = small.reshape(-1, count, _WAVES, count, _WAVES).transpose(0, 1, 3, 2, 4)
+        windows = small.reshape(-1, count, _WAVES, count, _WAVES).transpose(0, 1, 3, 2, 4)  # [N, S, S, 8, 8]
         windows = windows - windows.mean(axis=(3, 4), keepdims=True)
         windows = windows / np.maximum(windows.std(axis=(3, 4), keepdims=True), 1.0)
         basis = cv2.dct(np.eye(_WAVES, dtype=np.float32))
-        waves = basis @ windows @ basis.T
+        waves = basis @ windows @ basis.T  # [N, S, S, 8, 8]
         return np.asarray(waves.reshape(*waves.shape[:3], -1)[..., 1:], dtype=np.float32)
 
     def __call__(self, pictures: npt.NDArray[np.uint8], spans: list[tuple[float, float]]) -> Floats:
         """Return [N, S, S, 63], whitened and of unit length."""
-        white = (self.raw(pictures, spans) - self.mean) / self.deviation
+        white = (self.raw(pictures, spans) - self.mean) / self.deviation  # [N, S, S, 63]
         return np.asarray(white / np.maximum(np.linalg.norm(white, axis=-1, keepdims=True), 1e-6), dtype=np.float32)
 
 
@@ -214,7 +219,7 @@ def _likely(
     places = [(top, left, height, width) for (top, height), (left, width) in product(spans, spans)]
     whole = np.concatenate([waves(block, spans[:1])[:, 0, 0] for _, block in _blocks(first)])  # [N, 63]
     for offset, block in _blocks(second):
-        windows = waves(block, spans).reshape(len(block), len(places), -1)
+        windows = waves(block, spans).reshape(len(block), len(places), -1)  # [M, S * S, 63]
         rows, columns, which = _hits(whole, windows, offset if within else None)
         for row, column, place in zip(rows.tolist(), columns.tolist(), which.tolist(), strict=True):
             yield row, offset + column, places[place]
@@ -230,8 +235,9 @@ def _hits(whole: Floats, windows: Floats, own: int | None) -> tuple[npt.NDArray[
     """
     tiles = []
     for start in range(0, len(whole), _BLOCK):
-        best, which = _best_window(whole[start : start + _BLOCK], windows)
+        best, which = _best_window(whole[start : start + _BLOCK], windows)  # [n, M] each
         if own is not None:
+            # A picture is no candidate for itself.
             itself = np.arange(best.shape[1]) + own - start
             among = (itself >= 0) & (itself < len(best))
             best[itself[among], among] = -1
@@ -246,9 +252,11 @@ def _hits(whole: Floats, windows: Floats, own: int | None) -> tuple[npt.NDArray[
 def _best_window(block: Floats, windows: Floats) -> tuple[Floats, npt.NDArray[np.uint8]]:
     """Return the highest score of each pair [n, M] and the window that has it."""
     best = np.full((len(block), len(windows)), -1, dtype=np.float32)
+    # There are 64 windows, which a byte holds.
     which = np.zeros(best.shape, dtype=np.uint8)
+    # Window by window: all at once would take 64 times the memory.
     for place in range(windows.shape[1]):
-        scores = block @ windows[:, place].T
+        scores = block @ windows[:, place].T  # [n, M]
         better = scores > best
         np.copyto(best, scores, where=better)
         np.copyto(which, place, where=better)
@@ -271,9 +279,9 @@ def _spans() -> list[tuple[float, float]]:
 
 def _reduction(start: float, length: float) -> Floats:
     """Return float32 [8, 64]: each row averages the pixels under one eighth of a window, shares of pixels counted."""
-    edges = (start + length * np.linspace(0, 1, _WAVES + 1)) * SIDE
+    edges = (start + length * np.linspace(0, 1, _WAVES + 1)) * SIDE  # [9]
     pixels = np.arange(SIDE)
-    covered = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])
+    covered = np.minimum(pixels + 1, edges[1:, None]) - np.maximum(pixels, edges[:-1, None])  # [8, 64]
     return np.asarray(np.clip(covered, 0, None) / (edges[1] - edges[0]), dtype=np.float32)
 
 

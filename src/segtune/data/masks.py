@@ -114,7 +114,7 @@ def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, object
     if encoding.kind in {"labels", "instances"}:
         numbered = _numbered(values, encoding, ignored)
         if objects != "whole":
-            masks = encode_values(numbered)
+            masks = encode_values(numbered)  # one mask for each value plus one
             return Truth(tuple(Region(masks[n], encoding.label(n - 1), stored) for n in masks), ignore)
         inside = numbered > 0
     else:
@@ -142,6 +142,7 @@ def as_colours(file: MaskFile) -> MaskFile:
     if file.source == "colour":
         return file
     if file.source == "grey":
+        # The same grey in each channel; 24 bits do not fit the type of the greys.
         return replace(file, values=file.values.astype(np.int32) * 0x010101, source="colour", channels=False)
     table = np.zeros(256, dtype=np.int32)
     for index, colour in file.palette:
@@ -171,12 +172,14 @@ def _numbered(values: Values, encoding: Encoding, ignored: npt.NDArray[np.bool_]
     outside = values == encoding.background
     if ignored is not None:
         outside |= ignored
+    # Widened first: 255 + 1 in a byte is 0, the background.
     return np.where(outside, 0, values.astype(np.int64) + 1)
 
 
 def _from_palette(opened: PIL.Image.Image) -> MaskFile:
     indices = np.asarray(opened)
     flat = opened.getpalette("RGB") or []
+    # A palette may be shorter than 256 entries.
     colours = np.zeros((256, 3), dtype=np.uint8)
     colours[: len(flat) // 3] = np.array(flat[: len(flat) // 3 * 3], dtype=np.uint8).reshape(-1, 3)
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
@@ -198,6 +201,7 @@ def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
         return MaskFile(np.maximum.reduce([rgb[..., 0], rgb[..., 1], rgb[..., 2]]), "grey", lossy)
     apart = (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0)
     if apart <= NEARLY_GREY:
+        # Green has the largest part in brightness.
         return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0))
     return MaskFile(_pack(rgb), "colour")
 
@@ -233,5 +237,6 @@ def _finite(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
 
 
 def _pack(rgb: npt.NDArray[np.uint8]) -> Values:
+    # Bytes shifted by 16 bits would be lost.
     wide = rgb.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]

@@ -49,6 +49,7 @@ class Scene:
     def place(self, central: float = 0.0) -> Contour:
         """Draw a place in the image, x and y in pixels; `central` 0 anywhere to 1 in the middle."""
         height, width = self.canvas.size
+        # A little beyond the rim too: real things are cut off by it.
         share = self.rng.uniform(-0.02, 1.02, 2) * (1 - central) + 0.5 * central
         return np.asarray(share * (width, height))
 
@@ -87,6 +88,7 @@ class Look:
 
 def draw_look(rng: np.random.Generator, soft: float | None = None) -> Look:
     """Draw how things of one kind are lit."""
+    # The order of the draws, here and below, is part of what a seed gives.
     solid = rng.random() < 0.65
     return Look(
         rounding=float(rng.uniform(0.1, 1.0)),
@@ -134,6 +136,7 @@ def upright(rng: np.random.Generator) -> Contour:
 
 def paint(scene: Scene, outline: Outline, material: Material, look: Look, thing: int) -> None:
     """Paint one outline, given in pixels, with its shadow."""
+    # Room for the blur of the edge: a Gaussian has nearly ended at three times its radius.
     patch = rasterise(outline, scene.canvas.size, margin=2 + int(3 * look.soft * scene.side))
     if patch is None:
         return
@@ -148,6 +151,7 @@ def paint_figure(
     """Paint a composite thing; `pose` is the matrix and shift from its coordinates to pixels."""
     whole = scene.canvas.add(kind)
     if look.shadow:
+        # One shadow for all parts: one by one they would fall on each other.
         contours = tuple(contour for part in figure for contour in part.outline.contours)
         patch = rasterise(Outline(contours, joined=True).moved(*pose), scene.canvas.size)
         if patch is not None:
@@ -180,6 +184,7 @@ def paint_faint(scene: Scene, reach: float, place: Contour) -> None:
     patch = rasterise(outline, canvas.size, margin=2 + int(3 * soft))
     if patch is None:
         return
+    # Blurred over its whole width, nothing of it would be more than half covered, which is what counts as seen.
     patch = soften(patch, min(soft, 0.15 * min(patch.cover.shape)))
     lump = rng.random() < 0.65
     if lump and rng.random() < 0.3:
@@ -194,6 +199,7 @@ def paint_faint(scene: Scene, reach: float, place: Contour) -> None:
         canvas.tone(patch, 1 + np.float32(rng.uniform(0.02, 0.12)) * grain)
     if rng.random() < 0.3:
         radius = max(1.0, 0.03 * min(patch.shape))
+        # What a blur changes is the rim.
         rim = np.abs(patch.cover - cv2.GaussianBlur(patch.cover, (0, 0), radius))
         canvas.tone(Patch(patch.window, np.asarray(rim, np.float32)), float(rng.uniform(0.3, 0.8)))
     canvas.claim(patch, canvas.add(kind))
@@ -224,6 +230,7 @@ def _lay(scene: Scene, patch: Patch, material: Material, look: Look, thing: int)
 def _shadow(scene: Scene, patch: Patch, look: Look) -> None:
     reach = look.offset * min(max(patch.shape), 0.4 * scene.side)
     x, y, _ = scene.light.direction
+    # Away from the lamp.
     cast_shadow(scene.canvas, patch, (-x * reach, -y * reach), max(1.0, 0.35 * reach), look.shadow)
 
 

@@ -79,14 +79,16 @@ def rasterise(outline: Outline, size: tuple[int, int], margin: int = 2) -> Patch
 
     The edge is anti-aliased and lies about half a pixel outside of the outline, so that thin lines stay whole.
     """
-    corners = np.concatenate(outline.contours)
+    corners = np.concatenate(outline.contours)  # [n, 2]
     x0, y0 = np.maximum(np.floor(corners.min(axis=0)).astype(int) - margin, 0).tolist()
     x1, y1 = np.minimum(np.ceil(corners.max(axis=0)).astype(int) + margin + 1, (size[1], size[0])).tolist()
     if x1 - x0 < 2 or y1 - y0 < 2:
         return None
     cover = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    # fillPoly takes whole numbers, here sixteenths of a pixel.
     scale = 1 << _SUBPIXEL_BITS
     shifted = [np.rint((contour - (x0, y0)) * scale).astype(np.int32) for contour in outline.contours]
+    # Contours filled in one call count even-odd; one after the other they unite.
     for group in [[contour] for contour in shifted] if outline.joined else [shifted]:
         cv2.fillPoly(cover, group, 255, cv2.LINE_AA, _SUBPIXEL_BITS)
     return Patch((slice(y0, y1), slice(x0, x1)), cover.astype(np.float32) * np.float32(1 / 255))
@@ -96,10 +98,12 @@ def blob(rng: np.random.Generator, *, rough: float | None = None, corners: int =
     """Draw a smooth to jagged closed curve; `rough` in 0 (potato) to 1 (coast), drawn when not given."""
     rough = float(rng.beta(1.2, 2.5)) if rough is None else rough
     count = 5 + int(25 * rough)
+    # From the second wave on: the first would only shift the curve.
     order = np.arange(2, count + 2)
     amplitude = rng.normal(0, rng.uniform(0.1, 0.45), count) / order ** (2.2 - 1.3 * rough)
     phase = rng.uniform(0, 2 * np.pi, count)
     angle = np.linspace(0, 2 * np.pi, corners + int(100 * rough), endpoint=False)
+    # Kept off 0, where the curve would meet itself.
     radius = np.maximum(0.75 + (amplitude[:, None] * np.cos(order[:, None] * angle + phase[:, None])).sum(0), 0.12)
     squash = rng.uniform(0.45, 1.0)
     return Outline((np.stack([radius * np.cos(angle), squash * radius * np.sin(angle)], 1),))
@@ -138,7 +142,7 @@ def ring(rng: np.random.Generator) -> Outline:
 
 def strip(spine: Contour, widths: npt.NDArray[np.float64]) -> Contour:
     """Return the closed curve at half-`widths` [n] on both sides of a `spine` [n, 2]."""
-    along = np.gradient(spine, axis=0)
+    along = np.gradient(spine, axis=0)  # [n, 2]
     normal = np.stack([-along[:, 1], along[:, 0]], 1) / np.maximum(np.linalg.norm(along, axis=1), 1e-9)[:, None]
     return np.concatenate([spine + normal * widths[:, None], (spine - normal * widths[:, None])[::-1]])
 
@@ -147,7 +151,7 @@ def walk(rng: np.random.Generator, count: int, bend: float, length: float, headi
     """Return `count` points of a wandering line that starts at the origin; `bend` is radians of turn in all."""
     turns = np.cumsum(rng.normal(0, bend / np.sqrt(count), count)) + rng.normal(0, bend) * np.linspace(0, 1, count)
     steps = np.stack([np.cos(heading + turns), np.sin(heading + turns)], 1) * (length / count)
-    return np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)])
+    return np.concatenate([[[0.0, 0.0]], np.cumsum(steps, axis=0)])  # [count + 1, 2]
 
 
 def bar(rng: np.random.Generator) -> Outline:
@@ -194,6 +198,7 @@ def strokes(rng: np.random.Generator) -> Outline:
             begin, end = rng.choice([-1.0, 0.0, 1.0], 2), rng.choice([-1.0, 0.0, 1.0], 2)
             bow = rng.normal(0, 0.4, 2) if rng.random() < 0.5 else np.zeros(2)
             t = np.linspace(0, 1, 8)[:, None]
+            # A stroke may end where it begins: a trace of length gives it a direction, and thereby a width.
             spine = begin * (1 - t) + end * t + 4 * t * (1 - t) * bow + (0, 1e-3) * t
             contours.append(strip(spine * (0.55, 1) + (1.6 * index, 0), np.full(8, width)))
     middle = (0.8 * (count - 1), 0)
@@ -216,6 +221,7 @@ def grille(rng: np.random.Generator) -> Outline:
     contours = [corners * 2 - 1]
     for column in range(columns):
         for row in range(rows):
+            # Inside the frame's contour, and so a hole by the even-odd rule.
             hole = corners * (1 - 1.2 * bar_width) + 0.6 * bar_width
             contours.append((hole + np.array([column, row])) / (columns, rows) * 2 - 1)
     return Outline(tuple(contour * (1, aspect) for contour in contours))
@@ -265,6 +271,7 @@ def superformula(rng: np.random.Generator) -> Outline:
     """Draw one of the curves of Gielis (2003): flowers, shields, diatoms."""
     lobes, n1, n2, n3 = int(rng.integers(2, 9)), rng.uniform(0.4, 3), *rng.uniform(0.5, 6, 2)
     angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
+    # Kept off 0 below: a negative power of it is infinite.
     wave = np.abs(np.cos(lobes * angle / 4)) ** n2 + np.abs(np.sin(lobes * angle / 4)) ** n3
     radius = np.maximum(wave, 1e-3) ** (-1 / n1)
     radius /= radius.max()

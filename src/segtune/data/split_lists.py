@@ -33,6 +33,7 @@ class NameIndex:
         path = PurePosixPath(written)
         found = self._ends.get(path.name) or self._ends.get(path.stem, [])
         parents = path.parts[:-1]
+        # A list may have been written elsewhere: only the folders it does name must agree.
         return [name for name in found if not parents or PurePosixPath(name).parts[:-1][-len(parents) :] == parents]
 
 
@@ -54,6 +55,7 @@ def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
         if part in parts:
             raise DataError(f"{path} has two lists for '{part}', one of them {file.name}. Keep one.")
         try:
+            # Some editors put a byte order mark in front, which would become part of the first name.
             lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
         except UnicodeDecodeError as error:
             raise DataError(f"The list {file} is no UTF-8 text ({error}). Save it as UTF-8.") from error

@@ -109,6 +109,7 @@ def make_split(
     buckets = size_buckets(units, _areas(dataset) if areas is None else areas)
     free = [row for row, unit in enumerate(units) if set(only_train).isdisjoint(unit)]
     shares = fractions if len(free) == len(units) else _shares_of_rest(fractions, units, free)
+    # With units that only train, training needs none of the free ones.
     if len(free) < wanted - (len(free) < len(units)):
         raise DataError(
             f"All but {len(free)} of the {len(units)} independent images here are ones, or nearly duplicate ones, that "
@@ -122,6 +123,7 @@ def make_split(
     chosen: dict[str, set[str]] = {part: set() for part in PARTS}
     for unit, part in zip(units, side, strict=True):
         chosen[PARTS[part]].update(unit)
+    # In the data set's order again, whatever the order of the draw.
     parts = {part: [name for name in dataset.names if name in chosen[part]] for part in PARTS}
     return Split.of(parts, seed=seed, fractions=fractions, origin=_origin(dataset, fractions, seed, alike))
 
@@ -280,6 +282,7 @@ def _refuse_overlap(parts: Mapping[str, Sequence[str]], origin: str) -> None:
 
 
 def _hash(train: Sequence[str], val: Sequence[str], test: Sequence[str]) -> str:
+    # The text is fixed to the last blank: another spacing would be another hash.
     parts = {"train": sorted(train), "val": sorted(val), "test": sorted(test)}
     return hash_text(json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
 

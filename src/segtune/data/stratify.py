@@ -35,6 +35,7 @@ def independent_units(names: Sequence[str], groups: Sequence[str | None], alike:
             first, second = members[here[0]], members[name]
             if first is not second:
                 first.extend(second)
+                # All names of a unit share one list.
                 members.update(dict.fromkeys(second, first))
     return sorted({tuple(sorted(unit)) for unit in members.values()})
 
@@ -64,14 +65,16 @@ def allocate(
     above 0 gets a unit at least (there must be as many units), and one with objects as long as there are enough.
     """
     sizes, where, shares = np.array([len(unit) for unit in units]), np.array(buckets), np.array(fractions)
-    lacking = {bucket: shares * sizes[where == bucket].sum() for bucket in sorted(set(buckets))}
+    lacking = {bucket: shares * sizes[where == bucket].sum() for bucket in sorted(set(buckets))}  # [3] each
     order = rng.permutation(len(units))
     side = [0] * len(units)
+    # Stable: units of one size stay in the order drawn.
     for unit in order[np.argsort(-sizes[order], kind="stable")].tolist():
         if sizes[unit] > 1:
             side[unit] = _give(lacking[buckets[unit]], sum(lacking.values()), int(sizes[unit]), fractions)
     carried = np.zeros(3)
     for bucket, lack in lacking.items():
+        # In place: it is the bucket's own array.
         lack += carried
         for unit in order[(where[order] == bucket) & (sizes[order] == 1)].tolist():
             side[unit] = _give(lack, lack, 1, fractions)

@@ -84,6 +84,7 @@ class Material:
             surface += self.directions[1][:, None, None] * self._field(1, window, side)
         if self.emboss:
             slope = np.zeros_like(first)
+            # Along the diagonal: light from the upper left.
             slope[1:, 1:] = first[1:, 1:] - first[:-1, :-1]
             surface *= (1 + self.emboss * slope).clip(0.4, 1.8)
         return np.asarray(surface, dtype=np.float32)
@@ -93,6 +94,7 @@ class Material:
         return replace(self, colour=colour)
 
     def _field(self, index: int, window: tuple[slice, slice], side: int) -> FloatArray:
+        # The tile is cut along the other axis, and turned back at the end.
         rows, columns = window[::-1] if self.quarter else window
         zoom = self.zooms[index] * side
         row, column = self.origins[index]

@@ -76,6 +76,7 @@ def tile(kind: str, variant: int, level: int = 0) -> HalfArray:
 
 
 def _kept(field: FloatArray) -> HalfArray:
+    # Half precision for memory; read-only, since the cache hands the same array to all.
     half: HalfArray = field.clip(-6, 6).astype(np.float16)
     half.flags.writeable = False
     return half
@@ -83,11 +84,11 @@ def _kept(field: FloatArray) -> HalfArray:
 
 def _spectrum(rng: np.random.Generator, exponent: float, stretch: float = 1.0, band: float = 0.0) -> FloatArray:
     """Gaussian noise of amplitude 1/f^exponent; `stretch` > 1 draws it out in x, `band` (cycles) bounds it below."""
-    white = rng.standard_normal((TILE, TILE), dtype=np.float32)
+    white = rng.standard_normal((TILE, TILE), dtype=np.float32)  # [TILE, TILE]
     y, x = np.fft.fftfreq(TILE)[:, None] * TILE, np.fft.rfftfreq(TILE)[None] * TILE
-    frequency = np.hypot(y / np.sqrt(stretch), x * np.sqrt(stretch))
+    frequency = np.hypot(y / np.sqrt(stretch), x * np.sqrt(stretch))  # [TILE, TILE // 2 + 1], as rfft2 has it
     gain = np.maximum(frequency, 1.0) ** -exponent
-    gain[0, 0] = 0
+    gain[0, 0] = 0  # no mean
     if band:
         gain *= np.exp(-0.5 * (np.log(np.maximum(frequency, 1) / band) / 0.35) ** 2)
     return np.asarray(np.fft.irfft2(np.fft.rfft2(white) * gain, s=(TILE, TILE)), np.float32)
@@ -130,6 +131,7 @@ def _patches(count: int) -> Callable[[np.random.Generator], FloatArray]:
     def make(rng: np.random.Generator) -> FloatArray:
         _, place = _sites(rng, count)
         shade = rng.standard_normal(4096).astype(np.float32)
+        # Knuth's multiplicative hash of the site's place.
         return shade[place.astype(np.int64) * 2654435761 % 4096]
 
     return make
@@ -137,6 +139,7 @@ def _patches(count: int) -> Callable[[np.random.Generator], FloatArray]:
 
 def _cracks(rng: np.random.Generator) -> FloatArray:
     _, place = _sites(rng, 350)
+    # Rolled and wrapped, here and below, so that the tile stays periodic.
     border = (place != np.roll(place, 1, 0)) | (place != np.roll(place, 1, 1))
     thick = np.pad(border.astype(np.float32), 16, mode="wrap")
     return -np.asarray(cv2.GaussianBlur(thick, (0, 0), 2.0), dtype=np.float32)[16:-16, 16:-16]
@@ -152,6 +155,7 @@ def _leaves(count: int, largest: float) -> Callable[[np.random.Generator], Float
             y, x = rng.integers(0, TILE, 2).tolist()
             axes = (max(2, int(size)), max(2, int(size * rng.uniform(0.25, 1))))
             angle, shade = float(rng.uniform(0, 180)), float(rng.standard_normal())
+            # What reaches across the border is drawn on the other side too.
             for dy in _copies(y, axes[0]):
                 for dx in _copies(x, axes[0]):
                     cv2.ellipse(field, (x + dx, y + dy), axes, angle, 0, 360, shade, -1, cv2.LINE_8)

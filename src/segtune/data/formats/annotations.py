@@ -77,6 +77,7 @@ class AnnotationBuilder:
     def add_runs(self, image: int, label: int, counts: npt.NDArray[np.uint32], *, crowd: bool = False) -> None:
         """Add an object by its run lengths (`core.rle`)."""
         self._heads.append((image, label, crowd, True))
+        # Run lengths lie in one array with outlines: float64 holds whole numbers exactly up to 2^53.
         self._rings.append([(0, counts.astype(np.float64))])
 
     def finish(self) -> Annotations:
@@ -99,9 +100,11 @@ def whole_runs(counts: npt.NDArray[np.uint32], size: tuple[int, int]) -> RunLeng
     Raises:
         ValueError: they do not add up to `size`.
     """
+    # Broken run lengths may add up to more than 32 bits hold.
     total = int(counts.sum(dtype=np.int64))
     if total != size[0] * size[1]:
         raise ValueError(f"its run lengths cover {total} pixels, the image has {size[0] * size[1]}")
+    # By way of runs, which drops those of length 0 in between: `core.rle` never writes them, others may.
     return from_runs(size, *runs_of(RunLengths(size, counts)))
 
 

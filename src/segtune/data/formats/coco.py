@@ -107,6 +107,7 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
         write_image(folder / "images" / f"{name}.png", sample.image)
         image = {"id": len(images) + 1, "file_name": f"{name}.png", "height": sample.size[0], "width": sample.size[1]}
         images.append(image if sample.group is None else {**image, "group": sample.group})
+        # The third number is `iscrowd`.
         held = [(mask, label, 0) for mask, label in zip(sample.objects, sample.labels, strict=True)]
         if sample.ignore is not None:
             held.append((sample.ignore, sample.labels[0] if sample.labels else OBJECT, 1))
@@ -128,6 +129,7 @@ def describe_mask(mask: RunLengths, *, outlines: bool = True) -> dict[str, Any]:
     """
     polygons = trace(mask) if outlines else []
     segmentation: Any = {"size": list(mask.size), "counts": compress(mask.counts)}
+    # COCO's polygons know no holes.
     if polygons and all(len(rings) == 1 for rings in polygons):
         segmentation = [[int(value) for value in rings[0].ravel()] for rings in polygons]
     x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
@@ -150,6 +152,7 @@ def _sounds_like_coco(path: Path) -> bool:
     with path.open("rb") as file:
         text = file.read(_SNIFFED)
         size = file.seek(0, 2)
+        # The end too: the words may lie behind gigabytes of annotations.
         file.seek(max(len(text), size - _SNIFFED))
         text += file.read()
     return sum(mark in text for mark in _MARKS) >= 3
@@ -180,6 +183,7 @@ class _Collected:
             path_of = {_id(one["id"]): self._add_image(one, path) for one in document["images"]}
             for annotation in document.get("annotations", []):
                 of_image = _id(annotation["image_id"])
+                # Without such an image at all, not of one whose file is missing, which is told elsewhere.
                 self.astray += of_image not in path_of
                 if (image := path_of.get(of_image)) is not None:
                     self._add_annotation(annotation, image, names)
@@ -254,6 +258,7 @@ class _Collected:
 
     def _check_size(self, path: str, outline: Mapping[str, Any]) -> None:
         height, width = (int(value) for value in outline["size"])
+        # Some tools give images no size: then the first run lengths say it.
         if self.claimed.setdefault(path, (height, width)) != (height, width):
             raise ValueError(f"its run lengths are for {width} × {height} pixels, the image has another size")
 
@@ -285,6 +290,7 @@ def _counts(counts: Any) -> npt.NDArray[np.uint32]:
     if isinstance(counts, str):
         return decompress(counts)
     numbers = np.array(counts, dtype=np.int64)
+    # In 32 unsigned bits a negative length would become a huge one.
     if numbers.ndim != 1 or numbers.min(initial=0) < 0:
         raise ValueError("run lengths must be a list of numbers from 0")
     return numbers.astype(np.uint32)

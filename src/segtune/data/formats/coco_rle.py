@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-_OFFSET = 48
+_OFFSET = 48  # "0"
 _BITS = 5
-_MORE = 0x20
-_SIGN = 0x10
+_MORE = 0x20  # another character of this number follows
+_SIGN = 0x10  # in a number's last character: it is negative
 _LONGEST = 7
 """Characters that hold any difference of two 32-bit counts."""
 
@@ -27,9 +27,11 @@ def decompress(text: str) -> npt.NDArray[np.uint32]:
     last = np.flatnonzero((codes & _MORE) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     place = np.arange(codes.size) - np.repeat(first, last - first + 1)
+    # The low digits come first.
     values = np.add.reduceat((codes & (_MORE - 1)) << (_BITS * place), first)
     negative = (codes[last] & _SIGN) != 0
     values = np.where(negative, values - (1 << (_BITS * (last - first + 1))), values)
+    # From the fourth on each is stored less the one before last, which leaves the first apart from both chains.
     values[1::2] = np.cumsum(values[1::2])
     values[2::2] = np.cumsum(values[2::2])
     if values.min() < 0:

@@ -80,7 +80,7 @@ class SegmentedFrames(Source):
     def image_hash(self, row: int) -> str:
         """Return the SHA-256 of the file, together with the frame's number where it has several."""
         path, frame = self.frames[row]
-        digest = _hash(self.root / path)
+        digest = _hash(self.root / path)  # the same for all frames of a file
         return hash_text(f"{digest}#{frame}") if "#" in self.names[row] else digest
 
     def _truth(self, row: int) -> Truth:
@@ -125,6 +125,7 @@ def read(tree: Tree, options: Options) -> Source:
 
 def write(samples: Iterable[Sample], folder: Path) -> None:
     """Write each image as a secondary capture in images/ and its objects as a segmentation in segmentations/."""
+    # UIDs follow from names: the same samples give the same files.
     unique = import_pydicom().uid.generate_uid
     for name, sample in written_names(samples):
         patient = sample.group or ""
@@ -157,6 +158,7 @@ def _index_segmented(
     known, notes = read_groups(tree, [path for path, _ in frames])
     return SegmentedFrames(
         root=tree.root, format=FORMAT.name, objects=options.objects,
+        # Zeros in front, so that names sort as frames do.
         names=tuple(f"{path}#{frame:04d}" if images[path].frames > 1 else path for path, frame in frames),
         groups=tuple(_group(images[path], group) for (path, _), group in zip(frames, known, strict=True)),
         set_aside=tuple(sorted(set_aside, key=lambda one: one.name)), notes=notes, frames=frames,
@@ -184,6 +186,7 @@ def _place_segments(
             broken.append(SetAside(file, error.reason, error.remedy))
             continue
         covered |= {by_uid[uid] for uid in found.images if uid in by_uid}
+        # One that names no image speaks for its whole series.
         if not found.images:
             covered |= {path for series in found.series for path in by_series.get(series, ())}
         for segment in sorted(found.frames, key=lambda one: one.segment):
@@ -211,6 +214,7 @@ def _read_headers(tree: Tree) -> tuple[dict[str, Header], list[SetAside]]:
         try:
             headers[path] = read_header(tree.root / path)
         except UnreadableError as error:
+            # Without an extension it is some other file, unless it turns out to be DICOM.
             if "." in name_of(path):
                 bad.append(SetAside(path, error.reason, error.remedy))
     if not headers:

@@ -19,12 +19,12 @@ from segtune.data.images import PIXEL_LIMIT, UnreadableError
 from segtune.data.masks import MaskFile, whole_numbers
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
-_MAGIC_AT = 128
+_MAGIC_AT = 128  # bytes of preamble (PS3.10, 7.1)
 _HEADER_TAGS = (
     "Modality", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Rows", "Columns",
     "NumberOfFrames", "ImagePositionPatient",
 )  # fmt: skip
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # SOP class UID (PS3.4, B.5)
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Header:
 def is_dicom_name(name: str) -> bool:
     """Whether a file may be DICOM by its name: .dcm, or, as scanners write them, no extension or one of digits."""
     stem, dot, suffix = name.lower().rpartition(".")
+    # DICOMDIR is an index of files, in DICOM itself.
     return name != "DICOMDIR" and (f".{suffix}" in _SUFFIXES or not dot or not stem or suffix.isdecimal())
 
 
@@ -136,6 +137,7 @@ def read_frame(path: Path, _limit: int = PIXEL_LIMIT, frame: int = 0, window: Wi
     pixels = import_pydicom().pixels
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         return _bytes_of(np.asarray(pixels.apply_color_lut(values, data)))
+    # A window is in the units behind the modality's transform: Hounsfield's, not those stored (PS3.3, C.11.2).
     grey = _shown(np.asarray(pixels.apply_modality_lut(values, data)), data, window)
     if data.get("PhotometricInterpretation") == "MONOCHROME1":
         grey = 255 - grey
@@ -170,8 +172,9 @@ def save_image(path: Path, image: Image, header: Header) -> None:
     """Write an image as a secondary capture."""
     grey = bool((image[..., :1] == image).all())
     data = new_dataset(header, _SECONDARY_CAPTURE)
-    data.ConversionType = "WSD"
+    data.ConversionType = "WSD"  # from a workstation
     pixels = np.ascontiguousarray(image[..., 0] if grey else image)
+    # Segmentations refer to this UID: a fresh one would part them.
     data.set_pixel_data(pixels, "MONOCHROME2" if grey else "RGB", 8, generate_instance_uid=False)
     save_dataset(path, data)
 
@@ -182,7 +185,7 @@ def new_dataset(header: Header, kind: str) -> Any:
     data = pydicom.dataset.Dataset()
     data.file_meta = pydicom.dataset.FileMetaDataset()
     data.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.SpecificCharacterSet = "ISO_IR 192"
+    data.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
     data.SOPClassUID, data.SOPInstanceUID = kind, header.uid
     data.StudyInstanceUID, data.SeriesInstanceUID = header.study, header.series
     data.PatientID, data.PatientName = header.patient, header.patient
@@ -220,6 +223,7 @@ def _bytes_of(colour: npt.NDArray[Any]) -> Image:
 
 def _shown(values: npt.NDArray[np.generic], data: Any, window: Window | None) -> npt.NDArray[np.uint8]:
     if window is None:
+        # There may be several windows, an empty one, or a width of 0.
         centre, width = _first(data.get("WindowCenter")), _first(data.get("WindowWidth"))
         window = (centre, width) if centre is not None and width else None
     if window is None and values.dtype == np.uint8:

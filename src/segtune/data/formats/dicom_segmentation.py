@@ -88,6 +88,7 @@ def read_segment(path: Path, frame: int) -> BoolMask:
         return _unpack(path, data.PixelData, frame, int(data.Rows), int(data.Columns))
     full = int(data.get("MaximumFractionalValue") or 1)
     values = np.asarray(read_pixels(path, frame), dtype=np.int64)
+    # Shares are stored as whole numbers up to `full`.
     return values * 2 >= full if full > 1 else values != 0
 
 
@@ -101,6 +102,7 @@ def _unpack(path: Path, packed: bytes, frame: int, rows: int, columns: int) -> B
     """Return a frame of one bit per pixel; frames follow each other without filling up a byte (PS3.5, 8.1.1)."""
     first, last = frame * rows * columns, (frame + 1) * rows * columns
     held = np.frombuffer(packed[first // 8 : -(-last // 8)], dtype=np.uint8)
+    # The first pixel is the lowest bit.
     bits = np.unpackbits(held, bitorder="little")[first % 8 :][: last - first]
     if bits.size < last - first:
         raise UnreadableError(path, f"it ends before frame {frame}", "Export it again.")
@@ -111,9 +113,11 @@ def save_segmentation(path: Path, image: Header, masks: Sequence[npt.NDArray[np.
     """Write masks of one image, one or more, as a binary segmentation with a segment each."""
     pydicom = import_pydicom()
     uid = pydicom.uid.generate_uid(entropy_srcs=[image.uid, "segmentation"])
+    # A UID has at most 64 characters (PS3.5, 9.1).
     data = new_dataset(replace(image, uid=uid, series=f"{uid}.1"[:64], modality="SEG"), _SEGMENTATION)
     data.ImageType = ["DERIVED", "PRIMARY"]
     data.ContentLabel, data.ContentDescription, data.ContentCreatorName = "SEGMENTATION", "", ""
+    # Not the clock's: the same samples give the same bytes.
     data.ContentDate, data.ContentTime = "20000101", "000000"
     data.Manufacturer = data.ManufacturerModelName = data.DeviceSerialNumber = data.SoftwareVersions = "segtune"
     data.SegmentationType, data.SegmentsOverlap, data.LossyImageCompression = "BINARY", "YES", "00"
@@ -126,6 +130,7 @@ def save_segmentation(path: Path, image: Header, masks: Sequence[npt.NDArray[np.
         _item(SeriesInstanceUID=image.series, ReferencedInstanceSequence=[_reference(image)])
     ]
     data.PerFrameFunctionalGroupsSequence = [_group(number, image) for number in range(1, len(masks) + 1)]
+    # Padded to an even number of bytes, which every element must have (PS3.5, 7.1.1).
     data.PixelData = pydicom.pixels.pack_bits(np.stack(masks).astype(np.uint8), pad=True)
     save_dataset(path, data)
 
@@ -136,9 +141,10 @@ def _frame(number: int, group: Any, shared: Any, labels: dict[int, str]) -> Segm
     sources = (derivation.get("SourceImageSequence") if derivation is not None else None) or []
     position = _part(group, shared, "PlanePositionSequence")
     image, image_frame = "", 0
+    # Of several source images none is the one that the frame lies on: its position must tell.
     if len(sources) == 1:
         image = str(sources[0].ReferencedSOPInstanceUID)
-        image_frame = int(np.atleast_1d(sources[0].get("ReferencedFrameNumber") or 1)[0]) - 1
+        image_frame = int(np.atleast_1d(sources[0].get("ReferencedFrameNumber") or 1)[0]) - 1  # DICOM counts from 1
     place = as_position(position.get("ImagePositionPatient")) if position is not None else None
     return SegmentFrame(number, segment, labels[segment], image, image_frame, place)
 

@@ -102,6 +102,7 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
         groups.setdefault(kind, []).append(seen)
     readings: list[Reading] = []
     said: list[tuple[int, str, str]] = []
+    # The commonest way of storing comes first, in the words too.
     for kind, members in sorted(groups.items() or [("grey", [])], key=lambda group: -len(group[1])):
         found = _infer_kind(kind, members, options)
         if found is not None:
@@ -251,6 +252,7 @@ def _trimap(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encoding
 def _two_values(files: Sequence[FileStatistics], values: set[int], options: Options) -> tuple[Encoding, str] | None:
     """Zero and one other value, perhaps with an ignored one; or two values without a zero."""
     inside = sorted(values - {0})
+    # JPEG makes many values of two: such masks are soft.
     if any(file.lossy for file in files):
         return None
     if 0 not in values and len(inside) == 2:
@@ -287,6 +289,7 @@ def _background(files: Iterable[FileStatistics], values: set[int]) -> tuple[int,
     """Return the value that is background, and a sentence about it where it is not 0."""
     if 0 in values or len(values) < 2:
         return 0, ""
+    # Equal counts go to the lowest value: the order of the files must not decide.
     commonest = Counter(file.commonest for file in files)
     background = min(commonest, key=lambda value: (-commonest[value], value))
     return background, f" No file holds a 0; the commonest value, {background}, is taken as background."
@@ -321,6 +324,7 @@ def _indices(files: Sequence[FileStatistics], values: set[int]) -> tuple[Encodin
 def _counts_up(files: Iterable[FileStatistics]) -> bool:
     """Whether values are counted up from 1, so that 255 is none of them."""
     others = {value for file in files for value in file.inner}
+    # Few values, widely spread, are codes or greys and nothing counted.
     return bool(others) and max(others) < 254 and not (len(others) < max(others) / 8 and max(others) > 64)
 
 
@@ -344,6 +348,7 @@ def _ignored(files: Iterable[FileStatistics]) -> tuple[tuple[int, ...], bool, st
 def _are_instances(files: Sequence[FileStatistics]) -> bool:
     """Whether values look like numbers given to objects: one part each, as many as there happen to be."""
     counts = [len([value for value in file.values if value]) for file in files]
+    # A single file says little of how numbers vary, and must therefore hold more of them.
     varied = len(set(counts)) >= min(3, len(files)) and median(counts) >= (8 if len(files) == 1 else 3)
     return varied and median(file.single for file in files) >= _SINGLE
 
@@ -351,6 +356,7 @@ def _are_instances(files: Sequence[FileStatistics]) -> bool:
 def _soft(values: set[int], options: Options) -> tuple[Encoding, str]:
     if not values - {0}:
         return Encoding("soft", options.threshold), "All masks looked at are empty."
+    # The threshold is said in 0 to 255, whatever the depth of the files.
     threshold = options.threshold * max(values) // 255 if max(values) > 255 else options.threshold
     return Encoding("soft", threshold), f"Masks are soft, {min(values)} to {max(values)}; inside is above {threshold}."
 
@@ -358,6 +364,7 @@ def _soft(values: set[int], options: Options) -> tuple[Encoding, str]:
 def _colours(files: Sequence[FileStatistics], options: Options) -> tuple[Reading, str] | None:
     """Coloured files: each colour a class, or the nearest of the colours meant where most files are not flat."""
     exact = [file for file in files if not file.noisy or options.encoding in TOLD_APART]
+    # Noisy files would add thousands of colours: theirs count only where areas are filled with them.
     found = {file.colour(value) for file in exact for value in file.values}
     noisy = [file for file in files if file not in exact]
     meant = colours_meant(noisy)

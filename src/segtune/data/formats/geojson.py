@@ -150,6 +150,7 @@ def read_features(path: Path) -> list[Feature]:
 def _parse(feature: Mapping[str, Any]) -> Feature:
     properties = feature.get("properties") or {}
     label = next((properties[key] for key in _LABEL_KEYS if properties.get(key) is not None), OBJECT)
+    # QuPath writes an object of name and colour.
     if isinstance(label, Mapping):
         label = label.get("name", OBJECT)
     image = next((str(properties[key]) for key in _IMAGE_KEYS if properties.get(key) is not None), None)
@@ -171,6 +172,7 @@ def _polygons(geometry: Mapping[str, Any] | None) -> list[list[Ring]]:
 
 
 def _rings(rings: Any) -> list[Ring]:
+    # A third number would be the height (RFC 7946, 3.1.1).
     found = [np.array([point[:2] for point in ring], dtype=np.float64).reshape(-1, 2) for ring in rings]
     if not all(np.isfinite(ring).all() for ring in found):
         raise ValueError("coordinates must be finite numbers")
@@ -186,6 +188,7 @@ def _feature(mask: RunLengths, properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _closed(ring: Ring) -> list[list[int]]:
+    # A ring ends where it begins (RFC 7946, 3.1.6).
     return [[int(x), int(y)] for x, y in (*ring, ring[0])]
 
 
@@ -229,9 +232,11 @@ def _are_degrees(rings: Sequence[Ring], size: Size, reference: Georeference) -> 
     """
     points = np.concatenate(rings)
     corners = reference.to_map(np.array([[0, 0], [size[1], 0], [0, size[0]], [size[1], size[0]]], dtype=np.float64))
+    # Whole numbers are pixels: degrees hardly ever are.
     if not _on_globe(points) or _on_globe(corners) or (points == np.round(points)).all():
         return False
     widest = float(np.median([np.ptp(ring, axis=0).max() for ring in rings]))
+    # A degree of longitude shrinks with the cosine of the latitude.
     narrowing = max(0.1, float(np.cos(np.radians(points[:, 1].mean()))))
     return widest < max(1.0, float(np.ptp(corners, axis=0).max()) / (_METRES_PER_DEGREE * narrowing))
 
@@ -242,6 +247,7 @@ def _on_globe(points: Ring) -> bool:
 
 def _touches(rings: Sequence[Ring], size: Size) -> bool:
     points = np.concatenate(rings)
+    # All together: single outlines may lie beyond the image.
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return bool(x0 < size[1] and y0 < size[0] and x1 > 0 and y1 > 0)
 
@@ -265,6 +271,7 @@ def _own_files(files: Sequence[str], images: Sequence[str]) -> dict[str, str]:
     for path in files:
         stem = stem_of(path)
         by_place.setdefault((parent_of(path), stem), path)
+        # X.jpg.geojson belongs to X.jpg, as X.geojson does.
         by_place.setdefault((parent_of(path), stem_of(stem)), path)
     own = {}
     for image in images:

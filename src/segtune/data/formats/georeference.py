@@ -91,6 +91,7 @@ def read_georeference(path: Path) -> Georeference | None:
     if transform is None:
         return None
     keys = _keys(found[_DIRECTORY][3]) if _DIRECTORY in found else {}
+    # 32767 stands for a system that is defined in the file itself.
     crs = next((keys[key] for key in _CRS_KEYS if 0 < keys.get(key, 0) < 32767), None)
     return Georeference(transform, crs, tuple(found.values()))
 
@@ -119,12 +120,13 @@ def _is_of_use(record: logging.LogRecord) -> bool:
 
 def _transform(tags: dict[int, Any]) -> tuple[float, float, float, float, float, float] | None:
     if TRANSFORMATION in tags:
+        # A 4 × 4 matrix by rows; its third column and row are the height.
         m = [float(value) for value in tags[TRANSFORMATION]]
         a, b, c, d, e, f = m[0], m[1], m[3], m[4], m[5], m[7]
     elif PIXEL_SCALE in tags and TIE_POINT in tags:
         scale = [float(value) for value in tags[PIXEL_SCALE]]
         column, row, _, x, y, _ = (float(value) for value in tags[TIE_POINT][:6])
-        a, b, d, e = scale[0], 0.0, 0.0, -scale[1]
+        a, b, d, e = scale[0], 0.0, 0.0, -scale[1]  # y runs up on a map, down in an image
         c, f = x - a * column, y - e * row
     else:
         return None
@@ -136,5 +138,6 @@ def _transform(tags: dict[int, Any]) -> tuple[float, float, float, float, float,
 
 def _keys(directory: Any) -> dict[int, int]:
     """Return the keys of a key directory whose values are short integers."""
+    # Behind a head of four numbers, four a key: its id, where its value lies (0: here), count, value.
     entries = [directory[start : start + 4] for start in range(4, len(directory) - 3, 4)]
     return {int(key): int(value) for key, place, _, value in entries if place == 0}

@@ -128,10 +128,12 @@ def to_rgb(values: npt.NDArray[np.generic], bands: Bands | None, path: Path, no_
     """Return bands [H, W, S] of an image file as RGB uint8 [H, W, 3], black where a band of many bits is `no_data`."""
     count = values.shape[2]
     wanted = bands or ((1, 2, 3) if count >= 3 else (1,))
+    # Asked of every image: files of one folder may differ in their bands.
     if max(wanted) > count or min(wanted) < 1:
         raise UnreadableError(path, f"it has {count} bands, not band {max(wanted)}", "Choose other bands.")
     chosen = values[:, :, [band - 1 for band in wanted]]
     grey_or_rgb = chosen if chosen.dtype == np.uint8 else stretch(chosen, no_data)
+    # One band becomes three.
     return np.ascontiguousarray(np.broadcast_to(grey_or_rgb, (*values.shape[:2], 3)))
 
 
@@ -196,6 +198,7 @@ def write_geotiff(path: Path, values: npt.NDArray[np.uint8], georeference: Geore
     colour = "rgb" if values.ndim == 3 else "minisblack"
     tags = [(*tag, True) for tag in georeference.tags]
     with replacing(path) as temporary:
+        # Without `metadata=None` tifffile adds a description of its own.
         tifffile.imwrite(temporary, values, photometric=colour, compression="zlib", extratags=tags, metadata=None)
 
 
@@ -242,6 +245,7 @@ def _bands_last(values: npt.NDArray[np.generic], axes: str) -> npt.NDArray[np.ge
         return values[:, :, None]
     if values.ndim != 3 or "S" not in axes:
         raise ValueError(f"its axes are {axes}, not rows, columns and bands")
+    # tifffile calls bands S: in front of rows and columns in planar files.
     return np.moveaxis(values, axes.index("S"), -1)
 
 

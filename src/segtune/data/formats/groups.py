@@ -61,11 +61,13 @@ def write_groups(folder: Path, groups: Sequence[tuple[str, str | None]]) -> None
 
 def _read_table(path: Path) -> tuple[str, dict[str, str]]:
     try:
+        # Spreadsheets put a byte order mark in front, and separate by semicolons in many countries.
         text = path.read_text(encoding="utf-8-sig")
         separator = max(",;\t", key=text.partition("\n")[0].count)
         rows = list(csv.DictReader(io.StringIO(text), delimiter=separator))
     except (UnicodeDecodeError, csv.Error, OSError) as error:
         raise DataError(f"The table {path} cannot be read ({error}). Save it as CSV in UTF-8, or remove it.") from error
+    # What a row has beyond the header comes under the key None.
     columns = {(name or "").strip().lower(): name for name in (rows[0] if rows else {}) if name is not None}
     group = next((columns[name] for name in _GROUP_COLUMNS if name in columns), None)
     if group is None:

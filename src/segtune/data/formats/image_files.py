@@ -71,6 +71,7 @@ class ImageFinder:
         Looked for beside that file, in folders named like it, in the data folder, in images/, and anywhere. More than
         one where several files have the name, and nothing says which is meant.
         """
+        # Annotations made on Windows name files by backslashes.
         short = str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")
         near = parent_of(file)
         if join(near, short) in self._known:

@@ -64,8 +64,8 @@ def nearest(colour: int, colours: Sequence[int]) -> int | None:
 
 def explain(found: Sequence[int] | Values, counts: Sequence[int] | Values, colours: Sequence[int]) -> bool:
     """Whether most pixels of a file, given as its colours and how many have each, are near some of `colours`."""
-    channels, weights = _channels(np.asarray(found)), np.asarray(counts)
-    near = np.zeros(len(weights), dtype=np.bool_)
+    channels, weights = _channels(np.asarray(found)), np.asarray(counts)  # [n, 3], [n]
+    near = np.zeros(len(weights), dtype=np.bool_)  # [n]
     for colour in colours:
         near |= np.abs(channels - _channels(np.array(colour))).max(axis=1) <= NEAR
     return 0 < len(colours) <= MOST_COLOURS and float(weights[near].sum()) >= _EXPLAINED * float(weights.sum())

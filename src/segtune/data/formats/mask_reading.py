@@ -55,6 +55,7 @@ def _as_stored(file: MaskFile, encodings: Encodings) -> MaskFile:
 
 def _as_palette(file: MaskFile, encodings: Encodings) -> MaskFile:
     palettes = encodings.palettes
+    # No file of the sample had a palette: this one must speak for itself.
     if palettes == "unknown":
         palettes = palettes_hold([look_at(file)])
     if palettes == "grey" and has_grey_palette(file):
@@ -73,6 +74,7 @@ def _fits(file: MaskFile, reading: Reading) -> bool:
         if file.lossy or values.max() > encoding.threshold:
             return True
         return not set(count_values(values)[0].tolist()) - {0, *encoding.ignore}
+    # Background is not 0 here: a file with a 0 is of another kind, unless the others hold one too.
     if encoding.background:
         return 0 in reading.values or bool(values.min() > 0)
     if encoding.kind == "binary" and values.min() > 0:

@@ -155,6 +155,7 @@ def count_values(values: Values) -> tuple[Values, Values]:
 
 def _flatness(values: Values) -> float:
     inner = (values > values.min()) & (values < values.max())
+    # Below white, the highest value is one more class, not the inside of a soft mask.
     inner |= values == values.max() if values.max() < 255 else False
     total = int(inner.sum())
     if not total or min(values.shape) < 2:
@@ -164,8 +165,9 @@ def _flatness(values: Values) -> float:
 
 def _in_blocks(values: Values) -> npt.NDArray[np.bool_]:
     """Return which pixels lie in a 2 × 2 block of one value."""
-    corner = values[:-1, :-1]
+    corner = values[:-1, :-1]  # [H - 1, W - 1], the upper left pixels of all blocks
     block = (corner == values[1:, :-1]) & (corner == values[:-1, 1:]) & (corner == values[1:, 1:])
+    # A pixel lies in up to four blocks, of which it is one corner each.
     padded = np.pad(block, 1)
     return np.asarray(padded[:-1, :-1] | padded[1:, :-1] | padded[:-1, 1:] | padded[1:, 1:])
 
@@ -192,5 +194,6 @@ def _is_bordered(values: Values) -> bool:
     for first, second in ((small[1:], small[:-1]), (small[:, 1:], small[:, :-1])):
         differs = first != second
         edges += int(differs.sum())
+        # Of 1, 2 and 3 only 1 and 2 make 2.
         touching += int((first * second == 2).sum())
     return touching <= _CONTACT * edges

@@ -136,7 +136,7 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
     groups = []
     for name, sample in written_names(samples):
         _save(folder / "images" / f"{name}.nii.gz", _colour_volume(sample.image))
-        stacked = np.zeros((*sample.size[::-1], 1, max(1, len(sample.objects))), dtype=np.uint8)
+        stacked = np.zeros((*sample.size[::-1], 1, max(1, len(sample.objects))), dtype=np.uint8)  # [W, H, 1, N]
         for index, mask in enumerate(sample.objects):
             stacked[..., 0, index] = _to_axes(mask.decode().view(np.uint8))
         _save(folder / "masks" / f"{name}.nii.gz", stacked, list(sample.labels))
@@ -164,6 +164,7 @@ def read_slice(path: Path, place: int, window: Window | None = None) -> Image:
         UnreadableError: the volume cannot be read.
     """
     values = _planes(_load(path), place)[0]
+    # Volumes of colour are arrays of records.
     if values.dtype.names:
         colour: Any = values
         return np.stack([colour[name] for name in values.dtype.names[:3]], axis=-1).astype(np.uint8)
@@ -176,8 +177,9 @@ def _planes(volume: Volume, place: int) -> list[Volume]:
     """Return slice `place` of a volume in the patient's axes, once for each entry of a fourth axis."""
     axis = _slice_axis(volume.shape)
     plane = np.take(volume, place, axis=axis)
+    # Indices grow to the right, front and head: reversed, the right comes left and front or head on top.
     upright = plane[::-1, ::-1].swapaxes(0, 1)
-    return [upright] if upright.ndim == 2 else [upright[..., index] for index in range(upright.shape[2])]
+    return [upright] if upright.ndim == 2 else [upright[..., index] for index in range(upright.shape[2])]  # [H, W] each
 
 
 def _to_axes(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -186,6 +188,7 @@ def _to_axes(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _slice_axis(shape: tuple[int, ...]) -> int:
+    # A volume of one slice may be thin along any axis.
     thin = [axis for axis in range(3) if shape[axis] == 1]
     return thin[0] if len(thin) == 1 else 2
 
@@ -218,6 +221,7 @@ def _words(shape: tuple[int, int, int]) -> str:
 def _shape(path: Path, pixel_limit: int) -> tuple[int, int, int]:
     """Return slices, height and width of a volume, from its header."""
     volume = _open(path)
+    # Only the lengths are put in the patient's order: values stay on the disk.
     order = _import_nibabel().io_orientation(volume.affine)[:, 0].astype(int)
     lengths = (*volume.shape, 1)[:3]
     shape = tuple(lengths[int(place)] for place in np.argsort(order))
@@ -273,6 +277,7 @@ def _values_at(path: Path, place: int) -> list[Values]:
 def _are_fractions(path: Path) -> bool:
     """Whether a volume holds fractions: said of all of it, for a slice may happen to hold only 0 and 1."""
     volume = _load(path)
+    # fmax passes over NaN, which `max` would return.
     if not np.issubdtype(volume.dtype, np.floating) or np.fmax.reduce(volume, axis=None) > 1:
         return False
     # Slice by slice, for memory's sake.
@@ -320,6 +325,7 @@ def _load(path: Path) -> Volume:
 @lru_cache(maxsize=64)
 def _window(path: Path) -> Window:
     volume = _load(path)
+    # Evenly chosen values: two percentiles need no more.
     step = max(1, volume.size // _WINDOW_VALUES)
     return window_of(volume.ravel()[::step])
 
@@ -357,6 +363,7 @@ def _save(path: Path, volume: Volume, labels: Sequence[str] | None = None) -> No
     if labels:
         content = json.dumps({"labels": labels}).encode()
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", content))
+    # No time in the header: the same samples give the same bytes.
     write_bytes(path, gzip.compress(image.to_bytes(), mtime=0))
 
 

@@ -72,6 +72,7 @@ class PairedFiles(ImageFiles):
             regions += truth.regions if label is None else [replace(one, label=label) for one in truth.regions]
             ignored += [truth.ignore] if truth.ignore is not None else []
         if pair.ignore is not None:
+            # Any value but 0, whatever the encoding of the masks.
             ignored.append(RunLengths.encode(self._values_to_ignore(pair.ignore, size) > 0))
         return Truth(tuple(regions), union(ignored) if ignored else None)
 
@@ -142,6 +143,7 @@ def _check_headers(
             size = kind.size(root / pair.image, pixel_limit)
             _check_masks(root, pair, size, kind, pixel_limit)
         except UnreadableError as error:
+            # The fault may be the image's own or that of one of its masks.
             at = error.path.relative_to(root).as_posix()
             reason = error.reason if at == pair.image else f"its mask {at} cannot be used: {error.reason}"
             bad.append(SetAside(pair.image, reason, error.remedy))

@@ -168,6 +168,7 @@ def ignore_mask_of(tree: Tree, image: str) -> str | None:
     for place in range(len(parts) - 1, -1, -1):
         if parts[place].lower() in IMAGE_FOLDERS:
             folder = "/".join([*parts[:place], IGNORE_FOLDER, *parts[place + 1 :]])
+            # What the formats of paired files write.
             for suffix in (".png", ".tif", ".nii.gz"):
                 if tree.has_file(path := join(folder, f"{stem_of(image)}{suffix}")):
                     return path
@@ -204,6 +205,7 @@ def _mask_folder_order(objects: str) -> tuple[str, ...]:
 
 
 def _named(tree: Tree, parent: str, names: tuple[str, ...], accepts: Accepts) -> str | None:
+    # Masks, MASKS and masks are one word.
     children = {name_of(child).lower(): child for child in tree.folders(parent)}
     for name in names:
         child = children.get(name)
@@ -215,6 +217,7 @@ def _named(tree: Tree, parent: str, names: tuple[str, ...], accepts: Accepts) ->
 def _pair_folders(
     tree: Tree, images: str, masks: str, deep: bool, is_image: Accepts, is_mask: Accepts, result: Pairing
 ) -> None:
+    # A key is the path below the folder without its extension: a/X for images/a/X.jpg and masks/a/X.png.
     keys = {path: _below(images, path) for path in tree.paths(images, deep=deep) if is_image(name_of(path))}
     finder = _MaskFinder(tree, masks, is_mask, keys.values())
     found = {path: finder.find(key) for path, key in keys.items()}

@@ -43,7 +43,7 @@ def trace(mask: RunLengths) -> list[list[Ring]]:
     for part in range(1, count):
         x, y, width, height = (int(value) for value in boxes[part, :4])
         rings = _rings(labels[y : y + height, x : x + width] == part)
-        rings.sort(key=lambda ring: -abs(signed_area(ring)))
+        rings.sort(key=lambda ring: -abs(signed_area(ring)))  # the outer ring encloses the others
         polygons.append([ring + np.array([x, y]) for ring in rings])
     return polygons
 
@@ -75,20 +75,23 @@ def _fill(polygon: Polygon, size: tuple[int, int]) -> tuple[Indices, Indices]:
     rings = [np.asarray(ring, dtype=np.float64) for ring in polygon if len(ring) >= 3]
     if not rings:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    tail = np.concatenate(rings)
+    tail = np.concatenate(rings)  # [n, 2], where edges begin
     head = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     # Edges run from left to right, so that a seam walked both ways gives the same crossings to the last bit.
     swap = (tail[:, 0] > head[:, 0])[:, None]
     left, right = np.where(swap, head, tail), np.where(swap, tail, head)
+    # Columns whose centre is in [left, right): half open, so that at a shared corner only one edge counts.
     first = np.clip(np.ceil(left[:, 0] - 0.5), 0, width).astype(np.int64)
     after = np.clip(np.ceil(right[:, 0] - 0.5), 0, width).astype(np.int64)
     crossed = after - first
     edge = np.repeat(np.arange(len(crossed)), crossed)
+    # Counts up from the first column of each edge.
     column = first[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(crossed) - crossed, crossed)
     slope = (right[edge, 1] - left[edge, 1]) / (right[edge, 0] - left[edge, 0])
     y = left[edge, 1] + (column + 0.5 - left[edge, 0]) * slope
     order = np.lexsort((y, column))
     row = np.clip(np.ceil(y[order] - 0.5), 0, height).astype(np.int64)
+    # Crossings of a column come in pairs, in and out; as pixels in column-major order they are runs.
     place = column[order] * height + row
     return place[0::2], place[1::2]
 
@@ -120,8 +123,8 @@ def _corners(mask: npt.NDArray[np.bool_]) -> Indices:
     """Return x, y of the corners of a mask's outlines, int64 [n, 2]; where two corners meet, the point twice."""
     around = np.pad(mask, 1)
     a, b, c, d = around[:-1, :-1], around[:-1, 1:], around[1:, :-1], around[1:, 1:]
-    once = a ^ b ^ c ^ d
-    twice = (a == d) & (b == c) & (a != b)
+    once = a ^ b ^ c ^ d  # one or three of four pixels inside
+    twice = (a == d) & (b == c) & (a != b)  # two that touch at this point only
     return np.concatenate([np.argwhere(once), np.repeat(np.argwhere(twice), 2, axis=0)])[:, ::-1]
 
 

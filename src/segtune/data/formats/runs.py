@@ -22,6 +22,7 @@ def from_runs(size: tuple[int, int], starts: Indices, ends: Indices) -> RunLengt
     bounds = np.zeros(2 * len(starts) + 2, dtype=np.int64)
     bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = starts, ends, size[0] * size[1]
     counts = np.diff(bounds)
+    # A mask that ends inside has no last run of background.
     if len(starts) and counts[-1] == 0:
         counts = counts[:-1]
     return RunLengths(size, counts.astype(np.uint32))
@@ -30,6 +31,7 @@ def from_runs(size: tuple[int, int], starts: Indices, ends: Indices) -> RunLengt
 def runs_of(mask: RunLengths) -> tuple[Indices, Indices]:
     """Return starts and ends of a mask's runs."""
     bounds = np.cumsum(mask.counts, dtype=np.int64)
+    # Runs alternate, background first: every other bound is where an object's run ends.
     ends = bounds[1::2]
     return bounds[0::2][: len(ends)], ends
 
@@ -49,6 +51,7 @@ def encode_values(values: npt.NDArray[np.integer]) -> dict[int, RunLengths]:
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate([np.zeros(1, dtype=np.int64), edges])
     ends = np.concatenate([edges, np.array([flat.size], dtype=np.int64)])
+    # Sorted by runs, not by pixels, and stable: the runs of a value stay in order.
     held = flat[starts]
     order = np.argsort(held, kind="stable")
     found, first = np.unique(held[order], return_index=True)
@@ -76,6 +79,7 @@ def _merged(starts: Indices, ends: Indices) -> tuple[Indices, Indices]:
     if not len(starts):
         return starts, ends
     order = np.argsort(starts, kind="stable")
+    # How far runs reach so far: a long one may cover several that follow.
     starts, reach = starts[order], np.maximum.accumulate(ends[order])
     fresh = np.concatenate([[True], starts[1:] > reach[:-1]])
     last = np.concatenate([np.flatnonzero(fresh)[1:] - 1, [len(starts) - 1]])

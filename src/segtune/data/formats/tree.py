@@ -146,6 +146,7 @@ def stem_of(path: str) -> str:
 
 def _is_text(name: str) -> bool:
     """Whether a file's name can be written as UTF-8: one unpacked from an old archive may hold stray bytes."""
+    # Python turns bytes that are no UTF-8 into lone surrogates (PEP 383).
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
@@ -158,12 +159,15 @@ def _scan(root: Path, folder: str, files: dict[str, tuple[str, ...]], misnamed: 
     below: list[str] = []
     with os.scandir(root / folder) as entries:
         for entry in entries:
+            # __MACOSX, in archives made on a Mac, holds a file of attributes for each file, ending in its name.
             if entry.name.startswith((".", "__MACOSX")):
                 continue
             if not _is_text(entry.name):
                 misnamed.append(join(folder, _as_text(entry.name)))
                 continue
+            # Links are followed; the depth ends circles.
             (below if entry.is_dir() else names).append(entry.name)
+    # File systems list in orders of their own.
     files[folder] = tuple(sorted(names))
     if depth:
         for name in sorted(below):

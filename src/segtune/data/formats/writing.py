@@ -59,6 +59,7 @@ def mask_files(path: Path, sample: Sample) -> list[tuple[Path, RunLengths]]:
     if sample.labels == (OBJECT,):
         return [(path, sample.objects[0])]
     path.mkdir(parents=True, exist_ok=True)
+    # Quoted, as a class may hold a slash.
     named = enumerate(zip(sample.objects, sample.labels, strict=True))
     return [(path / f"{number:04d}.{quote(label, safe=' ')}", mask) for number, (mask, label) in named]
 

@@ -210,6 +210,7 @@ def _label_folder(tree: Tree, folder: str) -> str | None:
             labels = tree.folder_called("/".join([*parts[:place], _LABELS, *parts[place + 1 :]]))
             if labels is not None:
                 return labels
+    # Without labels/ the text files may lie beside the images.
     texts = {stem_of(name) for name in tree.files[folder] if name.lower().endswith(_SUFFIX)}
     beside = texts and any(is_image_name(name) and stem_of(name) in texts for name in tree.files[folder])
     return folder if beside else None
@@ -226,6 +227,7 @@ def _fault(path: Path) -> str | None:
         return str(error)
     if counts and all(count == _BOX for count in counts):
         return _IS_BOX
+    # A class and at least three points: an odd number from 7 on.
     wrong = next((number for number, count in enumerate(counts, start=1) if count < 7 or count % 2 == 0), None)
     return (
         None if wrong is None else f"line {wrong} has {counts[wrong - 1]} numbers, not a class and three or more x, y"
@@ -250,6 +252,7 @@ def _first_line(path: Path) -> str:
 def _is_label_line(line: str) -> bool:
     words = line.split()
     try:
+        # Outlines may reach a little beyond the image.
         return len(words) >= _BOX and int(words[0]) >= 0 and all(-1 <= float(word) <= 2 for word in words[1:])
     except ValueError:
         return False
@@ -266,6 +269,7 @@ def _read_classes(tree: Tree) -> dict[int, str]:
     file = _settings_file(tree)
     if file is not None:
         names = _load(tree.root / file)["names"]
+        # Both are in use: a list, and numbers with names.
         pairs = enumerate(names) if isinstance(names, list) else names.items()
         try:
             return {int(number): str(name) for number, name in pairs}
