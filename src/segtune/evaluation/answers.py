@@ -68,10 +68,12 @@ def answer(
     masks: tuple[MaskCrop, ...] = ()
 
     def correct(_: Round) -> Clicks:
+        # The masks as they are when it is called: those of the round just answered.
         return _next_clicks(targets, masks)
 
     for current in rollout(model, embedding, prompts, rounds=interaction.rounds, correct=correct):
         logits = current.logits.detach().float().cpu()
+        # Enlarged in rounds that are not scored too: the next clicks are drawn from them.
         masks = tuple(view.enlarge(one) for one in logits)
         if current.number in interaction.scored:
             yield Answers(
@@ -88,6 +90,7 @@ def device_of(model: PromptableModel) -> torch.device:
 @contextmanager
 def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
     """Switch models to evaluation, without gradients, and back."""
+    # Remembered one by one: models that are compared need not agree.
     were_training = [model.training for model in models]
     for model in models:
         model.eval()
@@ -100,6 +103,7 @@ def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
 
 
 def _next_clicks(targets: Sequence[Target], masks: Sequence[MaskCrop]) -> Clicks:
+    # Where nothing is wrong any more, filler stays: no click.
     points = torch.zeros((len(targets), 2))
     labels = torch.full((len(targets),), POINT_FILLER)
     for row, (target, mask) in enumerate(zip(targets, masks, strict=True)):

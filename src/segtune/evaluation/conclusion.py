@@ -77,7 +77,9 @@ def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[S
         set_aside: images that could not be read.
     """
     table = tally.table()
+    # Where no image names a group, the unit of the intervals is the image.
     groups = table.groups if any(table.groups) else None
+    # Data of images without objects has no matrix, only false masks to be told.
     bootstrap = Bootstrap(table.values, groups, seed=contest.seed) if len(table.names) else None
     data = {
         "images": len(table.names),
@@ -116,10 +118,12 @@ def _rows(
 def _pairs(contest: Contest, subject: str, columns: Sequence[Column]) -> Iterator[tuple[Column, Column]]:
     """Yield what is compared with what: the subject with the other models, then every model with the baselines."""
     known = set(columns)
+    # Not all pairs of models: the results are about the subject.
     others = [(subject, name) for name in contest.models if name != subject]
     models = (subject, *(name for _, name in others))
     for model, against in (*others, *((model, name) for model in models for name in BASELINES)):
         for column in columns:
+            # The same mode and metric. Baselines lack most modes, and the loss.
             rival = (against, *column[1:])
             if column[0] == model and rival in known:
                 yield column, rival

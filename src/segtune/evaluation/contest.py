@@ -76,6 +76,7 @@ class Contest:
     @property
     def keys(self) -> tuple[Key, ...]:
         """All (model, mode) that are scored, the baselines last."""
+        # The order here is that of rows in the matrix and of columns in memory.
         models = [(name, mode.name) for name in self.models for mode in self.answered_by(name)]
         return (*models, *((name, mode.name) for name in BASELINES for mode in self._boxed))
 
@@ -90,10 +91,12 @@ class Contest:
         ignore = sample.ignore_mask()
         with evaluating(list(self.models.values())):
             views = self._views(embeddings, ignore)
+            # Prompts are drawn before any model is asked, so that all get the same ones.
             for targets in draw_targets(sample, ignore, self._simulators, self.seed):
                 result.objects += [ScoredObject(one.index, one.share, one.bucket) for one in targets]
                 self._score_models(result, targets, embeddings, views)
                 self._score_baselines(result, targets, ignore)
+            # Also where all objects lie under ignored pixels.
             if not result.objects:
                 self._look_for_false_masks(result, sample, embeddings, views)
         return result
@@ -108,6 +111,7 @@ class Contest:
 
     def _views(self, embeddings: Mapping[str, Embedding], ignore: BoolMask | None) -> dict[str, View]:
         shapes = {name: (embeddings[name].frames[0], model.mask_size) for name, model in self.models.items()}
+        # Models of one frame and output size share what is made of truth and ignored pixels.
         views = {shape: View(*shape, ignore) for shape in set(shapes.values())}
         return {name: views[shape] for name, shape in shapes.items()}
 
@@ -137,6 +141,7 @@ class Contest:
     def _look_for_false_masks(
         self, result: ImageScores, sample: Sample, embeddings: Mapping[str, Embedding], views: Mapping[str, View]
     ) -> None:
+        # A truth of nothing, on which the simulator clicks at the centre of the image.
         nothing = np.zeros(sample.size, dtype=np.bool_)
         prompt = draw_prompt(CLICK.prompt, nothing, None, self.seed, sample.name, 0)
         target = Target(0, MaskCrop.of(nothing), 0, {CLICK.prompt: prompt})

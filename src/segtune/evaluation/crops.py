@@ -29,6 +29,7 @@ class MaskCrop:
     @classmethod
     def of(cls, mask: BoolMask) -> MaskCrop:
         """Cut a mask [H, W] to its tight box."""
+        # Of an empty mask OpenCV's box is 0, 0, 0, 0.
         left, top, width, height = cv2.boundingRect(np.ascontiguousarray(mask).view(np.uint8))
         inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
         return cls((int(mask.shape[0]), int(mask.shape[1])), top, left, inside)
@@ -62,12 +63,13 @@ def in_common_window(one: MaskCrop, other: MaskCrop) -> tuple[BoolMask, BoolMask
     Returns:
         The masks, bool [h, w] each, and the window's first column and row.
     """
+    # An empty mask lies nowhere: its window must not pull the common one to the corner.
     parts = [crop for crop in (one, other) if crop.inside.size]
     if not parts:
         return one.inside, other.inside, 0, 0
     top, left = min(crop.rows.start for crop in parts), min(crop.columns.start for crop in parts)
     bottom, right = max(crop.rows.stop for crop in parts), max(crop.columns.stop for crop in parts)
-    masks = np.zeros((2, bottom - top, right - left), dtype=np.bool_)
+    masks = np.zeros((2, bottom - top, right - left), dtype=np.bool_)  # [2, h, w]
     for mask, crop in zip(masks, (one, other), strict=True):
         if crop.inside.size:
             rows, columns = crop.rows, crop.columns

@@ -48,8 +48,10 @@ class Enlarger:
             return MaskCrop(self._frame.original, 0, 0, np.zeros((0, 0), dtype=np.bool_))
         wide = self._columns.weights[columns.pixels] @ np.ascontiguousarray(cells.T)  # [W', h]
         values: _Floats = self._rows.weights[rows.pixels] @ np.ascontiguousarray(wide.T)  # [H', W']
+        # Strictly, as in the reference: a logit of 0 is outside.
         inside = values > 0
         part = cells[rows.cells, columns.cells]
+        # Not `<=`: of a model that diverged NaN is compared, and must go the slow way too.
         if not np.abs(values).min() > _ROUNDING * np.abs(part).max():
             inside = (logits_to_image(logits.float(), self._frame) > 0)[rows.pixels, columns.pixels].numpy()
         return MaskCrop(self._frame.original, rows.pixels.start, columns.pixels.start, inside)
@@ -76,8 +78,9 @@ class _Axis:
     @classmethod
     def build(cls, cells: int, side: int, resized: int, original: int) -> _Axis:
         """Resample the identity by the same two steps as `logits_to_image`."""
-        unit = torch.eye(cells).reshape(1, cells, cells, 1)
+        unit = torch.eye(cells).reshape(1, cells, cells, 1)  # [1, cells, cells, 1]: cell c is channel c
         square = F.interpolate(unit, (side, 1), mode="bilinear", align_corners=False)[:, :, :resized]
+        # [original, cells]; nearly all 0, as a pixel is made of a few cells.
         dense = F.interpolate(square, (original, 1), mode="bilinear", align_corners=False)[0, :, :, 0].T.numpy()
         return cls(csr_matrix(dense), *_ends(dense.T > 0), *_ends(dense > 0))
 
@@ -88,6 +91,7 @@ class _Axis:
             positive: bool [h, w].
             axis: the other axis.
         """
+        # Cells in the padding weigh in no pixel.
         cells = np.flatnonzero(np.any(positive, axis=axis) & (self.past_pixel > 0))
         if not len(cells):
             return None

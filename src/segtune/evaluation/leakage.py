@@ -50,6 +50,7 @@ class Leakage:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `metrics.json` tells of it under `data`."""
+        # The last entry of a name wins: in falling order that is "exact", where an image has both.
         kinds = {leak.name: leak.kind for leak in sorted(self.leaks, key=lambda leak: leak.kind, reverse=True)}
         counts = Counter(kinds.values())
         images = [asdict(leak) for leak in self.leaks]
@@ -81,6 +82,7 @@ def find_leaks(dataset: Dataset, runs: Mapping[str, Fingerprints], progress: Pro
 def _look(dataset: Dataset, progress: Progress) -> Iterator[tuple[str, str, Fingerprint]]:
     with progress.stage("looking for images that were trained on", len(dataset)) as advance:
         for item in read_ahead(dataset):
+            # Decoded here once more than by the evaluation: holding the pixels of all images would fill the memory.
             if not isinstance(item, SetAside) and item.image is not None:
                 yield item.sample.name, digest(item.image), fingerprint(item.image)
             advance()

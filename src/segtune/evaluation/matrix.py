@@ -65,6 +65,7 @@ def evaluate(
     if device is not None:
         for model in models.values():
             model.to(device)
+    # Unknown names are found before anything is encoded or written.
     contest = Contest(models, find_modes(modes), seed, baselines)
     tally = Tally(contest.keys, len(dataset))
     set_aside: list[SetAside] = []
@@ -73,6 +74,7 @@ def evaluate(
         advance = stack.enter_context(progress.stage("prompt matrix", len(dataset)))
         for one in score_images(contest, dataset, embed=embed):
             if isinstance(one, SetAside):
+                # Told at the end: one broken file must not lose the work on all others.
                 set_aside.append(one)
             else:
                 tally.add(one)
@@ -93,6 +95,7 @@ def score_images(
         if isinstance(item, SetAside):
             yield item
             continue
+        # Closed before the yield: who stops in the middle must not be left with gradients switched off.
         with evaluating(list(contest.models.values())):
             made = {name: _embed(contest.models[name], item, embed) for name in set(encoded_by.values())}
         yield contest.score(item.sample, {name: made[other] for name, other in encoded_by.items()})
@@ -100,6 +103,7 @@ def score_images(
 
 def _share_encoders(models: Mapping[str, PromptableModel]) -> dict[str, str]:
     """Return for each model the first one of the same encoder: where only decoders differ, images are encoded once."""
+    # Nothing to share, and hashing weights takes a while.
     if len(models) == 1:
         return {name: name for name in models}
     first: dict[tuple[str, torch.device], str] = {}

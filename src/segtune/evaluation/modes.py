@@ -67,11 +67,13 @@ def find_modes(names: Iterable[str] | None = None) -> tuple[Mode, ...]:
     """
     wanted = set(MODES if names is None else names)
     found = {name: MODES[name] for name in wanted}
+    # However they were asked for: rows come in one order.
     return tuple(found[name] for name in MODES if name in found)
 
 
 def plan_interactions(modes: Sequence[Mode]) -> tuple[Interaction, ...]:
     """Gather modes into the fewest rollouts."""
+    # groupby joins neighbours only.
     ordered = sorted(modes, key=lambda mode: (mode.prompt, mode.corrections))
     return tuple(
         Interaction(prompt, {mode.corrections: mode for mode in shared})

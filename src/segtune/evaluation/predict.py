@@ -60,6 +60,7 @@ def predict_masks(
                 masks += [one.masks[row].full() for row in rows]
                 quality += one.quality[rows].tolist()
                 prompts += [_with_clicks(targets[row].prompts[chosen.prompt], one, row) for row in rows]
+    # numpy refuses to stack an empty list.
     stacked = np.stack(masks) if masks else np.zeros((0, *sample.size), dtype=np.bool_)
     return stacked, np.array(quality, dtype=np.float32), prompts
 
@@ -67,5 +68,5 @@ def predict_masks(
 def _with_clicks(first: ObjectPrompt, answers: Answers, row: int) -> ObjectPrompt:
     """Return a first prompt with all clicks that led to an answer."""
     real = answers.point_labels[row] != POINT_FILLER
-    points, labels = answers.points[row][real].numpy(), answers.point_labels[row][real].numpy()
+    points, labels = answers.points[row][real].numpy(), answers.point_labels[row][real].numpy()  # [k, 2], [k]
     return replace(first, points=points, point_labels=labels)

@@ -31,6 +31,7 @@ def read_ahead(dataset: Dataset, *, images: bool = True) -> Iterator[Item | SetA
         dataset: what to read.
         images: whether to decode the images.
     """
+    # One thread: it hides behind the model, and order costs nothing. Leaving early waits for the images asked for.
     with ThreadPoolExecutor(1, "segtune-reader") as reader:
         waiting: deque[Future[Item | SetAside]] = deque()
         for index in range(len(dataset)):

@@ -206,6 +206,7 @@ def write_matrix(path: Path, rows: Sequence[Row]) -> None:
 def _beyond_zero(low: float | None, high: float | None, downwards: bool) -> bool:
     if low is None or high is None:
         return False
+    # An interval that only touches zero says nothing.
     return high < 0 if downwards else low > 0
 
 
@@ -214,8 +215,10 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(entry) for entry in value]
+    # A scalar of numpy, which JSON does not know.
     if hasattr(value, "item"):
         value = value.item()
+    # JSON has no NaN, though Python would write one.
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

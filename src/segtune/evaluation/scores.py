@@ -71,6 +71,7 @@ def count_pixels(predicted: MaskCrop, truth: MaskCrop) -> tuple[int, ...]:
     one, other, _, _ = in_common_window(predicted, truth)
     masks = torch.from_numpy(one)[None], torch.from_numpy(other)[None]
     region = overlap(*masks)
+    # The width of the boundary follows the whole image's diagonal, not the window's.
     boundary = boundary_overlap(*masks, distance=boundary_distance(truth.size))
     return tuple(
         int(count) for counts in (region, boundary) for count in (counts.intersection, counts.predicted, counts.truth)

@@ -53,6 +53,7 @@ class Bootstrap:
         if len(self._images) == len(values):
             self._sums = values
         else:
+            # Sums, not means: a resample of groups is a mean over its images.
             self._sums = np.zeros((len(self._images), values.shape[1]))
             np.add.at(self._sums, self._unit, values)
         self._seed = seed
@@ -74,12 +75,12 @@ class Bootstrap:
         """
         if self.units < 2:
             return None
-        sums = self._sum(column, minus)
+        sums = self._sum(column, minus)  # [u]
         mean = float(sums.sum() / self._images.sum())
         if not math.isfinite(mean):
             return None
         drawn = self._means[:, column] - (0.0 if minus is None else self._means[:, minus])
-        left_out = (sums.sum() - sums) / (self._images.sum() - self._images)
+        left_out = (sums.sum() - sums) / (self._images.sum() - self._images)  # [u]
         return bca(mean, drawn, left_out, level=level)
 
     def wilcoxon(self, column: int, minus: int) -> float | None:
@@ -109,9 +110,11 @@ class Bootstrap:
         step = max(1, _DRAWS_AT_ONCE // self.units)
         for start in range(0, self._resamples, step):
             rows = min(step, self._resamples - start)
-            drawn = generator.integers(0, self.units, size=(rows, self.units))
+            drawn = generator.integers(0, self.units, size=(rows, self.units))  # [rows, u]
+            # Each resample gets numbers of its own, so that one bincount counts them all.
             drawn += np.arange(rows)[:, None] * self.units
             times = np.bincount(drawn.ravel(), minlength=rows * self.units).reshape(rows, self.units).astype(np.float64)
+            # How often each unit was drawn, times its sums: one product in place of gathering rows.
             means[start : start + rows] = (times @ self._sums) / (times @ self._images)[:, None]
         return means
 
@@ -132,7 +135,9 @@ def bca(estimate: float, drawn: Floats, left_out: Floats, *, level: float = LEVE
     if spread <= (1e-12 * max(1.0, abs(estimate))) ** 2:
         return Interval(estimate, estimate)
     acceleration = float((deviations**3).sum()) / (6 * spread**1.5)
+    # Ties count half: with few images many resamples equal the estimate.
     below = float((drawn < estimate).mean() + (drawn == estimate).mean() / 2)
+    # Kept off 0 and 1, where the normal's quantile is infinite.
     bias = normal.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
 
     def end(probability: float) -> float:
@@ -146,5 +151,6 @@ def _units(images: int, groups: Sequence[str | None] | None) -> npt.NDArray[np.i
     if groups is None:
         return np.arange(images)
     known: dict[object, int] = {}
+    # Numbers never equal names: an image without a group stays its own.
     keys = (index if group is None else group for index, group in enumerate(groups))
     return np.array([known.setdefault(key, len(known)) for key in keys], dtype=np.int64)

@@ -59,6 +59,7 @@ def open_tables(folder: Path) -> Iterator[Tables]:
     with ExitStack() as stack:
         writers = []
         for name, columns in ((PER_IMAGE, IMAGE_COLUMNS), (PER_OBJECT, OBJECT_COLUMNS)):
+            # Entered first, left last: the file is closed before it gets its name.
             path = stack.enter_context(replacing(folder / name))
             file = stack.enter_context(path.open("w", newline="", encoding="utf-8"))
             writers.append(csv.DictWriter(file, columns))

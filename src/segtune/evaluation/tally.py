@@ -81,9 +81,11 @@ class Tally:
         for key in self.keys:
             scores = image.scores[key]
             by_object = scores.by_object()
+            # In the order of METRICS, as `columns` has them.
             means += [float(values.mean()) for values in by_object.values()]
+            # Whole numbers: sums over millions of pixels stay exact.
             self._counts[key] = self._counts.get(key, 0) + scores.counts.sum(axis=0)
-            self._add_sizes(key, image, np.stack(list(by_object.values()), axis=1))
+            self._add_sizes(key, image, np.stack(list(by_object.values()), axis=1))  # [n, metrics]
         self._values[len(self._names)] = means
         self._names.append(image.name)
         self._groups.append(image.group)
@@ -115,6 +117,7 @@ class Tally:
             Bucket(model, mode, size, metric, float(total / self._in_size[size]), self._in_size[size])
             for (model, mode, size), totals in self._sizes.items()
             if self._in_size[size]
+            # Baselines have no loss, which is the last of the metrics.
             for metric, total in zip(METRICS, totals, strict=False)
         )
 

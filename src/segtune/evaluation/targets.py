@@ -74,6 +74,7 @@ def draw_targets(
         area = int(np.count_nonzero(crop.inside))
         if not area:
             continue
+        # Drawn at once, for a prompt depends on nothing else; the full mask is then let go of.
         drawn = {name: draw_prompt(name, truth, ignore, seed, sample.name, index) for name in prompts}
         chunk.append(Target(index, crop, area, drawn))
         if len(chunk) == at_once:
@@ -96,5 +97,6 @@ def draw_prompt(
         image: the sample's name.
         index: the object's place in the sample.
     """
+    # NUL is in no name, so that no two lists of parts give one text. 128 bits of the hash.
     entropy = int(hash_text("\0".join((str(seed), image, str(index), simulator)))[:32], 16)
     return PROMPTS[simulator](truth, np.random.default_rng(entropy), ignore=ignore)

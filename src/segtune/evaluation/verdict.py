@@ -60,6 +60,7 @@ def _compare(results: Results, pairs: Sequence[Difference]) -> str:
     subject, object_ = ("Tuning", "") if (model, against) == ("tuned", "pretrained") else (model, f" against {against}")
     modes = f"{len(pairs)} prompt mode{'s' if len(pairs) > 1 else ''}"
     images = f"{pairs[0].n} image{'s' if pairs[0].n > 1 else ''}"
+    # A single image or group, which has no interval.
     if pairs[0].low is None:
         return f"{images} in one piece cannot show whether {model} differs from {against}: a second one is needed."
     if not up and not down:
@@ -74,6 +75,7 @@ def _compare(results: Results, pairs: Sequence[Difference]) -> str:
         parts.append(f"lowered {what} {len(down)}{'' if up else f' of {modes}'}{_list(down, len(pairs))}")
     if same:
         parts.append(f"made no clear difference in {len(same)}{_list(same, len(pairs))}")
+    # Beside the leading mode the worst fall is quoted: a verdict must not hide it.
     quoted = [_leading(pairs)]
     if down and _worst(down) is not quoted[0]:
         quoted.append(_worst(down))

@@ -33,6 +33,7 @@ class View:
         self._ignore = ignore
         self._enlarger = Enlarger(frame, mask_size)
         counted = np.ones((1, *frame.original), dtype=np.bool_) if ignore is None else ~ignore[None]
+        # A cell counts when most of it does.
         self.valid = masks_to_frame(torch.from_numpy(counted), frame, mask_size)[0] > 0.5
         """bool [h, w]: cells that hold image and are not ignored."""
 
@@ -42,7 +43,7 @@ class View:
 
     def truth(self, targets: Sequence[Target]) -> Tensor:
         """Return float32 [n, h, w]: the share of each cell that the objects cover."""
-        masks = np.stack([target.truth.full() for target in targets])
+        masks = np.stack([target.truth.full() for target in targets])  # [n, H, W]
         return masks_to_frame(torch.from_numpy(masks), self._frame, self._mask_size)
 
     def prompts(self, prompts: Sequence[ObjectPrompt]) -> Prompts:
