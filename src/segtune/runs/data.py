@@ -99,6 +99,7 @@ def prepare_data(
     """
     dataset = open_run_data(settings)
     if not fresh and folder.split.is_file() and folder.fingerprints.is_file():
+        # Not split again: with files added since, a fresh draw could move test images into training.
         return RunData(dataset, read_split(folder.split))
     check = check_dataset(dataset, progress)
     write_json(folder.check, check.to_json())
@@ -110,9 +111,11 @@ def prepare_data(
     # What cannot be decoded was found by the check; a split never names it.
     usable = dataset.subset(one.name for one in check.measured)
     if settings.split is not None:
+        # Lists of others name files by stems or by paths of their own machines.
         split = resolve(read_split(Path(settings.split)), usable)
     else:
         seed, fractions = settings.seed, settings.fractions
+        # The pixels decide, not the names: copies of the base's training images may be called otherwise.
         known = {name for _, name, _ in match(seen, check.fingerprints, progress)} if seen is not None else set()
         split = make_split(
             usable, fractions=fractions, seed=seed, alike=check.alike, areas=check.areas, only_train=known

@@ -101,6 +101,7 @@ def evaluate_models(
         SegtuneError: a model or data that cannot be used, nothing left to score, or `out` is a run folder.
     """
     folder = RunFolder(Path(out))
+    # First of all: nothing may be written before this is known.
     if folder.settings.exists():
         raise UsageError(
             f"{out} is the folder of a run, whose own figures and report an evaluation would replace. Give --out "
@@ -112,6 +113,7 @@ def evaluate_models(
     keep_large_blocks()
     place = pick_device(device)
     models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=place) for one in contestants}
+    # Before the work: it holds the time of the start.
     surroundings = describe_surroundings()
     proof = prove(
         models,
@@ -148,6 +150,7 @@ def open_as_trained(
     """
     for run in (one.run for one in contestants if one.run is not None):
         told = read_settings(run.settings).settings.data
+        # The data may lie elsewhere by now, and what the command line says comes first.
         named = {"path": str(data), "format": format or told.format, "objects": objects or told.objects}
         try:
             dataset = open_run_data(told.model_copy(update=named))
@@ -173,6 +176,7 @@ def name_contestants(specs: Sequence[str]) -> list[Contestant]:
     if len(set(specs)) < len(specs):
         raise UsageError(f"A model is compared with others, not with itself; it was named twice: {', '.join(specs)}.")
     runs = [RunFolder(Path(spec)) if (Path(spec) / "settings.yaml").is_file() else None for spec in specs]
+    # By what the run says it started from, so that the figures read "pretrained → tuned".
     base = read_settings(runs[0].settings).settings.model.base if runs[0] else None
     found: list[Contestant] = []
     for number, (spec, run) in enumerate(zip(specs, runs, strict=True)):
@@ -207,6 +211,7 @@ def select(
     scored = dataset if stored is None or wanted == "all" else dataset.subset(stored.part(wanted))
     known = {name: Fingerprints.read(run.fingerprints) for name, run in runs.items() if run.fingerprints.is_file()}
     leakage = find_leaks(scored, known, progress)
+    # Somebody chose to score them all the same: nothing is left out, but counted.
     if part is not None:
         return Selection(scored, stored, wanted, {}, len(leakage.names))
     if not leakage.kept:
@@ -230,5 +235,6 @@ def _is_data_of(dataset: Dataset, run: RunFolder) -> bool:
     rows = {name: row for row, name in enumerate(dataset.names)}
     if not rows.keys() >= {*split.train, *split.val, *split.test}:
         return False
+    # A few will do: other data under the same names mostly differs from the first image on.
     some = list(zip(known.names, known.digests, strict=True))[:_COMPARED]
     return all(digest(dataset[rows[name]].image) == expected for name, expected in some)

@@ -78,6 +78,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
     """
     folder = RunFolder(Path(settings.settings.out))
+    # Cut off before its data was split there is nothing to go on from, and the new command's settings count.
     resume = resume and not folder.is_unbegun
     if resume:
         settings = resumed_settings(settings, folder)
@@ -96,6 +97,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
             _assemble(tree, folder, data, model, trainable, processes, stop, progress),
             resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
         )
+        # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
         return _conclude(tree, folder, data, model, trainable, state, stopped=stop(), progress=progress)
@@ -150,11 +152,13 @@ def _open_together(
             folder.write_record(**describe_surroundings())
             settings.write(folder.settings)
     processes.wait()
+    # The others find the split written, and leave it.
     return data if processes.is_first else prepare_data(settings.settings.data, folder)
 
 
 def seen_by(base: str) -> Fingerprints | None:
     """Return the fingerprints of what a base was trained and chosen on, earlier runs' included, if it is a run."""
+    # A base that is no run has no such file, whatever its name stands for.
     path = RunFolder(Path(base)).fingerprints
     return Fingerprints.read(path) if path.is_file() else None
 
@@ -183,6 +187,7 @@ def _assemble(
     validation_part = _validation_part(settings, data.val)
     if trainable.encoder_frozen:
         cache = _cache(settings, model)
+        # Validation's images need room too: one view each, for they are seen as they are.
         views = affordable_views(cache, len(train_part), settings.cache.views, others=len(validation_part))
         if processes.is_first:
             progress.say(_tell_views(cache, len(train_part), views, settings.cache.views))
@@ -217,6 +222,7 @@ def affordable_views(cache: EmbeddingCache, images: int, asked: int, *, others: 
         UsageError: not even one.
     """
     entries = cache.limit_bytes // cache.bytes_per_view
+    # One view of every training image comes first, even where the validation's then find no room.
     room = max((entries - others) // max(1, images), min(1, entries // max(1, images)))
     if room < 1:
         needed = images * cache.bytes_per_view / (1 << 30)
@@ -255,6 +261,7 @@ def _validation_part(settings: Settings, part: Dataset) -> Dataset:
     # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
     drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
     filled = list(islice((row for row in drawn if part[row].objects), most))
+    # In the data set's order again, whatever the order of the draw.
     rows = sorted([*filled, *(row for row in drawn if row not in set(filled))][:most])
     return part.subset(part.names[row] for row in rows)
 
@@ -271,10 +278,12 @@ def _conclude(
     progress: Progress,
 ) -> FitResult:
     """Crown or not, save, open what was saved, score it."""
+    # Epoch 0 is the pretrained model: where it stayed the best, nothing is crowned.
     crowned = state.best_epoch > 0
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
     pretrained = _open_base(settings, pick_device(settings.device))
+    # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
     _save_result(folder, model if crowned else pretrained, {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,

@@ -96,6 +96,7 @@ class RunFolder:
 
     def write_record(self, **fields: Any) -> None:
         """Add fields to the record."""
+        # Read again each time: a run adds to it in several steps, a resumed one after a crash.
         known = read_json(self.record) if self.record.is_file() else {}
         write_json(self.record, known | fields)
 
@@ -103,6 +104,7 @@ class RunFolder:
 def describe_surroundings() -> dict[str, Any]:
     """Return the command, the versions and the machine, for the record."""
     return {
+        # Without the path of the program, which differs between machines.
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _RECORDED},
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
@@ -123,6 +125,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
+    # On Linux `platform.processor` is empty or says the architecture only.
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

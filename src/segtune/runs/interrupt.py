@@ -22,6 +22,7 @@ class StopOnInterrupt:
         # Python only lets the main thread handle signals; elsewhere nobody can press Ctrl-C anyway.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
+                # Put back at the end: the caller's own handling is none of a run's business.
                 self._before[number] = signal.signal(number, self._ask)
         return self
 
@@ -37,6 +38,7 @@ class StopOnInterrupt:
         return self.asked
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        # A second SIGTERM changes nothing: only Ctrl-C ends at once.
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True

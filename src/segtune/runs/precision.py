@@ -35,12 +35,14 @@ def settle_precision(
         train_part: images to compare masks on.
         processes: who trains together.
     """
+    # From the record where it is there: a choice made anew could fall otherwise, and a resume must give the same bytes.
     if processes.is_first and "encoder_precision" not in read_json(folder.record):
         if asked == "auto":
             choice = choose_precision(model, _boxed(model, train_part))
         else:
             choice = PrecisionChoice("bf16" if asked == "bf16" else "fp32", None, "It was asked for.")
         folder.write_record(encoder_precision=asdict(choice))
+    # The others read what the first has just written.
     processes.wait()
     chosen: Precision = read_json(folder.record)["encoder_precision"]["precision"]
     model.encoder_precision = chosen
@@ -53,6 +55,7 @@ def _boxed(model: PromptableModel, part: Dataset) -> Iterator[tuple[Image, Promp
     for sample in part:
         chosen = choose_objects(sample, _OBJECTS, generator(0, "precision", sample.name))
         if chosen:
+            # Seeds of its own: looking at precision takes nothing from the run's randomness.
             rng, frame = generator(0, "box", sample.name), model.frame(sample.size)
             boxes = [PROMPTS["box"](mask, rng) for mask in sample.masks(chosen)]
             yield sample.image, collate(boxes, [0] * len(boxes), (frame,), model.mask_size)

@@ -90,6 +90,7 @@ def pretrain(
             resume=resume,
         )
         if processes.is_first:
+            # Sums of floats depend on how they are shared among threads: another number may give other weights.
             folder.write_record(finished=now(), torch_threads=torch.get_num_threads())
     return state
 

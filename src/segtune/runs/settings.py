@@ -155,7 +155,9 @@ def load_settings(
     named |= {name.replace("__", "."): value for name, value in options.items()}
     written = dict(_parse_override(override) for override in overrides)
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
+    # What suits a base depends on all the ways of naming it: --set is the strongest.
     base = written.get("model.base", model or "nano")
+    # From the weakest to the strongest: later ones overwrite.
     values |= {name: (value, origin) for name, (value, origin) in by_base(_first_base(str(base))).items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
@@ -171,6 +173,7 @@ def _first_base(base: str) -> str:
     named = {base}
     while (path := Path(base) / "settings.yaml").is_file():
         base = read_settings(path).settings.model.base
+        # Run folders that were moved or renamed may name each other: not followed for ever.
         if base in named:
             break
         named.add(base)
@@ -211,6 +214,7 @@ def build(values: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
+        # One mistake at a time: the first.
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         raise UsageError(f"The setting {name} = {problem['input']!r} is not allowed: {problem['msg']}.") from error
@@ -221,6 +225,7 @@ def flatten(tree: Mapping[str, Any], model: type = Settings, prefix: str = "") -
     flat: dict[str, Any] = {}
     for name, value in tree.items():
         section = _section(model, name)
+        # By the type, not by the value: weights of losses are a dictionary, but one value.
         flat |= flatten(value, section, f"{prefix}{name}.") if section else {f"{prefix}{name}": value}
     return flat
 
@@ -271,6 +276,7 @@ def _full_name(name: str) -> str:
     known = setting_names()
     if name in known:
         return name
+    # `lr` will do for training.optimizer.lr, as long as it means one setting.
     endings = sorted(other for other in known if other.endswith("." + name))
     if len(endings) == 1:
         return endings[0]

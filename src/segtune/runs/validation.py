@@ -31,6 +31,7 @@ def score_means(
         progress: what people see.
         embed: hands in cached embeddings of a frozen encoder.
     """
+    # Baselines do not learn: their figures would be the same in every epoch.
     matrix = evaluate({"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed)
     means: dict[str, dict[str, float]] = defaultdict(dict)
     for row in matrix.rows:
