@@ -52,6 +52,7 @@ def draw_iou_curves(log: TrainingLog) -> Chart | None:
 def draw_loss_curves(log: TrainingLog) -> Chart | None:
     """Draw training and validation loss by epoch; logarithmic where they span more than a decade."""
     lines = {"training": log.trained("loss"), "validation": log.mean_validated("loss")}
+    # A run without validation has only the first.
     lines = {name: line for name, line in lines.items() if line[0]}
     if not lines:
         return None
@@ -63,6 +64,7 @@ def draw_loss_curves(log: TrainingLog) -> Chart | None:
         for (name, (numbers, line)), colour in zip(lines.items(), SERIES, strict=False):
             axes.plot(numbers, line, color=colour, marker="o" if len(line) == 1 else None)
             ends.append((line[-1], name, colour))
+        # A loss of 0 has no logarithm.
         if min(values) > 0 and max(values) > 10 * min(values):
             axes.set_yscale("log", subs=(2, 5))
             axes.yaxis.set_major_formatter("{x:g}")
@@ -83,6 +85,7 @@ def draw_distribution(run: RunView, scores: Scores, mode: str) -> Chart | None:
     def paint(figure: Figure) -> None:
         axes = _axes(figure, "IoU", "images that reach it", zero_to_one=True)
         for model in models:
+            # Baselines share one grey and are told apart by their dashes.
             style: Any = {"baseline:box": (0, (1, 1.6)), "baseline:ellipse": (0, (4, 2))}.get(model, "-")
             reached, share = _reach(scores.scored(model, mode))
             width = 1.4 if is_baseline(model) else 2.4
@@ -106,6 +109,7 @@ def draw_distribution(run: RunView, scores: Scores, mode: str) -> Chart | None:
 def draw_paired(run: RunView, scores: Scores, mode: str) -> Chart | None:
     """Draw each image's IoU before and after; above the diagonal is a gain."""
     subject, reference = run.pair
+    # Only images that both were scored on have a place on both axes.
     shared = scores.paired(subject, reference, mode)
     if subject is None or reference is None or not shared.size:
         return None
@@ -114,6 +118,7 @@ def draw_paired(run: RunView, scores: Scores, mode: str) -> Chart | None:
 
     def paint(figure: Figure) -> None:
         axes = _axes(figure, f"IoU, {model_label(reference)}", f"IoU, {model_label(subject)}", zero_to_one=True)
+        # Equal units, so that the diagonal is one.
         axes.set_aspect("equal")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
         _scatter(axes, before, after)
@@ -134,6 +139,7 @@ def colour_of(run: RunView, model: str) -> str:
 
 def _scatter(axes: Axes, before: Scores1D, after: Scores1D) -> None:
     if len(before) > _MOST_POINTS:
+        # The more points, the fainter each, so that their density shows.
         alpha = max(0.08, min(0.5, 400 / len(before)))
         axes.scatter(before, after, s=9, color=_RASTER_BLUE, alpha=alpha, linewidths=0, rasterized=True, clip_on=False)
         return
@@ -164,6 +170,7 @@ def _axes(figure: Figure, xlabel: str, ylabel: str, *, zero_to_one: bool = False
 def _plot_mode(axes: Axes, log: TrainingLog, mode: str, number: int) -> tuple[float, str, str]:
     colour = SERIES[number % len(SERIES)]
     numbers, values = log.validated(mode, "iou")
+    # More modes than colours: the second round is dashed.
     style: Any = "-" if number < len(SERIES) else (0, (3, 1.5))
     axes.plot(numbers, values, color=colour, linewidth=1.4, linestyle=style)
     return values[-1] if values else 0.0, mode_term(mode).label, colour
@@ -174,6 +181,7 @@ def _mark_best(axes: Axes, best: Epoch | None, last: int) -> None:
         return
     axes.axvline(best.number, color=LINE, linewidth=1.5, zorder=0)
     axes.plot([best.number], [best.score], marker="o", markersize=8, color=TEXT, clip_on=False)
+    # Written to the side that has more room.
     is_late = best.number > last / 2
     axes.annotate(
         f"best: epoch {best.number}" if best.number else "best: pretrained",
@@ -187,8 +195,9 @@ def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) ->
     low, high = axes.get_ylim()
     logarithmic = axes.get_yscale() == "log"
     place = np.log if logarithmic else np.asarray
-    share = (place([value for value, _, _ in ends]) - place(low)) / (place(high) - place(low))
+    share = (place([value for value, _, _ in ends]) - place(low)) / (place(high) - place(low))  # [n], 0 bottom to 1 top
     apart = spread(share, 0.058)
+    # Moved apart upwards they may leave the axes: then all move down.
     apart -= max(0.0, float(apart.max()) - 1)
     for (_, name, colour), where in zip(ends, apart, strict=True):
         axes.annotate(
@@ -201,6 +210,7 @@ def _label_ends(axes: Axes, x: float, ends: Sequence[tuple[float, str, str]]) ->
 def spread(places: npt.ArrayLike, gap: float) -> npt.NDArray[np.float64]:
     """Move places on a line apart until neighbours are `gap` from each other, in order, about where they were."""
     places = np.asarray(places, dtype=np.float64)
+    # Stable: equal places keep their order, in every report.
     order = np.argsort(places, kind="stable")
     # Less its rank times the gap, a spread line is just one that never falls: pool neighbours that do (isotonic).
     blocks: list[tuple[float, int]] = []
@@ -219,7 +229,9 @@ def spread(places: npt.ArrayLike, gap: float) -> npt.NDArray[np.float64]:
 def _reach(values: Scores1D) -> tuple[Scores1D, npt.NDArray[np.float64]]:
     """Return IoU levels and the share of images at or above each, thinned, with its two ends."""
     ordered = np.sort(values)
+    # Both ends are among those kept: the curve begins and ends where the scores do.
     kept = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST_STEPS)).round().astype(np.int64))
     share = np.append(1 - kept / len(ordered), 0.0)
+    # Twice each: a curve of steps, level between scores and falling at them.
     level = np.concatenate([[0.0], np.repeat(ordered[kept], 2), [1.0]]).astype(np.float32)
     return level, np.concatenate([[1.0], np.repeat(share, 2)[1:-1], [0.0]])

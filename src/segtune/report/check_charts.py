@@ -42,6 +42,7 @@ class Axis:
         """Return where a value lies, 0 to 1."""
         low, high = self.low, self.high
         if self.logarithmic:
+            # What lies below the axis, 0 included, is drawn at its start.
             low, high, value = np.log10(low), np.log10(high), np.log10(max(value, low))
         return float(np.clip((value - low) / max(high - low, 1e-12), 0, 1))
 
@@ -53,6 +54,7 @@ def bars(values: Sequence[float], edges: Axis, description: str) -> str:
     body = []
     for number, value in enumerate(values):
         top = _y(heights.place(value))
+        # A gap of a unit and a half between bars, which stay visible when they are many.
         x, width = _LEFT + number * step + 0.75, max(1.0, step - 1.5)
         body.append(
             f'<rect class="bar" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{_y(0) - top:.1f}" rx="1.5"/>'
@@ -79,6 +81,7 @@ def scatter(points: npt.NDArray[np.float64], across: Axis, up: Axis, description
     most = points[:, 2].max(initial=1)
     body = []
     for x, y, number in points:
+        # The root, as it is the area that is read.
         radius = 2 + 9 * np.sqrt(number / most)
         body.append(f'<circle class="dot" cx="{_x(across.place(x)):.1f}" cy="{_y(up.place(y)):.1f}" r="{radius:.1f}"/>')
     return _chart("".join(body), across, up, description)
@@ -88,8 +91,8 @@ def heat_map(shares: npt.NDArray[np.float64], aspect: float, description: str) -
     """Return a map [rows, columns] whose colour grows with the share; `aspect` is its width by its height."""
     height = min(float(_HEIGHT), _WIDTH / aspect)
     width = height * aspect
-    opacity = np.round(255 * shares / (float(shares.max(initial=0)) or 1.0)).astype(np.uint8)
-    pixels = np.dstack([np.full((*shares.shape, 3), _MAP, dtype=np.uint8), opacity])
+    opacity = np.round(255 * shares / (float(shares.max(initial=0)) or 1.0)).astype(np.uint8)  # [rows, columns]
+    pixels = np.dstack([np.full((*shares.shape, 3), _MAP, dtype=np.uint8), opacity])  # [rows, columns, 4]
     place = f'x="{(_WIDTH - width) / 2:.1f}" y="0.5" width="{width:.1f}" height="{height - 1:.1f}"'
     body = f'<image {place} href="{_png(pixels)}" preserveAspectRatio="none"/><rect class="sheet" {place}/>'
     return _svg(body, _WIDTH, _HEIGHT, description)
@@ -101,6 +104,7 @@ def swatches(colours: Sequence[tuple[float, float, float]], description: str) ->
     body = []
     for number, colour in enumerate(colours):
         fill = "#" + "".join(f"{round(value):02x}" for value in colour)
+        # Half a unit wider than its place: rounding would leave hair lines between colours.
         body.append(f'<rect x="{number * step:.2f}" width="{step + 0.5:.2f}" height="{_STRIP}" fill="{fill}"/>')
     strip = _svg("".join(body), _STRIP_WIDTH, _STRIP, description)
     return strip.replace("<svg ", '<svg preserveAspectRatio="none" ', 1)
@@ -111,6 +115,7 @@ def count_axis(most: float) -> Axis:
     top = max(1.0, most)
     scale = 10 ** np.floor(np.log10(top))
     top = float(next(step * scale for step in (1, 2, 2.5, 4, 5, 10) if step * scale >= top))
+    # Counts are whole: half of 1 is no mark.
     marks = {0.0, top / 2, top} if top > 1 else {0.0, top}
     return Axis(0, top, tuple((mark, f"{mark:,.0f}") for mark in sorted(marks) if mark == int(mark)), "")
 

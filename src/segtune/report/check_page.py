@@ -84,12 +84,14 @@ def build_check_page(check: Check, dataset: Dataset) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"percent": percent, "count": lambda number: f"{number:,}", "short": _short}
+    # What the page shows is chosen first, so that each image is read once, whatever shows it.
     mosaic = choose_mosaic(check.measured)
     names = [*mosaic, *(name for finding in check.findings for group in _wanted(finding) for name in group)]
     pictures = draw_thumbnails(dataset, names, _SIDE)
     by_name = {one.name: one for one in check.measured}
     return environment.get_template("check.html.j2").render(
         check=check,
+        # Inside the page, which is one file and asks no host for another.
         style=Markup(environment.loader.get_source(environment, "style.css")[0]),  # type: ignore[union-attr]
         tones=_TONES, levels=_LEVELS, listed=_LISTED,
         facts=key_facts(check),
@@ -102,6 +104,7 @@ def build_check_page(check: Check, dataset: Dataset) -> str:
 def choose_mosaic(measured: Sequence[Measured]) -> list[str]:
     """Return names evenly over the sizes of objects, from the smallest to the largest; empty images come first."""
     ranked = sorted(measured, key=lambda one: (one.mean_share, one.name))
+    # Places may round to the same image.
     chosen = np.unique(np.linspace(0, len(ranked) - 1, min(MOSAIC, len(ranked))).round().astype(int))
     return [ranked[index].name for index in chosen]
 
@@ -156,6 +159,7 @@ def _share_figure(statistics: Mapping[str, Any]) -> Figure:
     marks = tuple((10.0**power, f"{100 * 10.0**power:g} %") for power in range(-5, 1))
     # Decades without objects would squeeze the others.
     filled = [index for index, number in enumerate(share["histogram"]) if number]
+    # Bins are five to a decade.
     first = 5 * (filled[0] // 5)
     axis = Axis(
         float(SHARE_BINS[first]), 1.0, tuple(mark for mark in marks if mark[0] >= SHARE_BINS[first] * 0.99),
@@ -193,12 +197,14 @@ def _size_figure(measured: Sequence[Measured]) -> Figure:
 
 def _place_figure(statistics: Mapping[str, Any]) -> Figure:
     places = np.array(statistics["places"])
+    # Very long images would leave a line of a map.
     aspect = float(np.clip(statistics["image_size"]["aspect"]["median"], 0.5, 2.0))
     words = f"How often a place is object, at most on {percent(float(places.max()))} of the images."
     return Figure("Where objects lie", heat_map(places, aspect, "Map of where objects lie"), words)
 
 
 def _colour_figure(measured: Sequence[Measured]) -> Figure:
+    # The sum of the channels is near enough to brightness.
     ranked = sorted((one.colour for one in measured), key=sum)
     chosen = [ranked[index] for index in np.linspace(0, len(ranked) - 1, min(_STRIP, len(ranked))).round().astype(int)]
     words = "Mean colour of each image, dark to bright."
@@ -211,6 +217,7 @@ def _wanted(finding: Finding) -> list[tuple[str, ...]]:
         return [(name,) for name in finding.images[: _SHOWN // 2]]
     wanted: list[tuple[str, ...]] = []
     for group in finding.groups:
+        # Groups are shown whole or not at all.
         if sum(map(len, wanted)) + min(len(group), _IN_GROUP) > _SHOWN:
             break
         wanted.append(group[:_IN_GROUP])

@@ -49,8 +49,10 @@ def draw_thumbnails(dataset: Dataset, names: Iterable[str], side: int) -> dict[s
 
     Samples are drawn with the outlines of their objects; other files below the data folder as they are.
     """
+    # An image may be shown with several findings, and is drawn once.
     wanted = list(dict.fromkeys(names))
     index_of = {name: index for index, name in enumerate(dataset.names)}
+    # Few threads: each has a whole image in memory, however large.
     with ThreadPoolExecutor(_THREADS) as pool:
         drawn = pool.map(lambda name: _thumbnail(dataset, index_of, name, side), wanted)
         return {one.name: one for one in drawn if one is not None}
@@ -64,6 +66,7 @@ def outlined(sample: Sample, image: Image, side: int) -> Image:
     ignore = sample.ignore_mask()
     if ignore is not None:
         _hatch(pixels, _shrink(ignore.astype(np.uint16), fine) > 0)
+    # One map of numbers, not a mask each: there may be hundreds of objects.
     numbers = np.zeros(sample.size, dtype=np.uint16)
     # Small objects last, so that those that lie on others stay visible.
     order = sorted(range(len(sample.objects)), key=lambda index: -sample.objects[index].area)
@@ -98,8 +101,10 @@ def _outline(pixels: Image, numbers: npt.NDArray[np.uint16]) -> None:
     inside = numbers > 0
     pixels[inside] = ((1 - _TINT) * pixels[inside] + _TINT * np.array(_COLOUR)).astype(np.uint8)
     edge = np.zeros(inside.shape, dtype=np.uint8)
+    # Where the number changes, so that objects that touch are told apart.
     edge[:, 1:] |= numbers[:, 1:] != numbers[:, :-1]
     edge[1:] |= numbers[1:] != numbers[:-1]
+    # A darker band below the line, for grounds of the line's own colour.
     rim = cv2.dilate(edge, np.ones((9, 9), np.uint8)) > 0
     pixels[rim] = (0.6 * pixels[rim]).astype(np.uint8)
     pixels[cv2.dilate(edge, np.ones((4, 4), np.uint8)) > 0] = _COLOUR
@@ -111,6 +116,7 @@ def _hatch(pixels: Image, ignored: npt.NDArray[np.bool_]) -> None:
 
 
 def _shrink(numbers: npt.NDArray[np.uint16], size: tuple[int, int]) -> npt.NDArray[np.uint16]:
+    # Between two numbers lies a third object's: they cannot be averaged.
     return np.asarray(cv2.resize(numbers, size[::-1], interpolation=cv2.INTER_NEAREST), dtype=np.uint16)
 
 
@@ -120,4 +126,5 @@ def _shown_size(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _way(size: tuple[int, int], shown: tuple[int, int]) -> int:
+    # Reduced by averages, as linear interpolation would skip pixels and alias.
     return cv2.INTER_AREA if shown[0] < size[0] else cv2.INTER_LINEAR

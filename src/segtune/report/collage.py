@@ -114,6 +114,7 @@ def draw_panels(collage: Collage, side: int = SIDE) -> tuple[Panel, ...]:
     whole = View.whole(collage.image.shape[:2], side)
     close = _closer(collage, whole)
     brush = Brush.for_objects(collage.truth, close)
+    # The whole image always, as people know it.
     first = whole.cut(collage.image)
     if close != whole:
         Brush.coarse(whole).rectangle(first, close.corners, WHITE)
@@ -124,8 +125,10 @@ def draw_panels(collage: Collage, side: int = SIDE) -> tuple[Panel, ...]:
     for mask in collage.truth:
         brush.fill(truth, mask, TRUTH)
     panels = [Panel("image", "Image", None, first), Panel("truth", "Truth", None, truth)]
+    # Colours begin anew where there are more models than colours.
     others = cycle(_OTHERS)
     for answer in collage.answers:
+        # By place, not by name: the judged model comes last.
         colour = SUBJECT if answer is collage.answers[-1] else next(others)
         pixels = _answered(base.copy(), collage, answer, colour, brush)
         panels.append(Panel(answer.model, model_label(answer.model), answer.mean_iou, pixels))
@@ -134,6 +137,7 @@ def draw_panels(collage: Collage, side: int = SIDE) -> tuple[Panel, ...]:
 
 def compose(panels: Sequence[Panel]) -> Image:
     """Set panels side by side under their titles, each answer with its IoU: one picture for a file or a README."""
+    # Imported here: only a finished collage needs it.
     from PIL import Image as PillowImage
     from PIL import ImageDraw, ImageFont
 
@@ -174,9 +178,11 @@ def _closer(collage: Collage, whole: View) -> View:
     masks = [*collage.truth, *(mask for answer in collage.answers for mask in answer.masks)]
     prompts = [prompt for answer in collage.answers for prompt in answer.prompts]
     boxes = [*(mask.box for mask in masks), *(prompt.box for prompt in prompts)]
+    # Answers too: what a model found far off the object must be seen.
     found = np.array([box for box in boxes if box is not None], dtype=np.float64).reshape(-1, 4)
     if not len(found):
         return whole
     (x0, y0), (x1, y1) = found[:, :2].min(axis=0), found[:, 2:].max(axis=0)
+    # Room around, and the same share of both sides, so that nothing is stretched.
     share = 1.7 * max((x1 - x0) / whole.width, (y1 - y0) / whole.height)
     return whole if share > _ZOOM_BELOW else whole.closer((x0 + x1) / 2, (y0 + y1) / 2, share)

@@ -39,6 +39,7 @@ def describe_data(check: Json) -> list[tuple[str, str]]:
     """Return the data set in a few lines; empty without a check."""
     if not check:
         return []
+    # An older check may lack parts: what is not there is not told.
     statistics: Json = check.get("statistics") or {}
     lines = [
         ("format", plain(check.get("format"))),
@@ -69,11 +70,13 @@ def draw_object_sizes(check: Json) -> Chart | None:
         return None
     # The doctor's edges: even steps of the logarithm, from 1e-5 of the image to all of it.
     edges = np.logspace(-5, 0, len(numbers) + 1)
+    # Decades without objects would squeeze the others.
     filled = np.flatnonzero(numbers)
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.set_xscale("log")
+        # On a logarithmic axis bars have widths of their own.
         axes.bar(edges[:-1], numbers, np.diff(edges) * 0.94, align="edge", color=SERIES[0])
         for limit in (0.01, 0.1):
             axes.axvline(limit, color=LINE, linewidth=1.5, zorder=0)

@@ -56,6 +56,7 @@ class View:
     def closer(self, x: float, y: float, share: float) -> Self:
         """Show a `share` of this view's sides about (x, y), moved to stay inside, at the same size."""
         width, height = max(8, round(share * self.width)), max(8, round(share * self.height))
+        # At least a few pixels, but no more than there are.
         width, height = min(width, self.width), min(height, self.height)
         left = int(np.clip(x - width / 2, 0, self.width - width))
         top = int(np.clip(y - height / 2, 0, self.height - height))
@@ -73,6 +74,7 @@ class View:
 
     def cut(self, image: Image) -> Image:
         """Return what is shown of an image."""
+        # Reduced by averages, which do not alias.
         way = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_CUBIC
         return np.asarray(cv2.resize(self._part(image), self.size, interpolation=way), dtype=np.uint8)
 
@@ -80,7 +82,7 @@ class View:
         """Return what is shown of a mask."""
         way = cv2.INTER_AREA if self.scale < 1 else cv2.INTER_LINEAR
         part = self._part(mask.view(np.uint8)).astype(np.float32)
-        return np.asarray(cv2.resize(part, self.size, interpolation=way) > 0.5)
+        return np.asarray(cv2.resize(part, self.size, interpolation=way) > 0.5)  # a pixel is inside when most of it is
 
     def place(self, x: float, y: float) -> tuple[int, int]:
         """Return where a place of the image is shown."""
@@ -113,6 +115,7 @@ class Brush:
     @classmethod
     def for_objects(cls, objects: Sequence[RunLengths], view: View) -> Self:
         """Draw finely where the objects are shown small."""
+        # The median decides: one large object among many small ones would hide the rest under thick lines.
         sides = [np.sqrt(one.area) * view.scale for one in objects]
         return cls(view, 1, 3) if sides and np.median(sides) < _SMALL else cls.coarse(view)
 
@@ -126,6 +129,7 @@ class Brush:
     def outline(self, pixels: Image, mask: BoolMask, colour: Colour) -> None:
         """Draw the outline of a mask [H, W], holes included."""
         shown = self.view.mask(mask).astype(np.uint8)
+        # RETR_CCOMP finds the borders of holes too.
         contours, _ = cv2.findContours(shown, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         # A faint dark rim keeps the line visible on any ground.
         rim = pixels.copy()
@@ -152,12 +156,14 @@ class Brush:
         """Return a copy with ignored pixels hatched."""
         shown = self.view.mask(ignored.decode())
         rows, columns = np.indices(shown.shape)
+        # A copy: other panels show the image without.
         marked = pixels.copy()
         marked[shown & ((rows + columns) % 8 < 2)] = 200
         return marked
 
     def _disc(self, pixels: Image, centre: tuple[int, int], positive: bool) -> None:
         ring = 2 if self.radius > 4 else 1
+        # Dark and white rings: visible on any ground.
         cv2.circle(pixels, centre, self.radius + ring + 1, DARK, -1, cv2.LINE_AA)
         cv2.circle(pixels, centre, self.radius + ring, WHITE, -1, cv2.LINE_AA)
         cv2.circle(pixels, centre, self.radius, _POSITIVE if positive else _NEGATIVE, -1, cv2.LINE_AA)

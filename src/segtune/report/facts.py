@@ -35,6 +35,7 @@ class BucketLine:
 
 def title_of(run: RunView) -> str:
     """Return a heading: model and data where the run says them, else the folder's name."""
+    # An evaluation's record has the same fields, an old or foreign folder may have none.
     base = (run.run.get("model") or {}).get("base")
     data = (run.run.get("data") or {}).get("path")
     return f"{Path(base).name} on {Path(data).name}" if base and data else run.folder.resolve().name
@@ -100,6 +101,7 @@ def bucket_table(run: RunView, metric: str = "iou") -> tuple[tuple[tuple[str, st
     """Return the object sizes with their number of objects, and one line per mode; both empty without buckets."""
     chosen = {(one.model, one.mode, one.bucket): one for one in run.results.buckets if one.metric == metric}
     sizes = in_order((one.bucket for one in chosen.values()), {"small": 0, "medium": 0, "large": 0})
+    # The same objects for every model and mode; the largest number, should one have been scored on fewer.
     numbers = {size: max(one.n for one in chosen.values() if one.bucket == size) for size in sizes}
     lines = tuple(
         BucketLine(mode_term(mode).label, tuple(_bucket(run, chosen, mode, size) for size in sizes))
@@ -127,6 +129,7 @@ def empty_facts(run: RunView) -> Pairs:
 def warning(run: RunView) -> str:
     """Return why the figures are not those of a fair test; empty where they are."""
     data = run.results.data
+    # The graver fault first: one warning is read, two are not.
     if leaks := data.get("leaks"):
         return (
             f"These figures are not to be trusted as a test: {count(leaks)} of the images scored here are, or nearly "
@@ -185,6 +188,7 @@ def split_facts(run: RunView) -> Pairs:
     """Return the split: sizes of its parts, seed, hash, and what of it was scored."""
     scored = run.results.split or {}
     parts = {name: len(run.split[name]) for name in ("train", "val", "test") if isinstance(run.split.get(name), list)}
+    # Of the parts only their sizes: names may be thousands.
     known = parts | {key: value for key, value in run.split.items() if key not in parts}
     told = {"sizes"} | set(known) if known else set()
     return flatten(known) + flatten({key: value for key, value in scored.items() if key not in told})
@@ -200,6 +204,7 @@ def command_line(run: RunView) -> str:
     import shlex
 
     command = run.run.get("command")
+    # A list keeps words with blanks whole; joined by blanks alone they would fall apart.
     return command if isinstance(command, str) else shlex.join(command) if command else ""
 
 

@@ -96,6 +96,7 @@ def choose_examples(run: RunView, mode: str) -> tuple[Example, ...]:
     images = scores.paired(subject, reference if reference is not None else subject, mode)
     after = scores.of(subject, mode)[images]
     gain = after - scores.of(reference, mode)[images] if reference is not None else after
+    # By falling gain, and by name in reverse where gains are equal: the same in every report.
     order = _ranked(scores, images, gain)[::-1]
     if not len(order):
         return ()
@@ -134,6 +135,7 @@ def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT
         ResourceError: the disk is full or the folder cannot be written.
     """
     folder = run.folder / FOLDER
+    # Remembered before new ones are written: what is left over is removed at the very end.
     before = _files(read_gallery(run.folder, check=False))
     gallery: Gallery = {}
     wanted = choose_pictures(run)
@@ -142,12 +144,14 @@ def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT
             collage = pictures(image, mode)
             if collage is not None:
                 panels = [_with_score(run, panel, image, mode) for panel in draw_panels(collage)]
+                # Bytes are those of the file; in the page base64 makes four of three.
                 most = min(_PANEL_BYTES, _PAGE_BYTES // (len(wanted) * len(panels)))
                 gallery[image, mode] = _store(folder / f"{_safe(mode)}-{number:02d}", panels, image, mode, most)
             advance(1)
     write_json(
         folder / INDEX, {"scores": _scores_hash(run.folder), "pictures": [asdict(one) for one in gallery.values()]}
     )
+    # After the index no longer names them.
     for file in before - _files(gallery):
         (folder / file).unlink(missing_ok=True)
     return gallery
@@ -164,6 +168,7 @@ def read_gallery(folder: Path, *, check: bool = True) -> Gallery:
     if not path.exists():
         return {}
     index = read_json(path)
+    # Pictures of other scores would contradict the tables.
     if check and index["scores"] != _scores_hash(folder):
         return {}
     stored = [
@@ -186,6 +191,7 @@ def encode_jpeg(pixels: Image, most: int) -> bytes:
         content = file.getvalue()
         if len(content) <= most:
             return content
+    # Every other pixel: rough, but this is the last resort.
     return content if min(pixels.shape[:2]) < _LEAST_SIDE else encode_jpeg(pixels[::2, ::2], most)
 
 
@@ -207,6 +213,7 @@ def _with_score(run: RunView, panel: Panel, image: str, mode: str) -> Panel:
     if run.scores is None or image not in run.scores.images:
         return panel
     score = float(run.scores.of(panel.kind, mode)[run.scores.images.index(image)])
+    # NaN: the image was not scored with this model and mode.
     return panel if np.isnan(score) else replace(panel, iou=score)
 
 

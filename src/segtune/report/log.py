@@ -46,6 +46,7 @@ class TrainingLog:
     @property
     def best(self) -> Epoch | None:
         """The epoch whose weights were kept; epoch 0 where none was better; None for an empty log."""
+        # Each was the best so far: the last of them is the best of all.
         crowned = [epoch for epoch in self.epochs if epoch.best]
         return crowned[-1] if crowned else (self.epochs[0] if self.epochs else None)
 
@@ -89,6 +90,7 @@ def read_log(path: Path) -> TrainingLog | None:
     for event in _events(path):
         if event.get("event") == "epoch":
             epoch = _epoch(event)
+            # A resumed run may write an epoch again: the later line counts.
             epochs[epoch.number] = epoch
         elif event.get("event") == "end":
             end = event
@@ -96,6 +98,7 @@ def read_log(path: Path) -> TrainingLog | None:
 
 
 def _events(path: Path) -> Iterator[Mapping[str, Any]]:
+    # Bytes of a line cut short may be no UTF-8.
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             # Steps are most of a log and none of a report.
@@ -121,5 +124,6 @@ def _epoch(event: Mapping[str, Any]) -> Epoch:
 
 
 def _finite(pairs: list[tuple[int, float | None]]) -> tuple[list[int], list[float]]:
+    # A loss that diverged is NaN or infinite, which has no place on a chart.
     kept = [(number, value) for number, value in pairs if value is not None and math.isfinite(value)]
     return [number for number, _ in kept], [value for _, value in kept]

@@ -13,6 +13,7 @@ from segtune.report.numbers import decimal, plain, signed
 from segtune.report.run import RunView
 
 _SPECIAL = str.maketrans(
+    # Names of files and classes hold such marks, which would become emphasis, links or columns.
     {character: f"\\{character}" for character in "\\`*_[]|#~"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;", "\n": " "}
 )
 
@@ -35,6 +36,7 @@ def _verdict(run: RunView) -> str:
     state = {True: "**Crowned.** ", False: "**Not crowned.** ", None: ""}[run.results.crowned]
     lines = [f"# {escape(facts.title_of(run))}", f"{state}{escape(run.results.verdict)}"]
     if warning := facts.warning(run):
+        # GitHub draws this as a red box; elsewhere it is a quotation.
         lines.append(f"> [!CAUTION]\n> {escape(warning)}")
     lines.append(
         "\n".join(
@@ -49,6 +51,7 @@ def _matrix(run: RunView) -> str:
     parts = ["## The prompt matrix", "Mean over images with its 95 % interval; pooled over all pixels in italics."]
     for number, table in enumerate(build_tables(run)):
         text = _matrix_table(table)
+        # The first metric is open, the others fold.
         if number:
             text = _folded(escape(table.term.label), text)
         parts.append(text)
@@ -151,6 +154,7 @@ def _reading(run: RunView) -> str:
 
 
 def _folded(title: str, text: str) -> str:
+    # Without the blank lines the Markdown inside would stay text.
     return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 

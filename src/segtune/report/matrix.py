@@ -118,6 +118,7 @@ def _build(run: RunView, metric: str) -> Table:
 def _line(run: RunView, metric: str, mode: str, models: tuple[str, ...], top: float) -> Line:
     rows = {model: run.results.row(model, mode, metric) for model in models}
     known = {model: row for model, row in rows.items() if row is not None and row.mean is not None}
+    # Baselines take no part: that a box beats a model is told in words.
     best = _best({model: row for model, row in known.items() if not is_baseline(model)}, metric_term(metric))
     subject, reference = run.pair
     difference = run.results.difference(subject, reference, mode, metric) if subject and reference else None
@@ -140,6 +141,7 @@ def _cell(model: str, row: Row | None, metric: str, best: str | None) -> Cell:
 
 
 def _best(rows: dict[str, Row], term: Term) -> str | None:
+    # The only one is no best.
     if len(rows) < 2:
         return None
     choose = max if term.higher_is_better else min
@@ -148,6 +150,7 @@ def _best(rows: dict[str, Row], term: Term) -> str | None:
 
 def _mark(row: Row, top: float) -> Mark:
     mean = row.mean or 0.0
+    # Without an interval the mark is a dot at the mean.
     low, high = (mean if end is None else end for end in (row.low, row.high))
     return Mark(row.model, mean / top, low / top, high / top)
 
@@ -156,4 +159,5 @@ def _axis_end(metric: str, rows: list[Row]) -> float:
     if metric in METRICS and METRICS[metric].higher_is_better:
         return 1.0
     ends = [end for row in rows for end in (row.mean, row.high) if end is not None]
+    # Losses have no upper bound. An axis of length 0 could not be divided by.
     return max(ends, default=1.0) * 1.05 or 1.0

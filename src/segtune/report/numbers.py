@@ -62,6 +62,7 @@ def duration(seconds: float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
+    # Rounded before it is split: 1 h 59.6 min is 2 h 00 min.
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
@@ -80,6 +81,7 @@ def plain(value: object) -> str:
     """Return any value of a JSON or YAML file as a short text: lists by commas, numbers as they are."""
     if value is None:
         return MISSING
+    # Before the numbers: True is an int in Python.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -70,6 +70,7 @@ def write_report(folder: Path, pictures: Pictures | None = None, progress: Progr
     curves = draw_curves(run)
     for name, chart in curves.items():
         write_text(folder / FOLDER / f"{name}.svg", chart.standalone())
+    # Written anew too: it follows metrics.json, also when that came from elsewhere.
     write_matrix(folder / "matrix.csv", run.results.rows)
     write_text(folder / "report.md", build_markdown(run, gallery, {name: f"{FOLDER}/{name}.svg" for name in curves}))
     page = folder / "report.html"
@@ -92,6 +93,7 @@ def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
     from markupsafe import Markup
 
     environment = Environment(
+        # Unknown names in a template are errors, and what files say is escaped.
         loader=PackageLoader("segtune.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -103,6 +105,7 @@ def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
     template = environment.get_template("report.html.j2")
     context = _context(run, gallery, environment)
     sizes = draw_object_sizes(run.check)
+    # Trusted as markup: `svg` escapes the description, matplotlib the texts.
     context["sizes_chart"] = Markup(sizes.inline("sizes")) if sizes else ""
     context["curves"] = {name: Markup(chart.inline(name)) for name, chart in curves.items()}
     context["mode_charts"] = [
@@ -138,6 +141,7 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "failures": failures,
         "cards": shown,
         "failure_cards": _cards(gallery, rest),
+        # Read only when the template asks for it.
         "data_uri": lambda file: _data_uri(run.folder / FOLDER / file),
         "bucket_sizes": sizes,
         "bucket_lines": bucket_lines,

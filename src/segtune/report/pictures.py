@@ -22,6 +22,7 @@ def pictures_of(proof: Proof) -> Pictures:
     Args:
         proof: models, images and seed of an evaluation. The model that is judged comes last in a picture.
     """
+    # As `evaluation.matrix` chooses its subject.
     judged = "tuned" if "tuned" in proof.models else next(iter(proof.models))
     order = [name for name in proof.models if name != judged] + [judged]
     row_of = {name: row for row, name in enumerate(proof.dataset.names)}
@@ -46,6 +47,7 @@ def _counted(sample: Sample) -> list[int]:
 
 def _answer(proof: Proof, name: str, sample: Sample, row: int, mode: str, objects: list[int]) -> Answer:
     model = proof.models[name]
+    # The very embedding that was scored: the cache rounds, so a fresh one would differ.
     embedding = None if proof.embed is None else proof.embed(model, sample, row)
     masks, _, prompts = predict_masks(model, sample, mode, proof.seed, objects=objects, embedding=embedding)
     scores = [_iou(mask, sample.objects[number].decode(), sample) for mask, number in zip(masks, objects, strict=True)]

@@ -67,6 +67,7 @@ class RunView:
         subject, reference = self.pair
         first = [model for model in (reference, subject) if model is not None]
         found = in_order((*first, *self.results.models), {})
+        # False sorts before True, and the rest keeps its order.
         return tuple(sorted(found, key=is_baseline))
 
     @cached_property
@@ -89,6 +90,7 @@ class RunView:
     def pair(self) -> tuple[str | None, str | None]:
         """(subject, reference): the model the report is about, and the one it is held against, if any."""
         real = [model for model in self.results.models if not is_baseline(model)]
+        # The names that a fit gives; an evaluation may have others.
         if "tuned" in real and "pretrained" in real:
             return "tuned", "pretrained"
         for difference in self.results.differences:
@@ -151,6 +153,7 @@ def _leaves(tree: Any, path: tuple[str, ...]) -> list[Setting]:
         return [Setting(".".join(path), tree["value"], str(tree["origin"]))]
     if isinstance(tree, Mapping):
         return [leaf for key, branch in tree.items() for leaf in _leaves(branch, (*path, str(key)))]
+    # A leaf without an origin: of a file written by hand.
     return [Setting(".".join(path), tree, "")]
 
 

@@ -34,6 +34,7 @@ class Scores:
 
     def of(self, model: str | None, mode: str) -> Scores1D:
         """Return the IoU of every image, NaN where there is none."""
+        # NaN, not 0: what was not scored is not bad.
         missing = np.full(len(self.images), np.nan, np.float32)
         return missing if model is None else self.iou.get((model, mode), missing)
 
@@ -61,6 +62,7 @@ def read_scores(path: Path) -> Scores | None:
         reader = csv.DictReader(file)
         _check_columns(path, reader.fieldnames or ())
         for row in reader:
+            # The row of an image is the place at which it first appeared.
             image = index.setdefault(row["image"], len(index))
             values[row["model"], row["mode"]][image] = _number(path, reader.line_num, row["iou"])
     return Scores(tuple(index), {key: _dense(found, len(index)) for key, found in values.items()})
@@ -77,6 +79,7 @@ def _check_columns(path: Path, found: object) -> None:
 
 def _number(path: Path, line: int, text: str | None) -> float:
     try:
+        # Blank for images without objects, whose rows tell of false masks only.
         return float(text) if text else math.nan
     except ValueError as error:
         raise DataError(

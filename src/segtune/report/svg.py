@@ -34,7 +34,7 @@ _COLOURS = {
 
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and takes the page's font
-    "svg.hashsalt": "segtune",
+    "svg.hashsalt": "segtune",  # ids are random otherwise
     "font.size": 12.5,
     "axes.edgecolor": LINE,
     "axes.facecolor": "none",
@@ -68,7 +68,9 @@ class Chart:
 
     def inline(self, key: str) -> str:
         """Return the element for a page; `key` keeps its ids apart from those of other charts."""
+        # matplotlib's ids are the same in every drawing, and a page must have each once.
         svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{key}-", self._coloured(lambda name, _: f"var({name})"))
+        # Inside HTML an svg needs no namespaces, and takes its size from the page.
         svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
         svg = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", svg)
         svg = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", svg)
@@ -93,9 +95,10 @@ def draw(paint: Callable[[Figure], None], size: tuple[float, float], description
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size, dpi=144, layout="constrained")
+        figure = Figure(figsize=size, dpi=144, layout="constrained")  # dpi: of the parts drawn as pixels
         paint(figure)
         file = io.StringIO()
+        # Without a date: the same run gives the same bytes.
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Chart(_trim(file.getvalue()), description)
 
