@@ -52,14 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}
+    # Taken out here, so that it may stand anywhere and no command needs to know it.
     words = [word for word in words if word != TRACEBACK]
     try:
         code = _run(words)
+        # Now, not when Python ends: a closed pipe or a full disk then still meets the handling below.
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output (`head`) has enough. Python must not find the closed pipe again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    # KeyboardInterrupt is no Exception.
     except (Exception, KeyboardInterrupt) as error:
         failure = describe(error)
         complain(failure, as_json="--json" in words, traceback_of=error if traceback_wanted else None)

@@ -46,11 +46,13 @@ def check(
 
         segtune check polyps --out checks/polyps
     """
+    # Imported here, as in the other commands: `--help` does not wait for what a command needs.
     from segtune.core.files import write_json
     from segtune.data.check import check_dataset
     from segtune.data.dataset import open_dataset
     from segtune.report.check_page import write_check_page
 
+    # Resolved, as "." has no name.
     folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
     with shown() as progress:
         dataset = open_dataset(data, format=format, objects=objects, threshold=threshold, encoding=encoding)

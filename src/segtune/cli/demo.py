@@ -34,6 +34,7 @@ def demo(
     data = out.with_name(f"{out.name}-data")
     is_begun = (out / "settings.yaml").exists()
     with shown() as progress:
+        # A run that has begun must find the images it was split on.
         if not is_begun:
             write_demo(data, count=images, seed=seed)
         result = fit_and_report(load_settings(data=data, out=out, epochs=epochs), resume=is_begun, progress=progress)

@@ -39,6 +39,7 @@ def describe(error: BaseException) -> Failure:
             return Failure("UsageError", _usage(error), UsageError.exit_code)
         case MemoryError():
             return _resource("Memory ran out. Close other programs, or give the work smaller pieces at a time.")
+        # Without a file's name it is rather a fault inside than the user's.
         case OSError(strerror=str() as reason, filename=filename) if filename is not None:
             return _resource(
                 f"{filename}: {reason}. Check that it is there and that its permissions allow what was asked."
@@ -52,6 +53,7 @@ def _resource(message: str) -> Failure:
 
 
 def _usage(error: TyperException) -> str:
+    # One line: how it is wrapped is decided where it is printed.
     message = " ".join(error.format_message().split()).removeprefix("Value error, ")
     if message and message[-1] not in ".?!":
         message += "."

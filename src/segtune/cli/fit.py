@@ -100,5 +100,6 @@ def tell(result: FitResult | None, *, as_json: bool) -> int:
         text += "\nStopped before the end; this is the best so far. Go on with --resume."
     answer(facts | places | {"summary": result.summary}, text, as_json=as_json)
     if result.stopped:
+        # Before the question whether it was crowned: scripts must see that the run is not done.
         return INTERRUPTED
     return 0 if result.crowned else NOT_CROWNED

@@ -30,6 +30,7 @@ def complain(failure: Failure, *, as_json: bool, traceback_of: BaseException | N
     if traceback_of is not None:
         traceback.print_exception(traceback_of)
     if as_json:
+        # On stdout: a program reads one stream, whatever came of it.
         answer({"error": asdict(failure)}, "", as_json=True)
     elif failure.message:
         print(_paragraph(f"Error: {failure.message}"), file=sys.stderr)  # noqa: T201

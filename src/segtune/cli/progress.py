@@ -23,6 +23,7 @@ def shown() -> Iterator[Progress]:
 
     The first of several processes speaks for all.
     """
+    # Set by torchrun; without it there is one process.
     if os.environ.get("RANK", "0") != "0":
         yield SILENT
         return
@@ -71,6 +72,7 @@ class BarProgress:
         try:
             yield advance
         finally:
+            # Looked at before it is removed: rich forgets a task's times with it.
             done = next(each for each in self._bars.tasks if each.id == task)
             seconds, note = done.elapsed or 0.0, done.fields["note"]
             self._bars.remove_task(task)
@@ -92,6 +94,7 @@ def _patient_bars() -> Bars:
 
     class PatientBars(Bars):
         def get_renderables(self) -> Iterator[RenderableType]:
+            # A stage of a moment would only flicker.
             yield self.make_tasks_table([task for task in self.tasks if (task.elapsed or 0.0) > PATIENCE])
 
     return PatientBars(
@@ -102,6 +105,6 @@ def _patient_bars() -> Bars:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
         console=Console(file=sys.stderr),
-        transient=True,
-        redirect_stdout=False,
+        transient=True,  # `stage` leaves a line of its own
+        redirect_stdout=False,  # stdout is the answer's, byte for byte
     )

@@ -35,6 +35,7 @@ def show_version(asked: bool) -> None:
 
 
 def _installed(package: str) -> str | None:
+    # Asked of the installed package, not by importing it: torch alone takes seconds.
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed
 
