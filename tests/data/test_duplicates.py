@@ -222,3 +222,17 @@ def test_progress_is_told():
 
     find_alike(dataset({"a": scene(1), "b": scene(2)}), Listener())
     assert heard[:2] == [("looking at images", 2, 1)] * 2
+
+
+@pytest.mark.parametrize(("down", "across"), [(0, 1), (3, 0), (2, 5)])
+def test_candidates_are_looked_for_among_cosine_waves(down, across):
+    """A picture that is one cosine wave has that one coefficient and no other."""
+    from segtune.data.likeness import _spans, _Waves
+
+    places = (np.arange(64) + 0.5) / 64 * np.pi
+    wave = np.outer(np.cos(down * places), np.cos(across * places))
+    picture = np.rint(127.5 + 100 * wave).astype(np.uint8)
+    plain = _Waves(np.zeros(1, np.float32), np.ones(1, np.float32))
+    found = np.abs(plain.raw(picture[None], _spans()[:1])[0, 0, 0])
+    assert found.argmax() == down * 8 + across - 1
+    assert np.sort(found)[-2] < 0.05 * found.max()

@@ -202,7 +202,8 @@ class _Waves:
         windows = small.reshape(-1, count, _WAVES, count, _WAVES).transpose(0, 1, 3, 2, 4)  # [N, S, S, 8, 8]
         windows = windows - windows.mean(axis=(3, 4), keepdims=True)
         windows = windows / np.maximum(windows.std(axis=(3, 4), keepdims=True), 1.0)
-        basis = cv2.dct(np.eye(_WAVES, dtype=np.float32))
+        # Without the flag the transform is of both axes, which leaves the unit matrix as it is.
+        basis = cv2.dct(np.eye(_WAVES, dtype=np.float32), flags=cv2.DCT_ROWS).T  # [wave, cell]
         waves = basis @ windows @ basis.T  # [N, S, S, 8, 8]
         return np.asarray(waves.reshape(*waves.shape[:3], -1)[..., 1:], dtype=np.float32)
 
