@@ -313,7 +313,7 @@ def _conclude(
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
-    """Put the new model in place of an earlier one in one step."""
+    """Put the new model in place of an earlier one; cut off between the two, --resume writes it again."""
     fresh = folder.model.with_name(".model.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
