@@ -1,0 +1,163 @@
+"""Who takes part in an evaluation, and which images are scored."""
+
+import json
+import shutil
+
+import pytest
+from disc_data import write_discs
+
+from segtune.core.errors import DataError, UsageError
+from segtune.core.progress import SILENT
+from segtune.data.dataset import open_dataset
+from segtune.runs.data import prepare_data
+from segtune.runs.evaluate import Contestant, name_contestants, open_as_trained, select
+from segtune.runs.folder import RunFolder
+from segtune.runs.settings import load_settings
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    """Twelve images with a disc each."""
+    return write_discs(tmp_path_factory.mktemp("data") / "discs", 12)
+
+
+@pytest.fixture(scope="module")
+def run(discs, tmp_path_factory):
+    """The folder of a run on them, as it is before training, each connected part an object."""
+    settings = load_settings(data=discs, out=tmp_path_factory.mktemp("run"), data__objects="parts")
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "first")
+    prepare_data(settings.settings.data, folder)
+    settings.write(folder.settings)
+    return folder
+
+
+def _parts(run):
+    return json.loads(run.split.read_text())
+
+
+def _chosen(data, run, *, split=None, part=None):
+    contestants = [Contestant("tuned", str(run.path), run), Contestant("nano", "nano", None)]
+    return select(open_dataset(data), contestants, split, part, SILENT)
+
+
+def _write_run(folder, base):
+    load_settings(data="d", out=folder, model=base).write(folder / "settings.yaml")
+    return str(folder)
+
+
+def test_a_run_and_its_base_are_tuned_and_pretrained(tmp_path):
+    """The first run and what it started from are known by what they are, all others by their own names."""
+    first = _write_run(tmp_path / "first", "facebook/sam-vit-base")
+    other = _write_run(tmp_path / "other", "facebook/sam-vit-large")
+    found = name_contestants([first, "facebook/sam-vit-base", "facebook/sam-vit-large", other])
+    assert [one.name for one in found] == ["tuned", "pretrained", "sam-vit-large", "other"]
+    assert [one.run is not None for one in found] == [True, False, False, True]
+
+
+def test_a_run_that_is_compared_with_is_not_the_tuned_one(tmp_path):
+    """Where the first model is no run nothing is called tuned or pretrained, whatever the others are."""
+    run = _write_run(tmp_path / "run", "nano")
+    assert [one.name for one in name_contestants(["facebook/sam-vit-base", run, "nano"])] == [
+        "sam-vit-base", "run", "nano",
+    ]  # fmt: skip
+
+
+def test_models_of_one_name_are_told_apart(tmp_path):
+    """The second of two folders of one name is named by its place too."""
+    first, second = str(tmp_path / "a" / "model"), str(tmp_path / "b" / "model")
+    assert [one.name for one in name_contestants([first, second])] == ["model", f"model ({second})"]
+
+
+def test_a_model_is_not_compared_with_itself():
+    """Naming it twice is refused."""
+    with pytest.raises(UsageError, match="twice: nano, nano"):
+        name_contestants(["nano", "nano"])
+
+
+def test_a_run_s_own_test_images_are_scored(discs, run):
+    """On the data of a compared run it is the stored test part, which that run has not seen."""
+    chosen = _chosen(discs, run)
+    assert (chosen.part, chosen.leaks) == ("test", 0)
+    assert chosen.dataset.names == tuple(_parts(run)["test"])
+    assert chosen.split.sha256 == _parts(run)["sha256"]
+
+
+def test_data_that_was_moved_is_still_the_run_s(discs, run, tmp_path):
+    """The same names and pixels elsewhere, more images beside them: the stored test part is scored."""
+    moved = write_discs(tmp_path / "moved", 15, seed=8)
+    shutil.copytree(discs, moved, dirs_exist_ok=True)
+    chosen = _chosen(moved, run)
+    assert (chosen.part, chosen.dataset.names) == ("test", tuple(_parts(run)["test"]))
+
+
+def test_other_images_under_the_same_names_are_other_data(run, tmp_path):
+    """A run's split means nothing for them: all are scored."""
+    chosen = _chosen(write_discs(tmp_path / "other", 12, seed=8), run)
+    assert (chosen.part, chosen.split, len(chosen.dataset)) == ("all", None, 12)
+
+
+def test_what_a_run_has_learned_from_is_left_out_of_other_data(discs, run, tmp_path):
+    """Copies under other names are found by their pixels and counted, new images are scored."""
+    data = write_discs(tmp_path / "other", 4, seed=8)
+    known = _parts(run)["train"][0]
+    for kind in ("images", "masks"):
+        shutil.copy(discs / kind / known.rsplit("/", 1)[-1], data / kind / "copy.png")
+    chosen = _chosen(data, run)
+    assert chosen.dataset.names == tuple(f"images/{number:03}.png" for number in range(4))
+    assert (chosen.left_out["images"], chosen.left_out["exact"], chosen.leaks) == (1, 1, 0)
+
+
+def test_a_part_that_was_named_is_scored_whole_and_its_leaks_are_counted(discs, run):
+    """Whoever says --part train gets it: nothing is left out, and the report hears of every image."""
+    chosen = _chosen(discs, run, part="train")
+    assert chosen.dataset.names == tuple(_parts(run)["train"])
+    assert (chosen.left_out, chosen.leaks) == ({}, len(chosen.dataset))
+    everything = _chosen(discs, run, part="all")
+    assert len(everything.dataset) == 12
+    assert everything.leaks == len(_parts(run)["train"]) + len(_parts(run)["val"])
+
+
+def test_a_split_of_one_s_own_comes_before_the_run_s(discs, run, tmp_path):
+    """Its test part is scored, less what the run has learned from; names may be stems."""
+    unseen, known = _parts(run)["test"][0], _parts(run)["train"][0]
+    stems = [name.rsplit("/", 1)[-1].removesuffix(".png") for name in (known, unseen)]
+    (tmp_path / "test.txt").write_text("\n".join(stems))
+    chosen = _chosen(discs, run, split=tmp_path / "test.txt")
+    assert (chosen.part, chosen.dataset.names) == ("test", (unseen,))
+    assert chosen.left_out["images"] == 1
+
+
+def test_nothing_left_is_an_error_that_names_the_way_out(discs, run, tmp_path):
+    """Where a run knows every image there is no fair test: --part all scores them knowingly."""
+    known = _parts(run)["train"][0].rsplit("/", 1)[-1]
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        shutil.copy(discs / kind / known, tmp_path / "data" / kind / "a.png")
+    with pytest.raises(DataError, match=r"Each of the 1 images.*--part all"):
+        _chosen(tmp_path / "data", run)
+    assert _chosen(tmp_path / "data", run, part="all").leaks == 1
+
+
+def test_a_part_needs_a_split(discs):
+    """Without a run on the data there is none, and the error says how to give one; "all" needs none."""
+    with pytest.raises(UsageError, match=r"--part val needs a split.*--split"):
+        select(open_dataset(discs), [Contestant("nano", "nano", None)], None, "val", SILENT)
+    assert len(select(open_dataset(discs), [Contestant("nano", "nano", None)], None, "all", SILENT).dataset) == 12
+
+
+def test_an_object_is_what_the_run_says_unless_told_otherwise(discs, run, tmp_path):
+    """On a run's data as it was trained, the command line first; on other data as if there were no run."""
+    contestants = [Contestant("tuned", str(run.path), run)]
+    other = write_discs(tmp_path / "other", 4, seed=8)
+    assert open_as_trained(discs, contestants, format=None, objects=None).objects == "parts"
+    assert open_as_trained(discs, contestants, format=None, objects="labels").objects == "labels"
+    assert open_as_trained(other, contestants, format=None, objects=None).objects == "whole"
+
+
+def test_data_of_another_format_than_the_run_s_opens_all_the_same(run, tmp_path):
+    """What cannot be read as the run's data is read as what it is."""
+    data = write_discs(tmp_path / "data", 3, seed=8)
+    settings = load_settings(data="d", out="o", data__format="nifti")
+    settings.write(tmp_path / "run" / "settings.yaml")
+    found = open_as_trained(data, [Contestant("tuned", "r", RunFolder(tmp_path / "run"))], format=None, objects=None)
+    assert (found.format, len(found)) == ("mask_folder", 3)

@@ -1,0 +1,149 @@
+"""What the assembler decides by itself: room in the cache, images of the validation, the place of the result."""
+
+from dataclasses import replace
+
+import pytest
+from small import discs
+
+from segtune.adapters.scopes import train_only
+from segtune.core.errors import UsageError
+from segtune.data.dataset import Dataset
+from segtune.data.fingerprints import fingerprints
+from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.open import open_model
+from segtune.runs.finetune import (
+    _save_result,
+    _tell_views,
+    _validation_part,
+    affordable_views,
+    describe_base,
+    resumed_settings,
+    seen_by,
+)
+from segtune.runs.folder import RunFolder
+from segtune.runs.settings import load_settings
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """Return a function that makes a cache with room for so many entries."""
+
+    def make(entries):
+        return EmbeddingCache(tmp_path / "cache", "encoder", bytes_per_view=1000, limit_bytes=entries * 1000 + 999)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("entries", "others", "views"), [(12, 0, 4), (11, 0, 3), (12, 1, 3), (12, 6, 2), (14, 2, 4), (100, 50, 4)]
+)
+def test_the_validation_s_images_take_their_room_from_the_views(cache, entries, others, views):
+    """Three images, four views asked for: as many as fit beside one view of each of the others, and never more."""
+    assert affordable_views(cache(entries), 3, 4, others=others) == views
+
+
+@pytest.mark.parametrize("entries", [3, 4, 5])
+def test_one_view_of_each_training_image_comes_before_the_validation_s(cache, entries):
+    """Where both do not fit, training still gets its one view: validation's images are then made anew each time."""
+    assert affordable_views(cache(entries), 3, 4, others=20) == 1
+
+
+def test_a_cache_without_room_for_one_view_is_refused(cache):
+    """The error names the images and the setting that helps."""
+    with pytest.raises(UsageError, match=r"each of the 3 training images.*--set cache\.limit_gib="):
+        affordable_views(cache(2), 3, 4)
+
+
+def test_it_is_said_when_fewer_views_are_kept_than_asked_for(cache):
+    """What was asked for is named only where it did not fit."""
+    fitting, short = _tell_views(cache(12), 3, 4, 4), _tell_views(cache(3), 3, 1, 4)
+    assert "4 views of each of 3 images" in fitting
+    assert "asked for" not in fitting
+    assert "1 view of each of 3 images" in short
+    assert "4 were asked for, for which the limit has no room" in short
+
+
+def _sparse(count, filled):
+    """Discs, of which only those numbered in `filled` have objects."""
+    samples = list(discs(count))
+    return Dataset.of(
+        sample if number in filled else replace(sample, objects=(), labels=()) for number, sample in enumerate(samples)
+    )
+
+
+def _settings(**options):
+    return load_settings(data="d", out="o", **options).settings
+
+
+def test_validation_prefers_images_with_objects():
+    """Of twenty images the two with an object are among the four that validate, whatever the seed draws."""
+    part = _sparse(20, {3, 17})
+    for seed in range(4):
+        chosen = _validation_part(_settings(validation__images=4, training__seed=seed), part)
+        assert len(chosen) == 4
+        assert {"disc-3", "disc-17"} <= set(chosen.names)
+
+
+def test_validation_s_images_are_drawn_by_the_seed_and_stay_in_order():
+    """The same seed draws the same images, another one others; they come in the order of the data."""
+    part = _sparse(20, set(range(0, 20, 2)))
+    drawn = [_validation_part(_settings(validation__images=5, training__seed=seed), part).names for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    rows = [part.names.index(name) for name in drawn[0]]
+    assert rows == sorted(rows)
+    assert all(row % 2 == 0 for row in rows)
+
+
+@pytest.mark.parametrize("most", [None, 6, 7])
+def test_a_small_validation_part_is_taken_whole(most):
+    """Where no more images are there than may be scored, none is left out, with objects or without."""
+    settings = _settings(overrides=[f"validation.images={'null' if most is None else most}"])
+    assert _validation_part(settings, _sparse(6, {1})).names == discs(6).names
+
+
+def test_a_base_that_is_a_run_brings_what_it_has_seen(tmp_path):
+    """Its fingerprints are read; any other base has seen nothing that is known."""
+    fingerprints(discs(3)).write(RunFolder(tmp_path / "run").fingerprints)
+    assert seen_by(str(tmp_path / "run")).names == ("disc-0", "disc-1", "disc-2")
+    (tmp_path / "local").mkdir()
+    assert seen_by(str(tmp_path / "local")) is None
+    assert seen_by("nano") is None
+
+
+def test_the_record_tells_how_much_of_the_base_trains(micro):
+    """Numbers that train beside numbers in all, and the scope as it was asked for."""
+    told = describe_base(_settings(model="somebody/base"), micro, train_only(micro, "decoder"))
+    assert told["base"] == "somebody/base"
+    assert told["train"] == "decoder"
+    assert told["parameters_trained"] == sum(p.numel() for p in micro.mask_decoder.parameters())
+    assert told["parameters"] == sum(p.numel() for p in micro.parameters()) > told["parameters_trained"]
+
+
+def test_a_resumed_run_refuses_another_recipe(tmp_path):
+    """What the command line says otherwise than the run's settings is an error that names both values."""
+    load_settings(data="d", out=tmp_path, overrides=["lr=1e-4"]).write(tmp_path / "settings.yaml")
+    folder = RunFolder(tmp_path)
+    same = resumed_settings(load_settings(data="d", out=tmp_path, overrides=["lr=1e-4"]), folder)
+    assert same.settings.training.optimizer.lr == 1e-4
+    with pytest.raises(UsageError, match=r"training\.optimizer\.lr = 0\.0001.*0\.0002"):
+        resumed_settings(load_settings(data="d", out=tmp_path, overrides=["lr=2e-4"]), folder)
+
+
+def test_a_resumed_run_keeps_what_is_only_a_default_now(tmp_path):
+    """What nobody says anew comes from the run, whatever the defaults are."""
+    load_settings(data="d", out=tmp_path, epochs=3, overrides=["lr=7e-5"]).write(tmp_path / "settings.yaml")
+    resumed = resumed_settings(load_settings(data="d", out=tmp_path), RunFolder(tmp_path))
+    assert (resumed.settings.training.epochs, resumed.settings.training.optimizer.lr) == (3, 7e-5)
+    assert resumed.entries()["training.optimizer.lr"]["origin"] == "--set"
+
+
+def test_a_result_replaces_the_one_before_as_a_whole(micro, tmp_path):
+    """Neither a file of an earlier result nor the rest of a save that was cut off is left in the new one."""
+    folder = RunFolder(tmp_path)
+    for rest in (folder.model, tmp_path / ".model.tmp"):
+        rest.mkdir()
+        (rest / "rest.txt").write_text("old")
+    _save_result(folder, micro, {"crowned": True})
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert not (folder.model / "rest.txt").exists()
+    assert open_model(folder.model, device="cpu").sizes == micro.sizes

@@ -1,0 +1,72 @@
+"""The run folder: what counts as begun, and a record that several steps write."""
+
+import json
+import sys
+
+import pytest
+
+from segtune.core.errors import ModelError, UsageError
+from segtune.runs.folder import RunFolder, describe_surroundings
+
+
+@pytest.mark.parametrize(
+    ("files", "unbegun"),
+    [
+        ((), True),
+        (("check.json",), True),
+        (("check.json", "split.json", "fingerprints.safetensors", "run.json"), True),
+        (("check.json", "settings.yaml"), False),
+        (("check.json", "notes.txt"), False),
+        (("check.json", "log.jsonl"), False),
+    ],
+)
+def test_a_run_is_unbegun_until_its_settings_are_written(tmp_path, files, unbegun):
+    """Only what comes before the settings may be there: with anything else the folder is a run's, or somebody's own."""
+    for name in files:
+        (tmp_path / name).touch()
+    assert RunFolder(tmp_path).is_unbegun is unbegun
+
+
+def test_a_folder_that_is_not_there_is_no_unbegun_run(tmp_path):
+    """There is nothing that could have been cut off: --resume says so, where it would start anew otherwise."""
+    assert RunFolder(tmp_path / "nowhere").is_unbegun is False
+
+
+def test_a_second_run_never_starts_in_a_run_s_folder(tmp_path):
+    """It is refused with both ways out; a folder without settings is taken, and made with those above it."""
+    RunFolder(tmp_path / "a" / "b").start()
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "settings.yaml").touch()
+    with pytest.raises(UsageError, match=r"--resume.*--out"):
+        RunFolder(tmp_path).start()
+
+
+def test_a_folder_without_settings_is_no_run(tmp_path):
+    """Whatever else lies in it."""
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ModelError, match="not a run folder"):
+        RunFolder(tmp_path).require()
+
+
+def test_the_record_grows_step_by_step(tmp_path):
+    """A later step adds to what earlier ones wrote, also from another process, and its word on a field is the last."""
+    RunFolder(tmp_path).write_record(started="now", stopped=True)
+    RunFolder(tmp_path).write_record(stopped=False, model={"base": "nano"})
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told == {"started": "now", "stopped": False, "model": {"base": "nano"}}
+
+
+def test_a_record_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    """A figure that JSON has no word for costs nothing that was there."""
+    folder = RunFolder(tmp_path)
+    folder.write_record(started="now")
+    with pytest.raises(ValueError, match="JSON"):
+        folder.write_record(agreement=float("nan"))
+    assert json.loads(folder.record.read_text()) == {"started": "now"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_the_recorded_command_can_be_typed_elsewhere(monkeypatch):
+    """Where the program lies on this machine is no part of it; its words are kept apart."""
+    monkeypatch.setattr(sys, "argv", ["/home/me/.venv/bin/segtune", "fit", "my data", "--out", "run"])
+    assert describe_surroundings()["command"] == ["segtune", "fit", "my data", "--out", "run"]

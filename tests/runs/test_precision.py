@@ -1,0 +1,88 @@
+"""The encoder's precision: settled once, from then on read from the record."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from small import discs
+
+from segtune.core.files import read_json
+from segtune.data.dataset import Dataset
+from segtune.models import precision as measuring
+from segtune.runs.folder import RunFolder
+from segtune.runs.precision import _boxed, settle_precision
+from segtune.training.processes import Processes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder with a record."""
+    made = RunFolder(tmp_path)
+    made.write_record(started="now")
+    return made
+
+
+@pytest.fixture
+def crowd():
+    """Eight images, every second one without objects, the others with many."""
+    many = [replace(one, objects=one.objects * 6, labels=one.labels * 6) for one in discs(8)]
+    return Dataset.of(replace(s, objects=(), labels=()) if row % 2 == 0 else s for row, s in enumerate(many))
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_a_precision_that_is_asked_for_is_taken_unmeasured(micro, folder, asked):
+    """It is set on the model and noted with its reason, beside what the record holds already."""
+    assert settle_precision(asked, folder, micro, discs(2), Processes()) == asked
+    assert micro.encoder_precision == asked
+    noted = {"precision": asked, "agreement": None, "reason": "It was asked for."}
+    assert json.loads(folder.record.read_text()) == {"started": "now", "encoder_precision": noted}
+
+
+def test_a_resumed_run_takes_what_the_record_says(micro, folder):
+    """Whatever is asked for now: another precision would give other bytes."""
+    settle_precision("bf16", folder, micro, discs(2), Processes())
+    before = folder.record.read_bytes()
+    micro.encoder_precision = "fp32"
+    for asked in ("fp32", "auto"):
+        assert settle_precision(asked, folder, micro, discs(2), Processes()) == "bf16"
+        assert micro.encoder_precision == "bf16"
+    assert folder.record.read_bytes() == before
+
+
+def test_other_processes_read_what_the_first_has_settled(micro, folder):
+    """They choose nothing and write nothing: with a record that lacks it there is nothing to read."""
+    second = Processes(rank=1)
+    with pytest.raises(KeyError):
+        settle_precision("bf16", folder, micro, discs(2), second)
+    folder.write_record(encoder_precision={"precision": "bf16"})
+    assert settle_precision("fp32", folder, micro, discs(2), second) == micro.encoder_precision == "bf16"
+
+
+def test_auto_measures_on_the_images_that_train(micro, folder, monkeypatch):
+    """On a frozen encoder masks are compared, and their agreement decides; torch's generator is not drawn from."""
+    monkeypatch.setattr(measuring, "has_fast_bf16", lambda _: True)
+    micro.requires_grad_(False)
+    state = torch.get_rng_state()
+    chosen = settle_precision("auto", folder, micro, discs(5), Processes())
+    noted = read_json(folder.record)["encoder_precision"]
+    assert 0 < noted["agreement"] <= 1
+    assert chosen == ("bf16" if noted["agreement"] >= measuring.REQUIRED_AGREEMENT else "fp32")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_masks_are_compared_on_few_objects_of_few_images_that_have_some(micro, crowd):
+    """Images without objects do not count among the four, and of a crowd four are taken."""
+    found = list(_boxed(micro, Dataset.of([*crowd, *(replace(one, name=f"more {one.name}") for one in crowd)])))
+    assert len(found) == 4
+    assert all(len(prompts) == 4 and prompts.has_box.all() for _, prompts in found)
+    assert [image.tobytes() for image, _ in found] == [crowd[row].image.tobytes() for row in (1, 3, 5, 7)]
+    assert len(list(_boxed(micro, crowd.subset(["disc-0", "disc-1"])))) == 1
+
+
+def test_the_boxes_masks_are_compared_on_are_the_same_every_time(micro, crowd):
+    """Which objects are drawn depends on the image's name alone: a run looks at the same ones as the run before."""
+    first, again = ([prompts.boxes for _, prompts in _boxed(micro, crowd)] for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    (alone,) = (prompts.boxes for _, prompts in _boxed(micro, crowd.subset(["disc-3"])))
+    assert torch.equal(alone, first[1])
