@@ -207,3 +207,36 @@ def test_a_right_mask_gets_no_further_click(blobs, sample):
         (found,) = answer(model, embedding, view, targets, interaction)
     np.testing.assert_array_equal(found.masks[0].full(), mask)
     assert model.labels.tolist() == [[1, -10, -10]]
+
+
+def test_an_image_whose_objects_are_all_ignored_is_one_without_objects(blobs, sample):
+    """It is asked by a click at its centre, and a mask on ignored pixels alone is no false mask."""
+    drawn = sample(5, objects=2)
+    hidden = drawn.masks().any(axis=0)
+    everything = RunLengths.encode(np.ones(drawn.size, dtype=np.bool_))
+    masked = Sample("m", drawn.size, drawn.objects, drawn.labels, drawn.read, RunLengths.encode(hidden))
+    blank = Sample("b", drawn.size, drawn.objects, drawn.labels, drawn.read, everything)
+    for one, expected in ((masked, True), (blank, False)):
+        found = run(Contest({"wide": blobs(30)}, ALL, 0), one)
+        assert (found.objects, found.scores) == ([], {})
+        assert found.false_mask == {"wide": expected}
+
+
+def test_a_model_of_boxes_alone_is_asked_about_no_empty_image(blobs, sample):
+    """The click at the centre is not for it: whether it draws false masks is not known, which is not "no"."""
+
+    class Boxes(blobs):
+        accepts = frozenset({"boxes"})
+
+    found = run(Contest({"boxes": Boxes(30), "all": blobs(30)}, ALL, 0), sample(0, objects=0))
+    assert found.false_mask == {"all": True}
+
+
+def test_scored_objects_say_how_large_they_are(blobs, sample):
+    """The share of the image counts the pixels that are not ignored, as the truth does."""
+    one = sample(4, objects=3, ignore=True)
+    found = run(Contest({"m": blobs()}, find_modes(["box"]), 0), one)
+    masks = one.masks() & ~one.ignore_mask()
+    counted = [number for number in range(3) if masks[number].any()]
+    assert [scored.index for scored in found.objects] == counted
+    assert [scored.share for scored in found.objects] == [masks[number].sum() / (90 * 140) for number in counted]

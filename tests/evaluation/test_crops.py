@@ -1,0 +1,56 @@
+"""Masks held as the part that is not empty are the masks they stand for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from segtune.evaluation.crops import MaskCrop, in_common_window
+
+
+def mask_of(*boxes):
+    """Return bool [30, 40] with these boxes (rows and columns, the ends left out) filled."""
+    mask = np.zeros((30, 40), dtype=np.bool_)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+EMPTY, CORNER, LOW, WIDE = mask_of(), mask_of((0, 3, 0, 5)), mask_of((20, 30, 33, 40)), mask_of((5, 7, 2, 38))
+
+
+@pytest.mark.parametrize("mask", [EMPTY, CORNER, LOW, WIDE, ~EMPTY, CORNER | LOW])
+def test_a_crop_is_the_tight_box_and_stands_for_the_whole(mask):
+    """No more is held than the box around it, and made whole again it is bit for bit the same."""
+    crop = MaskCrop.of(mask)
+    np.testing.assert_array_equal(crop.full(), mask)
+    if mask.any():
+        assert crop.inside.any(axis=0)[[0, -1]].all()
+        assert crop.inside.any(axis=1)[[0, -1]].all()
+    else:
+        assert crop.inside.size == 0
+
+
+@pytest.mark.parametrize("ignore", [None, EMPTY, CORNER, WIDE, ~EMPTY])
+def test_ignored_pixels_are_taken_out_of_a_crop_where_they_lie(ignore):
+    """As they would be taken out of the whole mask."""
+    mask = CORNER | WIDE
+    expected = mask if ignore is None else mask & ~ignore
+    np.testing.assert_array_equal(MaskCrop.of(mask).without(ignore).full(), expected)
+
+
+@pytest.mark.parametrize("one", [EMPTY, CORNER, LOW, WIDE])
+@pytest.mark.parametrize("other", [EMPTY, CORNER, LOW, WIDE])
+def test_two_crops_are_compared_in_one_place(one, other):
+    """In the common window both lie as in the image, and nothing of either is outside it."""
+    first, second, left, top = in_common_window(MaskCrop.of(one), MaskCrop.of(other))
+    for found, mask in ((first, one), (second, other)):
+        rows, columns = slice(top, top + found.shape[0]), slice(left, left + found.shape[1])
+        np.testing.assert_array_equal(found, mask[rows, columns])
+        assert found.sum() == mask.sum()
+
+
+def test_an_empty_mask_does_not_widen_the_window():
+    """Where nothing was predicted the window is the truth's own box, not one that reaches to the corner."""
+    found, _, left, top = in_common_window(MaskCrop.of(LOW), MaskCrop.of(EMPTY))
+    assert (found.shape, left, top) == ((10, 7), 33, 20)
