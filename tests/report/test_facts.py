@@ -82,3 +82,94 @@ def test_images_without_objects_are_told_per_model(run_folder):
     assert facts.empty_facts(read_run(run_folder)) == [
         ("Pretrained", "3 of 4 with a false mask, .750"), ("Tuned", "1 of 4 with a false mask, .250"),
     ]  # fmt: skip
+
+
+def _with(run_folder, name, **fields):
+    """Change fields of one of the run's JSON files and read the run."""
+    path = run_folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    return read_run(run_folder)
+
+
+def _scored(run_folder, *, crowned, **data):
+    return _with(run_folder, "metrics.json", crowned=crowned, data=data)
+
+
+@pytest.mark.parametrize(
+    ("crowned", "data", "said"),
+    [
+        (True, {"part": "test", "leaks": 3}, "test part of the split that the run was given (data.split)"),
+        (None, {"part": "train", "leaks": 3}, "named by hand (--part)"),
+        (True, {"part": "val", "leaks": 3}, "3 of the images scored here"),
+        (False, {"part": "val", "leaks": 0}, "the part 'val' was scored, by which the best epoch was chosen"),
+    ],
+)
+def test_the_warning_names_the_gravest_fault_and_its_cause(run_folder, crowned, data, said):
+    """Known images come before a missing test part, and each is told with how it came about: one warning, not two."""
+    text = facts.warning(_scored(run_folder, crowned=crowned, **data))
+    assert said in text
+    assert text.startswith("These figures are not to be trusted as a test")
+    assert text.count("not to be trusted") == 1
+
+
+@pytest.mark.parametrize(
+    ("crowned", "data"),
+    [(True, {"part": "test", "leaks": 0}), (None, {"part": "val", "leaks": 0}), (False, {}), (None, {"part": "all"})],
+)
+def test_a_fair_test_has_no_warning(run_folder, crowned, data):
+    """An evaluation may score any part that no compared model knows; an older run does not say its part."""
+    assert facts.warning(_scored(run_folder, crowned=crowned, **data)) == ""
+
+
+def test_the_title_is_model_and_data_without_their_places(run_folder):
+    """Paths of one machine mean nothing on another; without a record the folder's name has to do."""
+    run = _with(run_folder, "run.json", model={"base": "/models/mine"}, data={"path": "/data/lumps/"})
+    assert facts.title_of(run) == "mine on lumps"
+    assert facts.title_of(_with(run_folder, "run.json", model=None)) == "run"
+
+
+def test_a_run_that_stayed_pretrained_says_which_epoch_was_best(run_folder):
+    """Epoch 0 is no tuned epoch: it is told in words, beside how many epochs there were."""
+    lines = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
+    for line in lines:
+        if line["event"] == "epoch":
+            line |= {"best": False, "score": 0.9 - 0.01 * line["epoch"]}
+        elif line["event"] == "end":
+            line["best_epoch"] = 0
+    (run_folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (best,) = [fact for fact in facts.key_facts(read_run(run_folder)) if fact.label == "Best epoch"]
+    assert (best.value, best.note) == ("0", "of 20: the pretrained model")
+
+
+@pytest.mark.parametrize(("low", "high", "tone"), [(0.01, 0.1, "good"), (-0.1, -0.01, "bad"), (-0.01, 0.1, "")])
+def test_a_change_is_marked_only_where_it_is_one(run_folder, low, high, tone):
+    """Green or red where the whole interval lies on one side of zero, whatever the means say."""
+    content = json.loads((run_folder / "metrics.json").read_text())
+    shifted = [row | {"low": low, "high": high} for row in content["differences"]]
+    run = _with(run_folder, "metrics.json", differences=shifted)
+    assert {fact.tone for fact in facts.key_facts(run) if fact.label.startswith("IoU")} == {tone}
+
+
+def test_a_model_alone_has_figures_without_a_change(run_folder):
+    """Without a reference there is neither an arrow nor a colour."""
+    content = json.loads((run_folder / "metrics.json").read_text())
+    alone = [row for row in content["rows"] if row["model"] == "tuned"]
+    found = facts.key_facts(_with(run_folder, "metrics.json", rows=alone, differences=[]))
+    assert {fact.label for fact in found} >= {"Mean IoU of all modes", "IoU, tight box"}
+    assert not any("→" in fact.value or fact.tone for fact in found)
+
+
+def test_the_record_is_told_by_topic_without_the_command(run_folder):
+    """Times first, then each group of the record under its own heading; the command stands elsewhere."""
+    told = dict(facts.provenance(read_run(run_folder)))
+    assert list(told) == ["Run", "Versions", "Machine", "Data", "Model"]
+    assert [name for name, _ in told["Run"]] == ["started", "finished", "stopped"]
+    assert dict(told["Model"])["parameters trained"] == "3104221"
+    assert "command" not in str(told)
+
+
+def test_chosen_settings_stand_apart_from_defaults(run_folder):
+    """Whatever somebody said counts as chosen, by option, --set or preset."""
+    chosen, left = facts.settings_by_origin(read_run(run_folder))
+    assert [one.name for one in chosen] == ["preset", "data.path", "model.train", "training.epochs"]
+    assert {one.origin for one in left} == {"default"}
