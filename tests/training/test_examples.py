@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small import discs, small_recipe, small_training
 
+from segtune.core.geometry import Frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
-from segtune.data.augment import AugmentSettings
+from segtune.data.augment import IDENTITY, AugmentSettings
 from segtune.data.dataset import Dataset
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
-from segtune.training.examples import ExampleSource, ViewPlan
+from segtune.training.examples import ExampleSource, ViewPlan, choose_objects, generator, shrunk, valid_cells
 from segtune.training.loop import train
 
 
@@ -69,3 +72,98 @@ def test_few_objects_are_asked_about_several_times():
     assert example.prompts[0].drawn == plain.prompts[0].drawn
     assert (example.uniforms[0] == plain.uniforms[0]).all()
     assert (example.uniforms[1] != example.uniforms[2]).any()
+
+
+def test_cached_views_come_round_and_are_the_same_in_every_run():
+    """The first is the image itself; the others do not depend on the run's seed, so that runs share embeddings."""
+    plan, other = ViewPlan(AugmentSettings(), 0, 3), ViewPlan(AugmentSettings(), 9, 3)
+    views = [plan.view(epoch, "a", (48, 64)) for epoch in range(1, 7)]
+    assert views[:3] == views[3:]
+    assert views[0] == IDENTITY
+    assert len({view.key() for view in views}) == 3
+    assert views == [other.view(epoch, "a", (48, 64)) for epoch in range(1, 7)]
+
+
+def test_an_encoder_that_trains_sees_another_view_every_epoch():
+    """Drawn by seed, epoch and name: none of the three may be left out."""
+    plan = ViewPlan(AugmentSettings(), 0)
+    views = [
+        plan.view(1, "a", (48, 64)), plan.view(2, "a", (48, 64)), plan.view(1, "b", (48, 64)),
+        ViewPlan(AugmentSettings(), 1).view(1, "a", (48, 64)),
+    ]  # fmt: skip
+    assert len({view.key() for view in views}) == 4
+    assert plan.view(1, "a", (48, 64)) == views[0]
+
+
+def test_generators_are_told_apart_by_every_name():
+    """Names that read alike when joined are others, and so is another seed; the numbers are those of every machine."""
+    drawn = {generator(*names).integers(1 << 40) for names in [(0, "ab", "c"), (0, "a", "bc"), (0, "abc"), (1, "abc")]}
+    assert len(drawn) == 4
+    assert generator(0, "order", 1).integers(1 << 40) == generator(0, "order", 1).integers(1 << 40)
+
+
+def test_a_crowd_s_objects_are_drawn_and_empty_ones_never():
+    """At most so many, each once, in rising order; of few all are taken whatever the generator gives."""
+    (one,) = discs(3).subset(["disc-2"])
+    empty = RunLengths.encode(np.zeros((48, 64), dtype=bool))
+    sample = replace(one, objects=(empty, *one.objects, empty, *one.objects), labels=("disc",) * 8)
+    drawn = [choose_objects(sample, 3, np.random.default_rng(seed)) for seed in range(30)]
+    assert all(len(set(chosen)) == 3 and chosen == sorted(chosen) for chosen in drawn)
+    assert {number for chosen in drawn for number in chosen} == {1, 2, 3, 5, 6, 7}
+    assert choose_objects(sample, 6, np.random.default_rng(0)) == [1, 2, 3, 5, 6, 7]
+
+
+def test_a_large_image_is_shrunk_with_its_masks():
+    """To the model's side along the longest, masks where they cover half a pixel; a small one is left alone."""
+    image = np.zeros((60, 120, 3), np.uint8)
+    masks = np.zeros((2, 60, 120), dtype=bool)
+    masks[0, 20:40, 30:90] = True
+    masks[1, 10, :] = True  # one row of three: gone
+    image[masks[0]] = 240
+    small, fewer, ignore = shrunk(image, masks, masks[0], 40)
+    assert small.shape == (20, 40, 3)
+    assert fewer.sum(axis=(1, 2)).tolist() == pytest.approx([20 * 60 / 9, 0], abs=20)
+    assert small[fewer[0]].mean() > 180
+    np.testing.assert_array_equal(ignore, fewer[0])
+    kept = shrunk(image, masks, None, 120)
+    assert kept[0] is image
+    assert kept[2] is None
+    assert shrunk(image, masks[:0], None, 40)[1].shape == (0, 20, 40)
+
+
+def test_cells_of_the_padding_and_of_ignored_pixels_do_not_count():
+    """Half an image in a square, its right half ignored: a quarter of the cells is left."""
+    frame = Frame.longest_side((32, 64), 64)
+    assert valid_cells(None, frame, (16, 16)).sum() == 16 * 8
+    ignore = np.zeros((32, 64), dtype=bool)
+    ignore[:, 32:] = True
+    valid = valid_cells(ignore, frame, (16, 16))
+    assert valid[:8, :8].all()
+    assert valid.sum() == 64
+
+
+def test_an_image_that_is_cached_is_not_decoded(tmp_path):
+    """Its masks alone are warped, and the example is the same but for the pixels."""
+    job = small_training(tmp_path, scope="decoder", images=3, cache=tmp_path / "cache")
+    source = job.batches.source
+    first = source[2, 1]
+    source.cache.put(first.key, {"features": torch.ones(2, 2)}, first.frame)
+
+    def fail():
+        raise AssertionError("the image was decoded")
+
+    samples = list(source.dataset)
+    known = {sample.name: source.dataset.image_hash(row) for row, sample in enumerate(samples)}
+
+    class Unread(Dataset):
+        def image_hash(self, index):
+            return known[self.names[index]]
+
+    unread = Unread.of(replace(sample, read=fail) for sample in samples)
+    again = replace(source, dataset=unread)[2, 1]
+    assert first.pixels is not None
+    assert again.pixels is None
+    assert again.features["features"].float().tolist() == [[1, 1], [1, 1]]
+    assert torch.equal(again.truth, first.truth)
+    assert torch.equal(again.uniforms, first.uniforms)
+    assert [prompt.drawn for prompt in again.prompts] == [prompt.drawn for prompt in first.prompts]
