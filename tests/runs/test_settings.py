@@ -107,3 +107,37 @@ def test_a_resumed_run_computes_where_it_is_asked_to(tmp_path):
     assert resumed_settings(asked, folder).settings.device == "cpu"
     assert resumed_settings(asked, folder).settings.out == str(tmp_path)
     assert resumed_settings(load_settings(data="d", out=tmp_path), folder).settings.device == "cuda:1"
+
+
+def test_runs_that_name_each_other_are_not_followed_for_ever(tmp_path):
+    """Folders that were renamed may do so: the chain ends where it began, with the recipe of a base that is cached."""
+    for name, base in (("a", "b"), ("b", "a")):
+        folder = tmp_path / name
+        load_settings(data="d", out=folder, overrides=[f"model.base={tmp_path / base}"]).write(folder / "settings.yaml")
+    again = load_settings(data="d", out="o", model=str(tmp_path / "a")).settings
+    assert again.model.train == "decoder+prompt"
+
+
+def test_the_base_that_is_set_last_decides_what_suits_it():
+    """--set outweighs the option: the recipe is that of the base which is tuned."""
+    settings = load_settings(data="d", out="o", model="nano", overrides=["model.base=facebook/sam-vit-base"]).settings
+    assert settings.model.base == "facebook/sam-vit-base"
+    assert settings.model.train == "decoder+prompt"
+
+
+@pytest.mark.parametrize("content", ["", "just words\n", "- a\n- b\n"])
+def test_a_damaged_settings_file_is_named(tmp_path, content):
+    """A file that holds no settings is no run of defaults."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"settings\.yaml is not a settings file of a run"):
+        read_settings(path)
+
+
+def test_a_settings_file_of_another_version_names_what_is_not_known(tmp_path):
+    """A setting that there is no more is an error, and is not left out unsaid."""
+    load_settings(data="d", out="o").write(tmp_path / "settings.yaml")
+    with (tmp_path / "settings.yaml").open("a") as file:
+        file.write("training.magic:\n  value: 1\n  origin: default\n")
+    with pytest.raises(UsageError, match=r"no setting named 'training\.magic'"):
+        read_settings(tmp_path / "settings.yaml")
