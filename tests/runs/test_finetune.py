@@ -54,6 +54,17 @@ def test_a_cache_without_room_for_one_view_is_refused(cache):
         affordable_views(cache(2), 3, 4)
 
 
+def test_the_limit_that_is_suggested_is_enough(tmp_path):
+    """Following the advice works: what is suggested is never rounded below what is needed."""
+    for images in (3, 10, 130):
+        small = EmbeddingCache(tmp_path, "e", bytes_per_view=(1 << 30) // 100, limit_bytes=1)
+        with pytest.raises(UsageError) as refused:
+            affordable_views(small, images, 4)
+        limit = float(str(refused.value).rsplit("cache.limit_gib=", 1)[1].rstrip("."))
+        enough = EmbeddingCache(tmp_path, "e", bytes_per_view=small.bytes_per_view, limit_bytes=int(limit * (1 << 30)))
+        assert affordable_views(enough, images, 4) >= 1
+
+
 def test_it_is_said_when_fewer_views_are_kept_than_asked_for(cache):
     """What was asked for is named only where it did not fit."""
     fitting, short = _tell_views(cache(12), 3, 4, 4), _tell_views(cache(3), 3, 1, 4)

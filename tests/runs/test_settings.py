@@ -141,3 +141,11 @@ def test_a_settings_file_of_another_version_names_what_is_not_known(tmp_path):
         file.write("training.magic:\n  value: 1\n  origin: default\n")
     with pytest.raises(UsageError, match=r"no setting named 'training\.magic'"):
         read_settings(tmp_path / "settings.yaml")
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1", "model.base: nano", "model.base: {value: nano}", ""])
+def test_a_damaged_settings_file_is_refused(tmp_path, content):
+    """Whatever is wrong with the file of a run, the error names it and says what to do."""
+    (tmp_path / "settings.yaml").write_text(content)
+    with pytest.raises(UsageError, match=r"settings\.yaml is not a settings file of a run"):
+        read_settings(tmp_path / "settings.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -228,7 +229,7 @@ def affordable_views(cache: EmbeddingCache, images: int, asked: int, *, others: 
         needed = images * cache.bytes_per_view / (1 << 30)
         raise UsageError(
             f"One embedding of each of the {images} training images takes {needed:.1f} GiB, above the cache limit of "
-            f"{cache.limit_bytes / (1 << 30):.1f} GiB. Raise it by --set cache.limit_gib={needed * 1.1:.0f}."
+            f"{cache.limit_bytes / (1 << 30):.1f} GiB. Raise it: --set cache.limit_gib={math.ceil(needed * 11) / 10:g}."
         )
     return int(min(room, asked))
 

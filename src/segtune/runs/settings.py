@@ -186,9 +186,14 @@ def read_settings(path: Path) -> SettingsWithOrigins:
     Raises:
         UsageError: the file is damaged or from another version.
     """
-    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(entries, dict):
-        raise UsageError(f"{path} is not a settings file of a run. Restore it, or start the run anew.")
+    damaged = UsageError(f"{path} is not a settings file of a run. Restore it, or start the run anew.")
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise damaged from error
+    whole = isinstance(entries, dict) and all(isinstance(entry, dict) for entry in entries.values())
+    if not whole or not all({"value", "origin"} <= entry.keys() for entry in entries.values()):
+        raise damaged
     return SettingsWithOrigins(
         settings=build({name: entry["value"] for name, entry in entries.items()}),
         origins={name: entry["origin"] for name, entry in entries.items()},

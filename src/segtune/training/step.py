@@ -178,7 +178,7 @@ class RandomCorrector:
         last = self.recipe.rounds - 1
         if self.recipe.refinements == 0:
             return set()
-        if self.recipe.refinements == 1 or last < 2:
+        if self.recipe.refinements == 1:
             return {last}
         # One of 1 to last - 1, each as likely: SAM has one such round at random and one at the end.
         return {last, 1 + int(self.pause * (last - 1))}
