@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-EXAMPLES = ("click-01.jpg", "click-02.jpg", "box-02.jpg")
-"""The click's best gain and median, the box's median: the gallery's order is best, median, worst."""
+EXAMPLES = ("click-01.jpg", "click-02.jpg", "click-03.jpg", "box-07.jpg")
+"""Best gain, median and worst of a single click, and the best gain of a box, as the report numbers them."""
 WIDTH, HEIGHT = 1200, 1380
 
 

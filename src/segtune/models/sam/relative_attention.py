@@ -73,21 +73,20 @@ def _in_blocks(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_col
     scaled, across = (query * width**-0.5).flatten(0, 1), key.flatten(0, 1).transpose(1, 2).contiguous()
     value, by_row, by_column = value.flatten(0, 1), by_row.flatten(0, 1), by_column.flatten(0, 1)  # [B · heads, …]
     step = min(tokens, max(1, _BLOCK_VALUES // (len(value) * tokens)))
-    buffer = torch.empty(len(value) * step * tokens, device=query.device)
+    buffer = torch.empty(len(value) * step * tokens, device=query.device, dtype=query.dtype)
     attended = torch.empty_like(value)
-    for start in range(0, tokens, step):
-        rows = slice(start, start + step)
-        count = len(range(tokens)[rows])
-        scores = buffer[: len(value) * count * tokens].view(len(value), count, tokens)
-        bias = scores.view(len(value), count, by_row.shape[-1], by_column.shape[-1])
-        torch.add(by_row[:, rows, :, None], by_column[:, rows, None], out=bias)
-        # Under autocast q and k are bf16, the scores fp32, and baddbmm_ wants one type.
-        if scaled.dtype == scores.dtype:
+    # Autocast would have the softmax in fp32, for which all scores are copied to and fro: that costs a sixth of the
+    # encoder's time and gains nothing, since products and softmax add up in fp32 inside.
+    with torch.autocast(query.device.type, enabled=False):
+        for start in range(0, tokens, step):
+            rows = slice(start, start + step)
+            count = len(range(tokens)[rows])
+            scores = buffer[: len(value) * count * tokens].view(len(value), count, tokens)
+            bias = scores.view(len(value), count, by_row.shape[-1], by_column.shape[-1])
+            torch.add(by_row[:, rows, :, None], by_column[:, rows, None], out=bias)
             scores.baddbmm_(scaled[:, rows], across)
-        else:
-            scores.add_(scaled[:, rows] @ across)
-        # In place, so that one buffer serves all blocks.
-        attended[:, rows] = torch.softmax(scores, dim=-1, out=scores).to(value.dtype) @ value
+            # In place, so that one buffer serves all blocks.
+            attended[:, rows] = torch.softmax(scores, dim=-1, out=scores) @ value
     return attended.view(shape)
 
 
