@@ -68,7 +68,6 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     from segtune.training.processes import Processes
 
     keep_large_blocks()
-    torch.set_flush_denormal(True)  # as a run does, on both sides
     given = load_settings(preset=arguments.preset, data="drawn", out="none", epochs=2, train="decoder").settings
     recipe = given.training.model_copy(update={"workers": 0, "patience": None})
     with tempfile.TemporaryDirectory() as place:

@@ -34,7 +34,6 @@ from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
 from segtune.runs.validation import score_means
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.denormals import denormals_as_zero
 from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
@@ -86,7 +85,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         settings = resumed_settings(settings, folder)
     tree = settings.settings
     device = pick_device(tree.device)
-    with denormals_as_zero(), joined(device) as processes, StopOnInterrupt() as stop:
+    with joined(device) as processes, StopOnInterrupt() as stop:
         model = _open_base(tree, device)
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.

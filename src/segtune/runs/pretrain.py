@@ -18,7 +18,6 @@ from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.denormals import denormals_as_zero
 from segtune.training.examples import ExampleSource, ViewPlan
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, train
@@ -70,7 +69,7 @@ def pretrain(
     folder = RunFolder(out)
     train_only(model, "full")
     model.to(device)
-    with denormals_as_zero(), joined(device) as processes, StopOnInterrupt() as stop:
+    with joined(device) as processes, StopOnInterrupt() as stop:
         if processes.is_first:
             out.mkdir(parents=True, exist_ok=True)
             write_json(out / "plan.json", {"images": plan.images, "first": plan.first, "side": plan.side}
