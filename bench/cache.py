@@ -3,8 +3,8 @@
     python bench/cache.py --images 6
     python bench/cache.py --images 6 --preset default
 
-The images are those of the demo, nearly each with one object, as in the data the preset was made for; of many objects an
-image the decoder's share grows and the ratio falls. Both sides are the same loop at the same precision, each in a
+The images are those of the demo, nearly each with one object, as in the data the preset was made for; of many objects
+an image the decoder's share grows and the ratio falls. Both sides are the same loop at the same precision, each in a
 process of its own; the cached side's filling epoch is timed apart. Random weights cost what trained ones do.
 """
 
