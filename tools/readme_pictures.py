@@ -20,7 +20,7 @@ import numpy as np
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 EXAMPLES = ("click-01.jpg", "click-02.jpg", "click-03.jpg", "box-07.jpg")
 """Best gain, median and worst of a single click, and the best gain of a box, as the report numbers them."""
-WIDTH, HEIGHT = 1200, 1380
+WIDTH, HEIGHT = 1200, 1240
 
 
 def main() -> None:
@@ -31,8 +31,11 @@ def main() -> None:
     missing = [name for name, row in zip(EXAMPLES, rows, strict=True) if row is None]
     if missing:
         raise SystemExit(f"{run}/figures has no {', '.join(missing)}. Run 'make demo' first.")
-    width = min(row.shape[1] for row in rows)
-    fitted = [cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1]))) for row in rows]
+    width = min(WIDTH, *(row.shape[1] for row in rows))
+    fitted = [
+        cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])), interpolation=cv2.INTER_AREA)
+        for row in rows
+    ]
     cv2.imwrite(str(PICTURES / "examples.jpg"), np.vstack(fitted), [cv2.IMWRITE_JPEG_QUALITY, 85])
     photograph(run / "report.html", PICTURES / "report.png")
 
