@@ -47,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     job = Job(tuple(options.modes.split(",")), options.model, tuple(options.set))
     if options.alone is not None:
-        print(json.dumps(measure(WORK[options.work[0]], options.alone, job)))
+        print(json.dumps(measure(WORK[options.work[-1]], options.alone, job)))
         return
 
     sizes = [int(size) for size in options.sizes.split(",")]

@@ -79,3 +79,15 @@ def test_data_without_objects_in_validation_is_refused(micro, tmp_path, segtune)
     assert code == 4
     assert "has an object" in err
     assert "1 of all 20 images" in err
+
+
+def test_a_tiny_run_upon_a_run_is_known_again(first, tmp_path, answer):
+    """Of three images two are learned from; what the base learned from stands beside them and is no hindrance."""
+    data = write_discs(tmp_path / "tiny", 3, seed=21)
+    words = ("fit", data, "--out", tmp_path / "run", "--model", first, "--train", "full", "--epochs", "1", *SMALL)
+    code, _ = answer(*words, *FEW_MODES)
+    assert code in (0, 3)
+    code, found = answer("evaluate", tmp_path / "run", data, "--out", tmp_path / "e", "--modes", "box")
+    assert code == 0
+    assert found["data"]["part"] == "test"
+    assert found["data"]["images"] == 1

@@ -236,5 +236,7 @@ def _is_data_of(dataset: Dataset, run: RunFolder) -> bool:
     if not rows.keys() >= {*split.train, *split.val, *split.test}:
         return False
     # A few will do: other data under the same names mostly differs from the first image on.
-    some = list(zip(known.names, known.digests, strict=True))[:_COMPARED]
+    # What an earlier run learned from stands there too, under names that are not of this data.
+    own = {*split.train, *split.val}
+    some = [pair for pair in zip(known.names, known.digests, strict=True) if pair[0] in own][:_COMPARED]
     return all(digest(dataset[rows[name]].image) == expected for name, expected in some)

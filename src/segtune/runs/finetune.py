@@ -263,8 +263,9 @@ def _validation_part(settings: Settings, part: Dataset) -> Dataset:
     drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
     filled = list(islice((row for row in drawn if part[row].objects), most))
     # In the data set's order again, whatever the order of the draw.
-    rows = sorted([*filled, *(row for row in drawn if row not in set(filled))][:most])
-    return part.subset(part.names[row] for row in rows)
+    taken = set(filled)
+    rows = [*filled, *(row for row in drawn if row not in taken)][:most]
+    return part.subset(part.names[row] for row in sorted(rows))
 
 
 def _conclude(
