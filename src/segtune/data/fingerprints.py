@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import cv2
@@ -19,9 +21,10 @@ from segtune.core.files import replacing
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Image
 from segtune.data.dataset import Dataset
+from segtune.data.picture_file import PictureFile
 
 SIDE = 64
-"""Side of a fingerprint. Enough to tell frames of one endoscopy apart; 10,000 of them take 40 MB."""
+"""Side of a fingerprint. Enough to tell frames of one endoscopy apart; 10,000 of them take 40 MB of a file."""
 
 _BETWEEN = 256
 """Images are brought to this side before they turn grey, so that rounding to whole greys averages out."""
@@ -44,12 +47,12 @@ class Fingerprints:
     Attributes:
         names: of the images.
         digests: SHA-256 of each image's size and decoded pixels.
-        pictures: uint8 [N, 64, 64], the images' fingerprints.
+        pictures: uint8 [N, 64, 64], the images' fingerprints, read by rows.
     """
 
     names: tuple[str, ...]
     digests: tuple[str, ...]
-    pictures: npt.NDArray[np.uint8]
+    pictures: PictureFile
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,13 +60,16 @@ class Fingerprints:
     @classmethod
     def gather(cls, found: Iterable[tuple[str, str, Fingerprint]]) -> Fingerprints:
         """Return the fingerprints of (name, digest, fingerprint) triples."""
-        names, digests, pixels = [], [], bytearray()
-        for name, digest_of_it, picture in found:
-            names.append(name)
-            digests.append(digest_of_it)
-            # Into one growing block: as arrays of their own they would be in memory twice when they are stacked.
-            pixels += picture.tobytes()
-        return cls(tuple(names), tuple(digests), np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE))
+        names, digests = [], []
+
+        def pictures() -> Iterator[Fingerprint]:
+            for name, digest_of_it, picture in found:
+                names.append(name)
+                digests.append(digest_of_it)
+                yield picture
+
+        kept = PictureFile.gather(pictures(), SIDE)
+        return cls(tuple(names), tuple(digests), kept)
 
     def subset(self, names: Iterable[str]) -> Fingerprints:
         """Return those of `names`, in the order given; names that are not here are left out."""
@@ -72,14 +78,13 @@ class Fingerprints:
             return self
         row_of = {name: row for row, name in enumerate(self.names)}
         rows = [row_of[name] for name in names if name in row_of]
-        kept = self.pictures[np.array(rows, dtype=np.intp)]
-        return Fingerprints(tuple(self.names[row] for row in rows), tuple(self.digests[row] for row in rows), kept)
+        return self._rows(rows)
 
     def joined(self, others: Fingerprints) -> Fingerprints:
         """Return these and others, names assumed to differ."""
         if not len(others):
             return self
-        pictures = np.concatenate([self.pictures, others.pictures])
+        pictures = PictureFile.gather(chain(self.pictures, others.pictures), SIDE)
         return Fingerprints((*self.names, *others.names), (*self.digests, *others.digests), pictures)
 
     def with_earlier(self, others: Fingerprints) -> Fingerprints:
@@ -88,16 +93,25 @@ class Fingerprints:
         # The same pixels are known already, whatever they were called then.
         kept = [row for row, one in enumerate(others.digests) if one not in digests]
         names = tuple(f"{_EARLIER}{name}" if (name := others.names[row]) in own else name for row in kept)
-        pictures = others.pictures[np.array(kept, dtype=np.intp)]
-        return self.joined(Fingerprints(names, tuple(others.digests[row] for row in kept), pictures))
+        known = others._rows(kept)
+        return self.joined(Fingerprints(names, known.digests, known.pictures))
+
+    def _rows(self, rows: list[int]) -> Fingerprints:
+        names, digests = tuple(self.names[row] for row in rows), tuple(self.digests[row] for row in rows)
+        return Fingerprints(names, digests, self.pictures.subset(rows))
 
     def write(self, path: Path) -> None:
         """Write them into one safetensors file, durably: a later evaluation knows the training images by it."""
-        from safetensors.numpy import save_file
-
         words = {"names": json.dumps(self.names), "digests": json.dumps(self.digests)}
-        with replacing(path) as temporary:
-            save_file({"pictures": np.ascontiguousarray(self.pictures)}, temporary, metadata=words)
+        shape = [len(self), SIDE, SIDE]
+        entry = {"dtype": "U8", "shape": shape, "data_offsets": [0, math.prod(shape)]}
+        header = json.dumps({"__metadata__": words, "pictures": entry}).encode()
+        header += b" " * (-len(header) % 8)
+        # The library's own writer wants all of them in memory.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header)
+            for picture in self.pictures:
+                file.write(picture.tobytes())
 
     @classmethod
     def read(cls, path: Path) -> Fingerprints:
@@ -109,14 +123,18 @@ class Fingerprints:
         from safetensors import SafetensorError, safe_open
 
         try:
-            with safe_open(path, framework="numpy") as file:
-                words, pictures = file.metadata() or {}, file.get_tensor("pictures")
+            with safe_open(path, framework="numpy") as checked:  # reads the header only, and holds it to the file
+                words, shape = checked.metadata() or {}, checked.get_slice("pictures").get_shape()
             names, digests = tuple(json.loads(words["names"])), tuple(json.loads(words["digests"]))
+            if shape != [len(names), SIDE, SIDE] or len(digests) != len(names):
+                raise ValueError(f"pictures {shape} for {len(names)} names")
+            file = path.open("rb")  # open as long as its pictures are looked at
+            start = path.stat().st_size - math.prod(shape)  # they are all that the file holds behind its header
         except (SafetensorError, KeyError, ValueError, OSError) as error:
             raise DataError(
                 f"{path} cannot be read as fingerprints of images ({error}). Make it anew from the images."
             ) from error
-        return cls(names, digests, pictures)
+        return cls(names, digests, PictureFile(file, SIDE, start + np.arange(len(names)) * SIDE**2))
 
 
 def fingerprint(image: Image) -> Fingerprint:
@@ -146,13 +164,15 @@ def digest(image: Image) -> str:
 
 def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
     """Return the fingerprints of all images of a data set that can be read; a few are in memory at a time."""
+    return Fingerprints.gather(_readable(dataset, progress))
+
+
+def _readable(dataset: Dataset, progress: Progress) -> Iterator[tuple[str, str, Fingerprint]]:
     with progress.stage("looking at images", len(dataset)) as advance:
-        found = []
         for row in _in_parallel(dataset):
             if row is not None:
-                found.append(row)
+                yield row
             advance()
-    return Fingerprints.gather(found)
 
 
 def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint] | None]:

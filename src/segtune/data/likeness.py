@@ -20,8 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.data.fingerprints import SIDE, Fingerprint
+from segtune.data.picture_file import PictureFile
 
 Floats = npt.NDArray[np.float32]
+Pictures = PictureFile | npt.NDArray[np.uint8]
 
 SAME_SCENE = 0.75
 """Local correlation from which on two pictures show the same scene. Frames of one endoscopy seconds apart reach .72,
@@ -36,7 +38,8 @@ _MOST_CANDIDATES = 6
 """Candidates looked at per fingerprint, the likeliest: bounds the work on video, where everything is alike."""
 
 _BLOCK = 256
-"""Fingerprints whose windows are in memory at a time: 16 KB each, and several times that while they are made."""
+_WINDOWS_OF = 64
+"""Fingerprints in memory at a time, and those whose windows are: 16 KB each, several times that while they are made."""
 
 _USUAL = 50.0
 """Weight, in images, of what is usual anywhere against what is usual in the data."""
@@ -76,7 +79,7 @@ class Candidate:
     flipped: bool = False
 
 
-def candidates(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8] | None = None) -> Iterator[Candidate]:
+def candidates(first: Pictures, second: Pictures | None = None) -> Iterator[Candidate]:
     """Yield the pairs of fingerprints worth a careful look, in bounded memory.
 
     Args:
@@ -85,7 +88,7 @@ def candidates(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8] | Non
     """
     if not len(first) or (second is not None and not len(second)):
         return
-    waves = _Waves.usual(first if second is None else np.concatenate([_some(first), _some(second)]))
+    waves = _Waves.usual(first) if second is None else _Waves.usual(first, second)
     if second is None:
         for row, column, window in _likely(waves, first, first, within=True):
             yield Candidate(row, column, window)
@@ -185,10 +188,12 @@ class _Waves:
     deviation: Floats
 
     @classmethod
-    def usual(cls, pictures: npt.NDArray[np.uint8]) -> _Waves:
+    def usual(cls, *sets: Pictures) -> _Waves:
         """Learn what is usual from fingerprints [N, 64, 64]; few of them are trusted little."""
         plain = cls(np.zeros(1, np.float32), np.ones(1, np.float32))
-        raw = np.concatenate([plain.raw(block, _spans()[:1])[:, 0, 0] for _, block in _blocks(_some(pictures))])
+        blocks = (block for one in sets for _, block in _blocks(one, step=_step(one)))
+        raw = np.concatenate([plain.raw(block, _spans()[:1])[:, 0, 0] for block in blocks])
+        raw = raw[:: _step(raw)]
         trust = len(raw) / (len(raw) + _USUAL)
         mean = (raw.mean(axis=0) * trust).astype(np.float32)
         variance = trust * np.square(raw - mean).mean(axis=0) + (1 - trust) * _falling()
@@ -214,12 +219,12 @@ class _Waves:
 
 
 def _likely(
-    waves: _Waves, first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], *, within: bool = False
+    waves: _Waves, first: Pictures, second: Pictures, *, within: bool = False
 ) -> Iterator[tuple[int, int, tuple[float, float, float, float]]]:
     spans = _spans()
     places = [(top, left, height, width) for (top, height), (left, width) in product(spans, spans)]
     whole = np.concatenate([waves(block, spans[:1])[:, 0, 0] for _, block in _blocks(first)])  # [N, 63]
-    for offset, block in _blocks(second):
+    for offset, block in _blocks(second, _WINDOWS_OF):
         windows = waves(block, spans).reshape(len(block), len(places), -1)  # [M, S * S, 63]
         rows, columns, which = _hits(whole, windows, offset if within else None)
         for row, column, place in zip(rows.tolist(), columns.tolist(), which.tolist(), strict=True):
@@ -294,11 +299,11 @@ def _falling() -> Floats:
     return np.asarray(falling / falling.sum() * _WAVES**2, dtype=np.float32)
 
 
-def _some(pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return at most 2,048 fingerprints, evenly chosen: enough to learn what is usual."""
-    return pictures[:: max(1, -(-len(pictures) // 2048))]
+def _step(rows: Pictures | Floats) -> int:
+    """Return the step that leaves at most 2,048 rows: enough to learn what is usual."""
+    return max(1, -(-len(rows) // 2048))
 
 
-def _blocks(pictures: npt.NDArray[np.uint8]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    for offset in range(0, len(pictures), _BLOCK):
-        yield offset, pictures[offset : offset + _BLOCK]
+def _blocks(pictures: Pictures, size: int = _BLOCK, *, step: int = 1) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    for offset in range(0, len(pictures), size * step):
+        yield offset, pictures[offset : offset + size * step : step]

@@ -14,6 +14,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import wilcoxon
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,8 +96,6 @@ class Bootstrap:
             return None
         if not np.any(differences):
             return 1.0
-        from scipy.stats import wilcoxon  # costs a second: imported when a test is asked for
-
         return float(wilcoxon(differences).pvalue)
 
     def _sum(self, column: int, minus: int | None) -> Floats:
