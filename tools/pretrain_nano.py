@@ -1,12 +1,13 @@
 """Make nano's weights: train it from nothing on drawn scenes, first small, then at its full size, and pack them.
 
-    python tools/pretrain_nano.py --out runs/nano
-    python tools/pretrain_nano.py --out runs/nano --resume --install
-    torchrun --nproc-per-node 2 tools/pretrain_nano.py --out runs/more --go-on-from nano --first 23200 --install
+    torchrun --nproc-per-node 2 tools/pretrain_nano.py --out runs/nano
+    torchrun --nproc-per-node 2 tools/pretrain_nano.py --out runs/nano --resume --install
+    torchrun --nproc-per-node 2 tools/pretrain_nano.py --out runs/more --go-on-from nano --first 44800 --install
 
 The first stage sees scenes of half the size, where a step costs a quarter; the second goes on at nano's own, with the
 position tables enlarged and more corrections. `--go-on-from` leaves the first stage out and trains a model further, on
 scenes it has not seen. `--install` writes the result into the package, as segtune opens it under the name "nano".
+`--optimizer adamw` and `--plain` leave out what was added last, to see what each brings.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from segtune.core.files import read_json
 from segtune.data.drawn import drawn_dataset
 from segtune.models.open import open_model
 from segtune.models.sam.build import build_sam
+from segtune.models.sam.head_start import give_head_start
 from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
@@ -57,7 +59,10 @@ def main() -> None:
         install(nano, arguments, ["more"])
         return
     sizes = replace(NANO, side=NANO.side // 2)
-    small = build_sam(sizes, generator=torch.Generator().manual_seed(arguments.seed))
+    generator = torch.Generator().manual_seed(arguments.seed)
+    small = build_sam(sizes, generator=generator)
+    if not arguments.plain:
+        give_head_start(small, generator)
     run_stage(small, arguments, "small", images=arguments.images, first=0, lr=arguments.lr, corrections=1)
     nano = resized(small, NANO.side)
     more = arguments.large_images
@@ -89,8 +94,8 @@ def run_stage(model, arguments, name, *, images, first, lr, corrections) -> None
         ),
         loss=LossRecipe(weights=LOSS),
         optimizer=OptimizerRecipe(
-            lr=lr, weight_decay=0.1, layer_decay=1.0, clip=1.0, warmup_steps=100, final_lr=0.02,
-            batch=arguments.batch, micro_batch=arguments.batch, precision=arguments.precision,
+            kind=arguments.optimizer, lr=lr, weight_decay=0.1, layer_decay=1.0, clip=1.0, warmup_steps=100,
+            final_lr=0.02, batch=arguments.batch, micro_batch=arguments.batch, precision=arguments.precision,
         ),
     )  # fmt: skip
     out = arguments.out / name
@@ -121,15 +126,17 @@ def parse_arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=19200, help="scenes of the first stage")
-    parser.add_argument("--large-images", type=int, default=4000, help="scenes of the second")
+    parser.add_argument("--images", type=int, default=28800, help="scenes of the first stage")
+    parser.add_argument("--large-images", type=int, default=16000, help="scenes of the second")
     parser.add_argument("--go-on-from", metavar="MODEL", help="train this model further instead of a fresh one")
     parser.add_argument("--first", type=int, default=0, help="with --go-on-from: seed of the first scene")
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--batch", type=int, default=8, help="images a step")
+    parser.add_argument("--optimizer", choices=("muon", "adamw"), default="muon")
+    parser.add_argument("--plain", action="store_true", help="begin with plain random weights, without the head start")
+    parser.add_argument("--batch", type=int, default=16, help="images a step")
     parser.add_argument("--objects", type=int, default=8, help="objects prompted an image")
     parser.add_argument("--held-out", type=int, default=32)
-    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--precision", default="bf16")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)

@@ -56,13 +56,15 @@ def test_only_what_is_named_trains(tmp_path, scope, prefixes):
     assert any(name.startswith("mask_decoder.transformer") for name in moved)
 
 
-def test_a_resumed_run_ends_with_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, kind):
     """Stopped in the middle of an epoch and taken up by a new process's objects, the weights are bit-equal."""
-    whole = small_training(tmp_path / "whole")
+    recipe = small_recipe(optimizer=small_recipe().optimizer.model_copy(update={"kind": kind}))
+    whole = small_training(tmp_path / "whole", recipe=recipe)
     train(whole)
     calls = iter(range(100))
-    train(small_training(tmp_path / "parts", stop=lambda: next(calls) == 3))
-    resumed = small_training(tmp_path / "parts")
+    train(small_training(tmp_path / "parts", recipe=recipe, stop=lambda: next(calls) == 3))
+    resumed = small_training(tmp_path / "parts", recipe=recipe)
     train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
     assert _steps(tmp_path / "whole") == _steps(tmp_path / "parts")

@@ -45,3 +45,43 @@ def test_the_rate_warms_up_and_falls_to_its_share():
     assert lr_at(110, 110, recipe) == pytest.approx(0.1)
     constant = OptimizerRecipe(lr=1.0, warmup_steps=0, schedule="constant")
     assert {lr_at(step, 100, constant) for step in range(100)} == {1.0}
+
+
+def test_muon_moves_matrices_and_adamw_the_rest():
+    """Matrices of linear layers are Muon's; convolutions, biases, norms, positions and learned tokens AdamW's."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    optimizer = build_optimizer(model, OptimizerRecipe(kind="muon", muon_scale=2.0, layer_decay=1.0))
+    groups = {name: _group_of(optimizer, p) for name, p in model.named_parameters()}
+    by_muon = {name for name, group in groups.items() if "ns_steps" in group}
+    assert "image_encoder.blocks.0.attn.qkv.weight" in by_muon
+    assert "mask_decoder.output_hypernetworks_mlps.0.layers.0.weight" in by_muon
+    named = (
+        "pos_embed",
+        "rel_pos",
+        "point_embed",
+        "token.weight",
+        "tokens.weight",
+        "bias",
+        "norm",
+        "patch_embed",
+        "neck",
+    )
+    assert not [name for name in by_muon if any(part in name for part in named)]
+    assert {groups[name]["scale"] for name in by_muon} == {2.0}
+    assert {group["scale"] for name, group in groups.items() if name not in by_muon} == {1.0}
+
+
+def test_a_step_of_muon_turns_a_matrix_in_all_directions_alike():
+    """However unequal the gradient's directions, the step's singular values are alike, as long as AdamW's would be."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    weight = model.image_encoder.blocks[0].mlp.lin1.weight  # [64, 32]
+    before = weight.detach().clone()
+    optimizer = build_optimizer(model, OptimizerRecipe(kind="muon", muon_scale=1.0, weight_decay=1e-9, lr=1e-3))
+    left, _, right = torch.linalg.svd(
+        torch.randn(64, 32, generator=torch.Generator().manual_seed(1)), full_matrices=False
+    )
+    weight.grad = left @ torch.diag(torch.logspace(0, -2, 32)) @ right
+    optimizer.step()
+    moved = torch.linalg.svdvals(weight.detach() - before)
+    assert moved.max() < 2.5 * moved.min()
+    assert 0.1e-3 < (weight.detach() - before).square().mean().sqrt() < 0.3e-3

@@ -17,7 +17,7 @@ from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import generator
 from segtune.training.log import TrainingLog
-from segtune.training.optimizer import build_optimizer, load_optimizer_state, lr_at, optimizer_state, set_lr
+from segtune.training.optimizer import Optimizers, build_optimizer, load_optimizer_state, lr_at, optimizer_state, set_lr
 from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
 from segtune.training.step import Objective, Sums, accumulate_gradients
@@ -134,7 +134,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
 
 def _train_epoch(
-    job: Training, optimizer: torch.optim.Optimizer, state: TrainingState, log: TrainingLog | None, total_steps: int
+    job: Training, optimizer: Optimizers, state: TrainingState, log: TrainingLog | None, total_steps: int
 ) -> tuple[Sums, bool]:
     """Do the steps of an epoch that are left; return its sums, and whether somebody asked to stop on the way."""
     recipe, batches = job.recipe, job.batches
@@ -182,7 +182,7 @@ def load_trained_weights(model: PromptableModel, weights: Mapping[str, torch.Ten
             parameters[name].copy_(value)
 
 
-def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[Any], state: TrainingState) -> Sums:
+def _step(job: Training, optimizer: Optimizers, micro_batches: list[Any], state: TrainingState) -> Sums:
     recipe, processes = job.recipe, job.processes
     # Of the whole step, so that gradients of batches and processes add up to those of the mean.
     objects = int(processes.sum(torch.tensor(sum(len(batch.prompts) for batch in micro_batches))))
@@ -208,7 +208,7 @@ def _step(job: Training, optimizer: torch.optim.Optimizer, micro_batches: list[A
             f"--set optimizer.lr={recipe.optimizer.lr / 3:.1e}."
         )
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)  # None is how `sum_gradients` knows what was not reached
+    optimizer.zero_grad()
     return _over_processes(sums, processes)
 
 
@@ -266,7 +266,7 @@ def _is_stale(state: TrainingState, recipe: Recipe) -> bool:
     return recipe.patience is not None and state.stale >= recipe.patience
 
 
-def _save(job: Training, optimizer: torch.optim.Optimizer, state: TrainingState, log: TrainingLog | None) -> None:
+def _save(job: Training, optimizer: Optimizers, state: TrainingState, log: TrainingLog | None) -> None:
     # Each process has a generator of its own, and each must come back. All take part, so none may leave before.
     generators = _all_generators(job.processes)
     if log is None:  # only the first process has one
@@ -284,7 +284,7 @@ def _save(job: Training, optimizer: torch.optim.Optimizer, state: TrainingState,
     job.checkpoints.save("last", tensors, values)
 
 
-def _restore(job: Training, optimizer: torch.optim.Optimizer) -> TrainingState:
+def _restore(job: Training, optimizer: Optimizers) -> TrainingState:
     checkpoint = job.checkpoints.load("last")
     load_trained_weights(job.model, checkpoint.tensors["weights"])
     load_optimizer_state(job.model, optimizer, checkpoint.tensors.get("optimizer", {}))
@@ -322,7 +322,7 @@ def _as_sums(values: Mapping[str, float]) -> dict[str, float]:
     return Sums().values | dict(values)  # still a dictionary that starts names at 0
 
 
-def _log_step(log: TrainingLog | None, state: TrainingState, sums: Sums, optimizer: torch.optim.Optimizer) -> None:
+def _log_step(log: TrainingLog | None, state: TrainingState, sums: Sums, optimizer: Optimizers) -> None:
     if log is None or not sums.objects:
         return
     means, lr = sums.means(), max(group["lr"] for group in optimizer.param_groups)

@@ -1,10 +1,11 @@
-"""AdamW with layer-wise learning rates, and the learning rate as a function of the step."""
+"""The optimizer with layer-wise learning rates, and the learning rate as a function of the step."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,26 +18,67 @@ _UNDECAYED = ("pos_embed", "rel_pos", "point_embed", "no_mask_embed", "iou_token
 """Tables of positions and learned tokens: like biases and norms they are not shrunk towards zero."""
 
 
-def build_optimizer(model: PromptableModel, recipe: OptimizerRecipe) -> torch.optim.AdamW:
-    """Return AdamW over the parameters that train, grouped by depth and by whether weight decay applies.
+class Optimizers:
+    """Optimizers that step together, each over parameters of its own."""
+
+    def __init__(self, *each: torch.optim.Optimizer) -> None:
+        self._each = each
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of all."""
+        return [group for one in self._each for group in one.param_groups]
+
+    def state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
+        """Return the state of a parameter that trains, to be read or written."""
+        owner = next(
+            one for one in self._each if any(parameter is own for g in one.param_groups for own in g["params"])
+        )
+        state: dict[str, Any] = owner.state[parameter]
+        return state
+
+    def step(self) -> None:
+        """Move the weights by their gradients."""
+        for one in self._each:
+            one.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for one in self._each:
+            one.zero_grad(set_to_none=True)  # None is how `sum_gradients` knows what was not reached
+
+
+def build_optimizer(model: PromptableModel, recipe: OptimizerRecipe) -> Optimizers:
+    """Return the optimizer over the parameters that train, grouped by depth and by whether weight decay applies.
 
     The mask decoder, the prompt encoder and the encoder's last stage learn at the full rate; each stage before learns
     `layer_decay` times slower than the one after it. A group's `scale` is that factor.
+
+    With "muon" the matrices of linear layers move by Muon (Jordan et al. 2024; scaled as in Liu et al. 2025,
+    arXiv:2502.16982), which turns a step the same way in all directions of a matrix, and all else by AdamW.
     """
-    groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    groups: dict[bool, dict[tuple[float, float], list[nn.Parameter]]] = {
+        True: defaultdict(list), False: defaultdict(list)
+    }  # fmt: skip
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = recipe.weight_decay if _is_decayed(name, parameter) else 0.0
-            groups[_lr_scale(model, name, recipe.layer_decay), decay].append(parameter)
-    return torch.optim.AdamW(
-        [{"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups.items()],
-        lr=recipe.lr,
-        betas=recipe.betas,
-        eps=recipe.eps,
-    )
+            is_matrix = recipe.kind == "muon" and decay > 0 and parameter.ndim == 2
+            scale = _lr_scale(model, name, recipe.layer_decay) * (recipe.muon_scale if is_matrix else 1.0)
+            groups[is_matrix][scale, decay].append(parameter)
+    matrices, others = ([
+        {"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups[kind].items()
+    ] for kind in (True, False))  # fmt: skip
+    each: list[torch.optim.Optimizer] = []
+    if matrices:
+        # So scaled, a step is as long as one of AdamW's, and one rate suits both.
+        each.append(torch.optim.Muon(matrices, lr=recipe.lr, adjust_lr_fn="match_rms_adamw"))
+    if others:
+        each.append(torch.optim.AdamW(others, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps))
+    return Optimizers(*each)
 
 
-def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+def set_lr(optimizer: Optimizers, lr: float) -> None:
     """Give every group the learning rate `lr` times its own scale."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["scale"]
@@ -70,19 +112,18 @@ def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and not any(part in name for part in _UNDECAYED)
 
 
-def optimizer_state(model: PromptableModel, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def optimizer_state(model: PromptableModel, optimizer: Optimizers) -> dict[str, Tensor]:
     """Return the optimizer's moments and step counts as flat tensors, "parameter name|moment"."""
     return {
         # By name: torch's own state dict numbers parameters by their place in the groups.
         f"{name}|{moment}": value
         for name, parameter in model.named_parameters()
-        for moment, value in optimizer.state.get(parameter, {}).items()
+        if parameter.requires_grad
+        for moment, value in optimizer.state_of(parameter).items()
     }
 
 
-def load_optimizer_state(
-    model: PromptableModel, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
-) -> None:
+def load_optimizer_state(model: PromptableModel, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_state` returned.
 
     Raises:
@@ -98,4 +139,4 @@ def load_optimizer_state(
             )
         parameter = parameters[name]
         # AdamW keeps its step count on the CPU wherever the parameter is.
-        optimizer.state[parameter][moment] = value if moment == "step" else value.to(parameter.device)
+        optimizer.state_of(parameter)[moment] = value if moment == "step" else value.to(parameter.device)

@@ -71,6 +71,10 @@ class LossRecipe(Section):
 class OptimizerRecipe(Section):
     """How the weights move."""
 
+    kind: Literal["adamw", "muon"] = Field(
+        "adamw", description="adamw (SAM), or muon: Muon for the matrices of linear layers and AdamW for the rest."
+    )
+    muon_scale: float = Field(3.0, gt=0, description="Rate of the matrices under Muon, as a multiple of lr.")
     # From 1e-5 to 1e-4 results are flat, at 5e-4 training collapses (peft-sam).
     lr: float = Field(1e-4, gt=0, description="Highest learning rate, reached after the warm-up.")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moments (SAM).")
