@@ -8,13 +8,14 @@ from itertools import combinations, islice
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from segtune.core.errors import DataError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.check_file_rules import FILE_RULES
 from segtune.data.check_files import FileFacts, look_at_files
 from segtune.data.check_findings import SEVERITIES, Examined, Finding, counted
-from segtune.data.check_measure import Measured, measure_all
+from segtune.data.check_measure import MAP_SIDE, Measured, measure_all
 from segtune.data.check_object_rules import OBJECT_RULES
 from segtune.data.check_statistics import describe
 from segtune.data.check_swaps import covered_pixels, find_misfits
@@ -28,7 +29,7 @@ Level = Literal["good", "warning", "bad"]
 _MOST_COMPARED = 200
 """Pairs of the same picture whose masks are compared."""
 
-_NO_PICTURE = np.zeros((0, 0), np.uint8)
+_NO_PICTURE, _NO_PLACES = np.zeros((0, 0), np.uint8), np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,8 +138,9 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
     progress = progress or SILENT
     measured: list[Measured] = []
     unreadable: dict[str, str] = {}
-    # Only when the generator is used up are `measured` and `unreadable` full.
-    prints = Fingerprints.gather(_measure(dataset, measured, unreadable, progress))
+    places = np.zeros((MAP_SIDE, MAP_SIDE))
+    # Only when the generator is used up are the three full.
+    prints = Fingerprints.gather(_measure(dataset, measured, unreadable, places, progress))
     empty = [one.name for one in measured if not len(one.objects)]
     files = look_at_files(dataset, {one.name: one.size for one in measured}, empty)
     # Some images are read a second time below: only such as could be read once.
@@ -151,7 +153,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
     )  # fmt: skip
     return Check(
         dataset.root.name, dataset.format, dataset.objects, dataset.notes, dataset.set_aside, judge(seen), duplicates,
-        prints, tuple(measured), describe(measured),
+        prints, tuple(measured), describe(measured, places),
     )  # fmt: skip
 
 
@@ -163,17 +165,22 @@ def judge(seen: Examined) -> tuple[Finding, ...]:
 
 
 def _measure(
-    dataset: Dataset, measured: list[Measured], unreadable: dict[str, str], progress: Progress
+    dataset: Dataset,
+    measured: list[Measured],
+    unreadable: dict[str, str],
+    places: npt.NDArray[np.float64],
+    progress: Progress,
 ) -> Iterator[tuple[str, str, Fingerprint]]:
-    """Measure all images into `measured` and `unreadable`, and yield name, digest and fingerprint of each."""
+    """Measure all images into what is handed in, and yield name, digest and fingerprint of each."""
     with progress.stage("looking at images and masks", len(dataset)) as advance:
         for one in measure_all(dataset):
             if one.error:
                 unreadable[one.name] = one.error
             else:
                 yield one.name, one.digest, one.picture
-                # Gathered by now: of each image's figures the fingerprint is the largest, and is kept once only.
-                measured.append(replace(one, picture=_NO_PICTURE))
+                places += one.places
+                # Gathered by now, and the largest of each image's figures: kept here they would fill the memory.
+                measured.append(replace(one, picture=_NO_PICTURE, places=_NO_PLACES))
             advance()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from segtune.data.check_measure import MAP_SIDE, OBJECT, Measured
+from segtune.data.check_measure import OBJECT, Measured
 
 _QUANTILES = {"low": 0.05, "quarter": 0.25, "median": 0.5, "three_quarters": 0.75, "high": 0.95}
 
@@ -17,11 +17,12 @@ SHARE_BINS = np.logspace(-5, 0, 26)
 """Edges of the histogram of object sizes: shares of the image, five to a decade."""
 
 
-def describe(measured: Sequence[Measured]) -> dict[str, Any]:
+def describe(measured: Sequence[Measured], places: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Return the statistics of a data set as plain values.
 
     Args:
         measured: its images that could be read.
+        places: [24, 24], the sum of what `Measured.places` was of all of them.
     """
     objects = gather_objects(measured)
     counts = np.array([len(one.objects) for one in measured])
@@ -36,7 +37,7 @@ def describe(measured: Sequence[Measured]) -> dict[str, Any]:
         "ignored": round(float(np.mean([one.ignored for one in measured])), 5) if measured else 0.0,
         "labels": dict(Counter(label for one in measured for label in one.labels).most_common()),
         "colour": _colours(measured),
-        "places": _places(measured),
+        "places": _mean_places(places, sum(len(one.objects) > 0 for one in measured)),
     }
 
 
@@ -94,8 +95,6 @@ def _colours(measured: Sequence[Measured]) -> dict[str, Any]:
     }
 
 
-def _places(measured: Sequence[Measured]) -> list[list[float]]:
-    """Return the mean share of object in each cell of a map over the images, rows from the top."""
-    filled = [one.places for one in measured if len(one.objects)]
-    mean = np.mean(filled, axis=0) if filled else np.zeros((MAP_SIDE, MAP_SIDE))
-    return [[round(float(value), 4) for value in row] for row in mean]
+def _mean_places(total: npt.NDArray[np.float64], filled: int) -> list[list[float]]:
+    """Return the mean share of object in each cell of a map over the images with objects, rows from the top."""
+    return [[round(float(value), 4) for value in row] for row in total / max(filled, 1)]

@@ -15,6 +15,7 @@ FORMATS: Registry[DataFormat] = Registry(
     {
         "mask_folder": "segtune.data.formats.mask_folder:FORMAT",
         "coco": "segtune.data.formats.coco:FORMAT",
+        "sa1b": "segtune.data.formats.sa1b:FORMAT",
         "yolo": "segtune.data.formats.yolo:FORMAT",
         "geojson": "segtune.data.formats.geojson:FORMAT",
         "geotiff": "segtune.data.formats.geotiff:FORMAT",

@@ -20,13 +20,14 @@ from segtune.core.files import write_text
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import AnnotationBuilder, Annotations
-from segtune.data.formats.coco_rle import compress, decompress
+from segtune.data.formats.coco_rle import compress, read_counts
 from segtune.data.formats.contract import DataFormat, Options, SetAside
 from segtune.data.formats.groups import read_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, check_sizes
 from segtune.data.formats.polygons import trace
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import union
+from segtune.data.formats.sa1b import is_of_one_image
 from segtune.data.formats.tree import Tree, name_of
 from segtune.data.formats.writing import write_image, written_names
 
@@ -155,7 +156,7 @@ def _sounds_like_coco(path: Path) -> bool:
         # The end too: the words may lie behind gigabytes of annotations.
         file.seek(max(len(text), size - _SNIFFED))
         text += file.read()
-    return sum(mark in text for mark in _MARKS) >= 3
+    return sum(mark in text for mark in _MARKS) >= 3 and not is_of_one_image(text[:_SNIFFED])
 
 
 @dataclass
@@ -250,7 +251,7 @@ class _Collected:
         try:
             if isinstance(outline, Mapping):
                 self._check_size(path, outline)
-                self.builder.add_runs(number, label, _counts(outline["counts"]), crowd=crowd)
+                self.builder.add_runs(number, label, read_counts(outline["counts"]), crowd=crowd)
             else:
                 self.builder.add_polygons(number, label, [[_ring(one)] for one in outline], crowd=crowd)
         except (ValueError, TypeError, KeyError, OverflowError) as error:
@@ -284,16 +285,6 @@ def _load(path: Path) -> Mapping[str, Any]:
     if not isinstance(document, Mapping):
         raise DataError(f"{path} is no COCO file: it must hold an object with 'images' and 'annotations'.")
     return document
-
-
-def _counts(counts: Any) -> npt.NDArray[np.uint32]:
-    if isinstance(counts, str):
-        return decompress(counts)
-    numbers = np.array(counts, dtype=np.int64)
-    # In 32 unsigned bits a negative length would become a huge one.
-    if numbers.ndim != 1 or numbers.min(initial=0) < 0:
-        raise ValueError("run lengths must be a list of numbers from 0")
-    return numbers.astype(np.uint32)
 
 
 def _ring(flat: Any) -> npt.NDArray[np.float64]:

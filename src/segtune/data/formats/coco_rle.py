@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -52,3 +54,18 @@ def compress(counts: npt.NDArray[np.uint32]) -> str:
     more = places < length[:, None] - 1
     codes = (digits + _MORE * more + _OFFSET)[used].astype(np.uint8)
     return bytes(codes).decode("ascii")
+
+
+def read_counts(counts: Any) -> npt.NDArray[np.uint32]:
+    """Return run lengths from what a JSON file holds: a compressed string or a list of numbers.
+
+    Raises:
+        ValueError: neither.
+    """
+    if isinstance(counts, str):
+        return decompress(counts)
+    numbers = np.array(counts, dtype=np.int64)
+    # In 32 unsigned bits a negative length would become a huge one.
+    if numbers.ndim != 1 or numbers.min(initial=0) < 0:
+        raise ValueError("run lengths must be a list of numbers from 0")
+    return numbers.astype(np.uint32)
