@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -58,18 +60,36 @@ class Order:
     recipe: Recipe
 
     @property
-    def steps(self) -> int:
-        """Steps in an epoch; the last may be smaller."""
+    def pass_steps(self) -> int:
+        """Steps of a pass over the images; the last may be smaller."""
         return -(-self.images // self.recipe.optimizer.batch)
 
-    def step(self, epoch: int, step: int, processes: Processes) -> list[list[int]]:
-        """Return the images of one step that this process sees, as micro-batches of indices."""
-        order = generator(self.recipe.seed, "order", epoch).permutation(self.images)
+    @property
+    def total_steps(self) -> int:
+        """Steps of all epochs."""
+        whole = self.recipe.epochs * (self.recipe.epoch_steps or self.pass_steps)
+        return min(whole, self.recipe.steps or whole)
+
+    def steps(self, epoch: int) -> int:
+        """Steps in an epoch (from 1); none in those for which no steps are left."""
+        each = self.recipe.epoch_steps or self.pass_steps
+        return max(0, min(each, self.total_steps - (epoch - 1) * each))
+
+    def step(self, epoch: int, step: int, processes: Processes) -> list[list[tuple[int, int]]]:
+        """Return what this process sees of one step, as micro-batches of (pass from 1, index of the image)."""
+        before = (epoch - 1) * (self.recipe.epoch_steps or self.pass_steps)
+        number, place = divmod(before + step, self.pass_steps)
         size = self.recipe.optimizer.batch
+        images = _permutation(self.recipe.seed, number + 1, self.images)[place * size : (place + 1) * size]
         # Shared out inside the step: it is of the same images however many processes there are.
-        mine = order[step * size : (step + 1) * size][processes.rank :: processes.world].tolist()
+        mine = [(number + 1, index) for index in images[processes.rank :: processes.world].tolist()]
         micro = self.recipe.optimizer.micro_batch
         return [mine[start : start + micro] for start in range(0, len(mine), micro)]
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, number: int, images: int) -> npt.NDArray[np.int64]:
+    return generator(seed, "order", number).permutation(images)
 
 
 class BatchSource:
@@ -83,11 +103,10 @@ class BatchSource:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
         """Yield each step's micro-batches from `first_step` on."""
-        steps = [self.order.step(epoch, step, self._processes) for step in range(first_step, self.order.steps)]
-        micro = [[(epoch, index) for index in indices] for step in steps for indices in step]
+        steps = [self.order.step(epoch, step, self._processes) for step in range(first_step, self.order.steps(epoch))]
         loader = DataLoader(
             self.source,
-            batch_sampler=micro,
+            batch_sampler=[indices for step in steps for indices in step],
             collate_fn=Collate(self.source.mask_size),
             num_workers=self._workers,
             prefetch_factor=2 if self._workers else None,  # torch refuses one without processes

@@ -84,7 +84,7 @@ class ViewPlan:
 
 @dataclass(frozen=True)
 class ExampleSource(torch.utils.data.Dataset[Example]):
-    """Makes examples by (epoch, index); runs in the reading processes.
+    """Makes examples by (epoch, index), an epoch here being a pass over the images; runs in the reading processes.
 
     Attributes:
         dataset: the training part.

@@ -106,7 +106,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     if not resume:
         torch.manual_seed(recipe.seed + processes.rank)
     log = job.open_log(state.log_bytes, state.step + 1) if processes.is_first else None
-    total_steps = batches.order.steps * recipe.epochs
+    total_steps = batches.order.total_steps
 
     # ---- epoch 0: the model to beat
     if state.epoch == 0:
@@ -116,7 +116,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
     # ---- the epochs
     stopped = False
-    while not stopped and state.epoch <= recipe.epochs and not _is_stale(state, recipe):
+    while not stopped and _has_more(state, job) and not _is_stale(state, recipe):
         started = time.perf_counter()
         sums, stopped = _train_epoch(job, optimizer, state, log, total_steps)
         if not stopped:
@@ -140,7 +140,7 @@ def _train_epoch(
     recipe, batches = job.recipe, job.batches
     job.model.train()  # validation left it in evaluation mode
     sums = Sums(state.objects, _as_sums(state.sums))
-    with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps) as advance:
+    with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps(state.epoch)) as advance:
         advance(state.step_in_epoch)
         for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
             set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
@@ -260,6 +260,10 @@ def score_of(validation: Validation) -> float:
             "part 'val' has some."
         )
     return sum(metrics["iou"] for metrics in validation.values()) / len(validation)
+
+
+def _has_more(state: TrainingState, job: Training) -> bool:
+    return state.epoch <= job.recipe.epochs and job.batches.order.steps(state.epoch) > 0
 
 
 def _is_stale(state: TrainingState, recipe: Recipe) -> bool:

@@ -97,7 +97,11 @@ class OptimizerRecipe(Section):
 class Recipe(Section):
     """All the loop needs to know."""
 
-    epochs: int = Field(20, ge=1, description="Passes over the training part.")
+    epochs: int = Field(20, ge=1, description="Epochs; each a pass over the training part, unless epoch_steps is set.")
+    epoch_steps: int | None = Field(
+        None, ge=1, description="Steps an epoch, at whose end the model is validated; null: a pass over the images."
+    )
+    steps: int | None = Field(None, ge=1, description="Steps in all, at most; null: as many as the epochs have.")
     patience: int | None = Field(8, ge=1, description="Stop after so many epochs without a better score; null: never.")
     checkpoint_steps: int = Field(
         100, ge=1, description="Steps between checkpoints inside an epoch; each epoch ends with one."
