@@ -112,19 +112,7 @@ def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsW
         ModelError: the folder holds no run.
     """
     folder.require()
-    stored = read_settings(folder.settings)
-    before, now_asked = stored.entries(), asked.entries()
-    for name, entry in now_asked.items():
-        is_said = entry["origin"] in {"command line", "--set"}
-        if is_said and name not in {"out", "device"} and entry["value"] != before[name]["value"]:
-            raise UsageError(
-                f"The run in {folder.path} was started with {name} = {before[name]['value']!r}, and --resume goes on "
-                f"with exactly that; the command line now says {entry['value']!r}. Leave it out, or start another run."
-            )
-    moved: dict[str, Any] = {"out": asked.settings.out}
-    if now_asked["device"]["origin"] != "default":
-        moved["device"] = asked.settings.device
-    return SettingsWithOrigins(settings=stored.settings.model_copy(update=moved), origins=stored.origins)
+    return asked.resumed(read_settings(folder.settings), folder.path)
 
 
 def describe_base(settings: Settings, model: PromptableModel, trainable: Trainable) -> dict[str, Any]:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from segtune.core.errors import UsageError, unknown_name
-from segtune.core.files import write_text
+from segtune.core.errors import unknown_name
 from segtune.data.augment import AugmentSettings
 from segtune.evaluation import MODES
 from segtune.evaluation.modes import find_modes
 from segtune.runs.presets import PRESETS, by_base
+from segtune.runs.settings_tree import Composed, build_tree, compose, parse_override, read_composed
 from segtune.training.recipe import Recipe, Section
 
 
@@ -101,20 +97,7 @@ class Settings(Section):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
-class SettingsWithOrigins(BaseModel):
-    """Settings and, by dotted name, where each value came from ("default", "preset slides", "--epochs", …)."""
-
-    settings: Settings
-    origins: dict[str, str]
-
-    def entries(self) -> dict[str, dict[str, Any]]:
-        """Return every setting by dotted name as {"value", "origin"}."""
-        values = flatten(self.settings.model_dump(mode="json"))
-        return {name: {"value": value, "origin": self.origins.get(name, "default")} for name, value in values.items()}
-
-    def write(self, path: Path) -> None:
-        """Write them as YAML."""
-        write_text(path, yaml.safe_dump(self.entries(), sort_keys=False, allow_unicode=True, width=120))
+SettingsWithOrigins = Composed[Settings]
 
 
 def load_settings(
@@ -153,7 +136,7 @@ def load_settings(
         "training.epochs": epochs,
     }
     named |= {name.replace("__", "."): value for name, value in options.items()}
-    written = dict(_parse_override(override) for override in overrides)
+    written = dict(parse_override(override, Settings) for override in overrides)
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
     # What suits a base depends on all the ways of naming it: --set is the strongest.
     base = written.get("model.base", model or "nano")
@@ -162,10 +145,7 @@ def load_settings(
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
     values |= {name: (value, "--set") for name, value in written.items()}
-    return SettingsWithOrigins(
-        settings=build({name: value for name, (value, _) in values.items()}),
-        origins={name: origin for name, (_, origin) in values.items()},
-    )
+    return compose(values, Settings)
 
 
 def _first_base(base: str) -> str:
@@ -186,18 +166,7 @@ def read_settings(path: Path) -> SettingsWithOrigins:
     Raises:
         UsageError: the file is damaged or from another version.
     """
-    damaged = UsageError(f"{path} is not a settings file of a run. Restore it, or start the run anew.")
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise damaged from error
-    whole = isinstance(entries, dict) and all(isinstance(entry, dict) for entry in entries.values())
-    if not whole or not all({"value", "origin"} <= entry.keys() for entry in entries.values()):
-        raise damaged
-    return SettingsWithOrigins(
-        settings=build({name: entry["value"] for name, entry in entries.items()}),
-        origins={name: entry["origin"] for name, entry in entries.items()},
-    )
+    return read_composed(path, Settings)
 
 
 def build(values: Mapping[str, Any]) -> Settings:
@@ -206,91 +175,4 @@ def build(values: Mapping[str, Any]) -> Settings:
     Raises:
         UsageError: an unknown name or a value that is not allowed.
     """
-    tree: dict[str, Any] = {}
-    known = setting_names()
-    for name, value in values.items():
-        if name not in known:
-            raise _unknown_setting(name, known)
-        *sections, leaf = name.split(".")
-        place = tree
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[leaf] = value
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        # One mistake at a time: the first.
-        problem = error.errors()[0]
-        name = ".".join(str(part) for part in problem["loc"])
-        raise UsageError(f"The setting {name} = {problem['input']!r} is not allowed: {problem['msg']}.") from error
-
-
-def flatten(tree: Mapping[str, Any], model: type = Settings, prefix: str = "") -> dict[str, Any]:
-    """Return a nested dump of settings by dotted name; dictionaries that are values stay whole."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        section = _section(model, name)
-        # By the type, not by the value: weights of losses are a dictionary, but one value.
-        flat |= flatten(value, section, f"{prefix}{name}.") if section else {f"{prefix}{name}": value}
-    return flat
-
-
-def setting_names(model: type = Settings) -> frozenset[str]:
-    """Return the dotted names of all settings."""
-    return frozenset(_walk(model, ""))
-
-
-def _walk(model: type, prefix: str) -> Iterator[str]:
-    for name in _annotations(model):
-        section = _section(model, name)
-        if section:
-            yield from _walk(section, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
-
-
-def _section(model: type, name: str) -> type | None:
-    annotation = _annotations(model).get(name)
-    is_section = isinstance(annotation, type) and (issubclass(annotation, BaseModel) or is_dataclass(annotation))
-    return annotation if is_section and isinstance(annotation, type) else None
-
-
-def _annotations(model: type) -> dict[str, Any]:
-    # A section is a pydantic model, or a plain dataclass of a room that does without pydantic.
-    if issubclass(model, BaseModel):
-        return {name: field.annotation for name, field in model.model_fields.items()}
-    return {field.name: field.type for field in fields(model)} if is_dataclass(model) else {}
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set takes NAME=VALUE, as in --set training.optimizer.lr=1e-4; this was '{text}'.")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: the value is not valid YAML.") from error
-    if isinstance(parsed, str):
-        # YAML reads 1e-4 as text; people mean the number.
-        with suppress(ValueError):
-            parsed = float(parsed)
-    return _full_name(name.strip()), parsed
-
-
-def _full_name(name: str) -> str:
-    known = setting_names()
-    if name in known:
-        return name
-    # `lr` will do for training.optimizer.lr, as long as it means one setting.
-    endings = sorted(other for other in known if other.endswith("." + name))
-    if len(endings) == 1:
-        return endings[0]
-    raise _unknown_setting(name, known, endings)
-
-
-def _unknown_setting(name: str, known: frozenset[str], endings: Sequence[str] = ()) -> UsageError:
-    if endings:
-        return UsageError(f"The setting '{name}' could be {' or '.join(endings)}; write one of them in full.")
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-    hint = f" Close to it: {', '.join(near)}." if near else ""
-    return UsageError(f"There is no setting named '{name}'.{hint} A run's settings.yaml lists them all.")
+    return build_tree(values, Settings)
