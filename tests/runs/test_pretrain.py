@@ -1,78 +1,167 @@
-"""Training from nothing on drawn scenes."""
+"""Training a base: from fresh weights or another's, on scenes and folders, told so that it can be done again."""
 
 import json
-import shutil
 
+import numpy as np
 import pytest
 import torch
-from small import small_recipe
 
-from segtune.adapters.scopes import train_only
+from segtune.core.errors import DataError, ModelError, UsageError
+from segtune.core.rle import RunLengths
+from segtune.core.types import Sample
+from segtune.data.drawn import drawn_dataset
+from segtune.data.formats import FORMATS
+from segtune.data.stream import stream
 from segtune.models.fingerprint import hash_weights
-from segtune.models.sam.build import build_sam
-from segtune.models.sam.sizes import MICRO
-from segtune.runs.pretrain import Pretraining, pretrain
+from segtune.models.open import open_model
+from segtune.runs import pretrain as module
+from segtune.runs.pretrain import pretrain
+from segtune.runs.pretrain_settings import load_pretrain_settings
+from segtune.runs.settings import load_settings
+from segtune.training import loop
 
-PLAN = Pretraining(images=5, first=40, side=64, recipe=small_recipe(epochs=1))
+SMALL = (
+    "training.workers=0", "training.optimizer.batch=2", "training.optimizer.micro_batch=2",
+    "training.prompts.corrections=1", "training.prompts.refinements=0", "training.optimizer.precision=fp32",
+    "training.checkpoint_steps=1", "validation.images=2", "validation.every=2", "validation.modes=[box]",
+)  # fmt: skip
+
+
+def settings(out, *more, steps=3, **options):
+    given = {"model__size": "micro", "device": "cpu", **options}
+    return load_pretrain_settings(out=out, overrides=(*SMALL, *more), steps=steps, **given)
+
+
+def weights(folder):
+    return hash_weights(open_model(folder))
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """A finished pretraining: its folder, the model, the state."""
-    folder, model = tmp_path_factory.mktemp("pretraining"), fresh()
-    return folder, model, pretrain(model, PLAN, folder)
+    """A finished pretraining: its folder and its result."""
+    folder = tmp_path_factory.mktemp("pretraining") / "run"
+    return folder, pretrain(settings(folder))
 
 
-def fresh():
-    """A micro model with the same fresh weights every time."""
-    return build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+@pytest.fixture
+def discs(tmp_path):
+    """A folder of 12 images with a disc each, in SA-1B's layout."""
+    FORMATS["sa1b"].write([disc(number) for number in range(12)], tmp_path / "discs")
+    return tmp_path / "discs"
 
 
-def test_the_same_plan_gives_the_same_bytes(done, tmp_path):
-    """A model drawn alike and trained by the same plan is the same; other scenes make another one."""
-    _, model, _ = done
-    again, other = fresh(), fresh()
-    pretrain(again, PLAN, tmp_path / "again")
-    pretrain(other, Pretraining(5, 90, 64, PLAN.recipe), tmp_path / "other")
-    assert hash_weights(again) == hash_weights(model) != hash_weights(other)
+def disc(number):
+    rows, columns = np.mgrid[:40, :56]
+    mask = (rows - 20) ** 2 + (columns - 12 - 2 * number) ** 2 < 9**2
+    image = np.where(mask[..., None], 200, 30 + 5 * number).astype(np.uint8).repeat(3, axis=2)
+    return Sample(f"{number:02}.png", mask.shape, (RunLengths.encode(mask),), ("object",), lambda: image)
 
 
-def test_the_whole_model_trains(done, tmp_path):
-    """All parts move, also of a model that came half frozen."""
-    model = fresh()
-    train_only(model, "decoder")
-    pretrain(model, PLAN, tmp_path)
-    before = fresh()
-    for name, part in model.parts.items():
-        old = before.parts[name].state_dict()
-        assert any(not torch.equal(value, old[key]) for key, value in part.state_dict().items()), name
-    assert hash_weights(model) == hash_weights(done[1])
+def test_the_result_opens_and_says_how_it_was_made(done):
+    """model/ opens like any model; its record holds every setting; the steps are exactly those asked for."""
+    folder, result = done
+    assert result.steps == 3
+    assert not result.stopped
+    assert set(result.validation) == {"box"}
+    assert open_model(folder).side == 64
+    record = json.loads((folder / "model" / "segtune.json").read_text())
+    assert record["settings"]["steps"] == record["steps"] == 3
+    events = [json.loads(line) for line in (folder / "log.jsonl").open()]
+    assert [event["step"] for event in events if event["event"] == "step"] == [1, 2, 3]
+    assert [event["step"] for event in events if event["event"] == "epoch"] == [0, 2, 3]
+    run = json.loads((folder / "run.json").read_text())
+    assert run["torch_threads"] == torch.get_num_threads()
+    assert run["started"] <= run["finished"]
 
 
-def test_every_scene_of_the_plan_is_seen(done):
-    """An epoch has as many steps as its scenes make, and without validation the last epoch is the best."""
-    folder, _, state = done
-    steps = [json.loads(line) for line in (folder / "log.jsonl").open() if '"step"' in line.partition(",")[0]]
-    assert [step["step"] for step in steps] == [1, 2]
-    assert (state.epoch, state.best_epoch) == (2, 1)
+def test_the_same_settings_give_the_same_bytes(done, tmp_path):
+    """The seed decides weights, scenes and prompts; other scenes make another model."""
+    pretrain(settings(tmp_path / "again"))
+    pretrain(settings(tmp_path / "other", "data.first=100"))
+    assert weights(tmp_path / "again") == weights(done[0]) != weights(tmp_path / "other")
 
 
-def test_a_pretraining_can_be_told_again(done):
-    """Plan and record say all it takes to do it again: scenes, recipe, threads, when it began and ended."""
-    folder, _, _ = done
-    plan = json.loads((folder / "plan.json").read_text())
-    assert (plan["images"], plan["first"], plan["side"]) == (5, 40, 64)
-    assert type(PLAN.recipe).model_validate(plan["recipe"]) == PLAN.recipe
-    record = json.loads((folder / "run.json").read_text())
-    assert record["torch_threads"] == torch.get_num_threads()
-    assert record["started"] <= record["finished"]
+def test_cut_off_and_resumed_it_ends_with_the_same_bytes(done, tmp_path, monkeypatch):
+    """A pretraining that died at its third step is taken up by --resume and comes to the same weights."""
+    steps, real = [], loop._step
+
+    def dies(*arguments):
+        steps.append(1)
+        if len(steps) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(loop, "_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(settings(tmp_path / "run"))
+    assert not (tmp_path / "run" / "model").exists()
+    monkeypatch.undo()
+    assert pretrain(load_pretrain_settings(out=tmp_path / "run"), resume=True).steps == 3
+    assert weights(tmp_path / "run") == weights(done[0])
 
 
-def test_a_finished_pretraining_resumes_to_the_same_model(done, tmp_path):
-    """Taken up again after its end, a fresh model gets the weights that were reached."""
-    folder, model, state = done
-    shutil.copytree(folder, tmp_path / "copy")
-    again = fresh()
-    resumed = pretrain(again, PLAN, tmp_path / "copy", resume=True)
-    assert hash_weights(again) == hash_weights(model)
-    assert resumed.step == state.step
+def test_resumed_after_its_end_nothing_changes(done):
+    """A finished pretraining is not trained further; asked for more steps it says what it was started with."""
+    before = weights(done[0])
+    assert pretrain(load_pretrain_settings(out=done[0]), resume=True).steps == 3
+    assert weights(done[0]) == before
+    with pytest.raises(UsageError, match=r"started with steps = 3"):
+        pretrain(load_pretrain_settings(out=done[0], steps=9), resume=True)
+
+
+def test_sources_are_mixed_and_some_images_kept_out(discs, tmp_path, monkeypatch):
+    """Scenes and a folder come by their shares; a tenth of the folder never trains."""
+    seen = []
+    monkeypatch.setattr(module, "stream", lambda parts, count: seen.append(parts) or stream(parts, count))
+    pretrain(settings(tmp_path / "run", "data.shares=[1, 3]", data__sources=("scenes", str(discs)), steps=2))
+    (scenes, first), (folder, second) = seen[0]
+    assert (first, second) == (1, 3)
+    assert (len(scenes), len(folder)) == (4, 11)
+
+
+def test_going_on_from_another_at_a_larger_side(done, tmp_path):
+    """A model trained small goes on at another side; one of another size is refused."""
+    pretrain(settings(tmp_path / "large", "model.side=96", steps=1, model__init=str(done[0])))
+    assert open_model(tmp_path / "large").side == 96
+    assert weights(tmp_path / "large") != weights(done[0])
+    with pytest.raises(UsageError, match="not of the size 'nano'"):
+        pretrain(settings(tmp_path / "odd", model__size="nano", model__init=str(done[0])))
+    with pytest.raises(UsageError, match="multiple of the patch of 8"):
+        pretrain(settings(tmp_path / "odd", "model.side=70"))
+
+
+def test_mistakes_are_told_and_nothing_is_touched(done, discs, tmp_path):
+    """A folder that holds a run, nothing to resume, shares that do not fit, too few images."""
+    with pytest.raises(UsageError, match="already holds a run"):
+        pretrain(settings(done[0]))
+    with pytest.raises(ModelError, match="no pretraining to go on with"):
+        pretrain(settings(tmp_path / "nothing"), resume=True)
+    with pytest.raises(UsageError, match="1 sources but 2 shares"):
+        pretrain(settings(tmp_path / "run", "data.shares=[1, 2]"))
+    with pytest.raises(UsageError, match="above 0"):
+        settings(tmp_path / "run", "data.shares=[0]")
+    for path in sorted((discs / "images").iterdir())[:6]:
+        path.unlink()
+    with pytest.raises(DataError, match="at least 10"):
+        pretrain(settings(tmp_path / "run", data__sources=(str(discs),)))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_of_nanos_size_is_tuned_like_nano(done, tmp_path):
+    """What suits a base follows its size, also where the user has pretrained it."""
+    (tmp_path / "pretraining.yaml").write_text("model.size: {value: nano, origin: default}")
+    suited = load_settings(data="data", out="out", model=str(tmp_path)).settings
+    assert suited.training.prompts.prompts_per_object == 3
+    assert load_settings(data="data", out="out", model=str(done[0])).settings.model.train == "decoder+prompt"
+
+
+def test_a_stream_takes_its_shares_and_stays_the_same():
+    """Rows come from their parts by share, every row always from the same place, under a name of its own."""
+    parts = [(drawn_dataset(7, side=64, first=first), share) for first, share in ((0, 1.0), (500, 3.0))]
+    drawn = stream(parts, 400)
+    hashes = [drawn.image_hash(row) for row in range(400)]
+    own = [{part.image_hash(row) for row in range(7)} for part, _ in parts]
+    assert 60 < sum(one in own[0] for one in hashes) < 140
+    assert set(hashes) == own[0] | own[1]
+    assert hashes == [stream(parts, 400).image_hash(row) for row in range(400)]
+    assert drawn[5].name == drawn.names[5] == "row-5"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 from segtune.core.types import Sample
 from segtune.data.dataset import Dataset
@@ -35,6 +37,32 @@ class DrawnSource(Source):
         return hashlib.sha256(f"{self.theme}/{self.side}/{self.first + row}".encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Numbered(Sequence[str]):
+    """Names that are a word and a number, none of them held: there may be millions.
+
+    Attributes:
+        word: which all begin with.
+        first: the first number.
+        length: how many.
+    """
+
+    word: str
+    first: int
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        numbers = range(self.first, self.first + self.length)[index]
+        return f"{self.word}-{numbers}" if isinstance(numbers, int) else [f"{self.word}-{one}" for one in numbers]
+
+
 def drawn_dataset(count: int, *, side: int = 512, theme: str = "general", first: int = 0) -> Dataset:
     """Return `count` drawn scenes as a data set.
 
@@ -44,7 +72,7 @@ def drawn_dataset(count: int, *, side: int = 512, theme: str = "general", first:
         theme: what is drawn (`data.scenes`).
         first: seed of the first.
     """
-    names = tuple(f"{theme}-{number}" for number in range(first, first + count))
+    names = Numbered(theme, first, count)
     source = DrawnSource(
         root=Path(theme), format="drawn", objects="instances", names=names, groups=(None,) * count,
         theme=theme, side=side, first=first,

@@ -29,6 +29,11 @@ class RunFolder:
         return self.path / "settings.yaml"
 
     @property
+    def pretraining(self) -> Path:
+        """Every setting of a pretraining, which is no fit, with its origin, YAML."""
+        return self.path / "pretraining.yaml"
+
+    @property
     def split(self) -> Path:
         """Which image trains, validates and tests."""
         return self.path / "split.json"

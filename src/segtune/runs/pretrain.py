@@ -1,102 +1,217 @@
-"""Train a Segment Anything model from nothing on drawn scenes: the one training loop with other settings."""
+"""Train a Segment Anything model on drawn scenes and folders: the one training loop with other settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from segtune.adapters.scopes import train_only
-from segtune.core.files import write_json
+from segtune.core.errors import DataError, ModelError, UsageError
 from segtune.core.progress import SILENT, Progress
-from segtune.data.augment import AugmentSettings
+from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.drawn import drawn_dataset
+from segtune.data.stream import stream
+from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
+from segtune.models.open import open_model
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.head_start import give_head_start
+from segtune.models.sam.model import Sam
+from segtune.models.sam.resize import resized
+from segtune.models.sam.sizes import SIZES, VIT_B
+from segtune.models.save import save_model
+from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
+from segtune.runs.pretrain_settings import SCENES, PretrainSettings
+from segtune.runs.settings_tree import Composed, read_composed
+from segtune.runs.validation import score_means
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.examples import ExampleSource, ViewPlan
+from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
-from segtune.training.loop import Training, TrainingState, Validation, train
-from segtune.training.processes import Processes, joined
-from segtune.training.recipe import Recipe
+from segtune.training.loop import Training, Validation, train
+from segtune.training.processes import joined
 
-STILL = AugmentSettings.none()
-"""Scenes are drawn with all the variety they need; each is seen as it was drawn."""
+HELD_OUT = 900_000_000
+"""Scenes from this seed on are for validation; training counts up from its first."""
 
 
 @dataclass(frozen=True)
-class Pretraining:
-    """What is drawn and how the model learns from it.
+class PretrainResult:
+    """What came of a pretraining.
 
     Attributes:
-        images: how many scenes an epoch draws.
-        first: seed of the first scene; each epoch sees the same scenes.
-        side: longest side of a scene in pixels, the model's own.
-        recipe: how to train.
+        folder: the run folder, whose model/ opens like any model.
+        steps: done in all.
+        stopped: the user ended it early; model/ is what was reached.
+        validation: mean IoU by prompt mode, of the images kept out, at the end.
     """
 
-    images: int
-    first: int
-    side: int
-    recipe: Recipe
+    folder: Path
+    steps: int
+    stopped: bool
+    validation: dict[str, float] = field(default_factory=dict)
 
 
 def pretrain(
-    model: PromptableModel,
-    plan: Pretraining,
-    out: Path,
-    *,
-    validate: Callable[[], Validation] | None = None,
-    device: str = "cpu",
-    resume: bool = False,
-    progress: Progress = SILENT,
-) -> TrainingState:
-    """Train `model` whole, in place, on drawn scenes.
+    settings: Composed[PretrainSettings], *, resume: bool = False, progress: Progress = SILENT
+) -> PretrainResult | None:
+    """Train a model whole, from fresh weights or another model's, and save it as reached at the end.
 
     Args:
-        model: freshly made, or trained at another size.
-        plan: scenes and recipe.
-        out: where log, checkpoints and the record go.
-        validate: scores the model after each epoch; None takes the last epoch's weights as the best.
-        device: "cpu" or "cuda".
-        resume: go on from the last checkpoint in `out`.
+        settings: the whole tree; with `resume` only `out` and `device` are read, the rest comes from the run folder.
+        resume: go on from the last checkpoint.
         progress: what people see.
+
+    Returns:
+        The result; None in every process but the first.
+
+    Raises:
+        SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
     """
-    folder = RunFolder(out)
-    train_only(model, "full")
-    model.to(device)
+    folder = RunFolder(Path(settings.settings.out))
+    if resume:
+        settings = _resumed(settings, folder)
+    elif folder.pretraining.exists() or folder.settings.exists():
+        raise UsageError(
+            f"{folder.path} already holds a run. Go on with it by --resume, or give --out another folder; nothing in "
+            "it was touched."
+        )
+    tree = settings.settings
+    device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
-        if processes.is_first:
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(out / "plan.json", {"images": plan.images, "first": plan.first, "side": plan.side}
-                       | {"recipe": plan.recipe.model_dump(mode="json")})  # fmt: skip
+        model = _begin(tree, device)
+        sources = _open_sources(tree, model.preparation.side)
+        keep_large_blocks()
+        train_only(model, "full")
+        if processes.is_first and not resume:
+            folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_record(**describe_surroundings())
+            settings.write(folder.pretraining)
+        recipe = tree.recipe
+        images = stream([(one.train, one.share) for one in sources], recipe.optimizer.batch * tree.steps)
+        views = ViewPlan(tree.augment, recipe.seed)
+        looks: list[Validation] = []
+
+        def look() -> Validation:
+            looks.append(_validate(tree, model, sources, progress))
+            return looks[-1]
+
+        source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
         state = train(
             Training(
                 model=model,
-                batches=_batches(model, plan, processes),
-                recipe=plan.recipe,
-                validate=validate,
+                batches=BatchSource(source, recipe, processes),
+                recipe=recipe,
+                validate=look,
                 checkpoints=CheckpointFolder(folder.checkpoints),
-                open_log=lambda keep, step: TrainingLog(out, keep=keep, step=step),
+                open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
                 processes=processes,
                 stop=stop,
                 progress=progress,
             ),
-            resume=resume,
+            resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
         )
-        if processes.is_first:
-            # Sums of floats depend on how they are shared among threads: another number may give other weights.
-            folder.write_record(finished=now(), torch_threads=torch.get_num_threads())
-    return state
+        if not processes.is_first:
+            return None
+        record = {"made_by": "segtune pretrain", "steps": state.step, "settings": tree.model_dump(mode="json")}
+        save_model(model, folder.model, extra=record, half=tree.model.half)
+        # Sums of floats depend on how they are shared among threads: another number may give other weights.
+        folder.write_record(finished=now(), stopped=stop(), torch_threads=torch.get_num_threads())
+        # Stopped on the way, or resumed at its end, it was not looked at as it is.
+        means = looks[-1] if looks and not stop() else look()
+        return PretrainResult(
+            folder.path, state.step, stop(), {mode: round(values["iou"], 4) for mode, values in means.items()}
+        )
 
 
-def _batches(model: PromptableModel, plan: Pretraining, processes: Processes) -> BatchSource:
-    scenes = drawn_dataset(plan.images, side=plan.side, first=plan.first)
-    views = ViewPlan(STILL, plan.recipe.seed)
-    source = ExampleSource(scenes, model.preparation, model.mask_size, views, plan.recipe.prompts)
-    return BatchSource(source, plan.recipe, processes)
+@dataclass(frozen=True)
+class _Opened:
+    """One source: images that train, others that do not, its share."""
+
+    train: Dataset
+    held_out: Dataset
+    share: float
+
+
+def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[PretrainSettings]:
+    if not folder.pretraining.is_file():
+        raise ModelError(
+            f"{folder.path} holds no pretraining to go on with: no pretraining.yaml is there. Leave --resume out."
+        )
+    return asked.resumed(read_composed(folder.pretraining, PretrainSettings), folder.path)
+
+
+def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
+    """Return the model that training starts from."""
+    asked = settings.model
+    sizes = VIT_B if asked.size == "base" else SIZES[asked.size]
+    side = asked.side or sizes.side
+    if side % sizes.patch:
+        raise UsageError(
+            f"The side of the input must be a multiple of the patch of {sizes.patch} pixels, but is {side}. "
+            f"Take {max(1, round(side / sizes.patch)) * sizes.patch}."
+        )
+    if asked.init is None:
+        drawn = torch.Generator().manual_seed(settings.training.seed)
+        fresh = build_sam(replace(sizes, side=side), generator=drawn)
+        if asked.head_start:
+            give_head_start(fresh, drawn)
+        return fresh.to(device)
+    model = open_model(asked.init, device=device)
+    if not isinstance(model, Sam) or replace(model.sizes, side=sizes.side) != sizes:
+        raise UsageError(
+            f"The model {asked.init} is not of the size '{asked.size}', so its weights do not fit. Give --size the one "
+            "it was made with."
+        )
+    return model if model.side == side else resized(model, side)
+
+
+def _open_sources(settings: PretrainSettings, side: int) -> list[_Opened]:
+    data, most = settings.data, settings.validation.images
+    shares = data.shares or (1.0,) * len(data.sources)
+    if len(shares) != len(data.sources):
+        raise UsageError(
+            f"There are {len(data.sources)} sources but {len(shares)} shares. Give data.shares one number a source."
+        )
+    opened = []
+    for name, share in zip(data.sources, shares, strict=True):
+        if name == SCENES:
+            # One for each row of the stream: none is seen twice.
+            count = settings.recipe.optimizer.batch * settings.steps
+            train_part = drawn_dataset(count, side=side, first=data.first)
+            opened.append(_Opened(train_part, drawn_dataset(most, side=side, first=HELD_OUT), share))
+            continue
+        images = open_dataset(Path(name), objects=data.objects)
+        kept_out = min(most, len(images) // 10)
+        if not kept_out:
+            raise DataError(
+                f"{name} has {len(images)} images, of which a tenth is kept out of training to look at the model; "
+                "that takes at least 10."
+            )
+        # By the seed and the set's size alone, so that a resumed run keeps out the same.
+        rows = generator(settings.training.seed, "held out", len(images)).permutation(len(images))
+        names = images.names
+        held_out = images.subset(names[row] for row in sorted(rows[:kept_out].tolist()))
+        opened.append(_Opened(images.subset(names[row] for row in sorted(rows[kept_out:].tolist())), held_out, share))
+    return opened
+
+
+def _validate(
+    settings: PretrainSettings, model: PromptableModel, sources: list[_Opened], progress: Progress
+) -> Validation:
+    """Return the mean over the sources, each of which counts alike however many images it has."""
+    found: list[Validation] = []
+    for one in sources:
+        means = score_means(model, one.held_out, modes=settings.validation.modes, progress=progress)
+        if means:
+            found.append(means)
+    if not found:
+        return {}
+    return {
+        mode: {metric: sum(means[mode][metric] for means in found) / len(found) for metric in found[0][mode]}
+        for mode in found[0]
+    }

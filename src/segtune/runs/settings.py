@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, Field
 
 from segtune.core.errors import unknown_name
@@ -157,7 +159,17 @@ def _first_base(base: str) -> str:
         if base in named:
             break
         named.add(base)
-    return base
+    return _size_of_pretrained(Path(base)) or base
+
+
+def _size_of_pretrained(folder: Path) -> str | None:
+    """Return the size of a base that `segtune pretrain` made: one of nano's is trained like nano."""
+    told = folder / "pretraining.yaml"
+    if not told.is_file():
+        return None
+    with suppress(yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        return str(yaml.safe_load(told.read_text(encoding="utf-8"))["model.size"]["value"])
+    return None
 
 
 def read_settings(path: Path) -> SettingsWithOrigins:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Source(ABC):
     root: Path
     format: str
     objects: str
-    names: tuple[str, ...]
+    names: Sequence[str]
     groups: tuple[str | None, ...]
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()

@@ -61,10 +61,18 @@ NANO: Final = SamSizes(
 )  # fmt: skip
 """The built-in base: 4 M parameters, 256 tokens."""
 
+TINY: Final = SamSizes(192, 12, 6, 768, (2, 5, 8, 11), window=8, side=512)
+"""7 M parameters in the encoder, 1,024 tokens, the published decoder."""
+
+SMALL: Final = SamSizes(384, 12, 6, 1536, (2, 5, 8, 11))
+"""22 M parameters in the encoder, at the published size of images."""
+
 MICRO: Final = SamSizes(
     32, 3, 2, 64, (1,), window=3, side=64, patch=8,
     prompt_width=32, mask_channels=4, decoder_heads=1, decoder_mlp_width=32, quality_width=32,
 )  # fmt: skip
 """For tests: every kind of layer, with windows that stick out over the image, in a few milliseconds."""
 
-SIZES: Final[dict[str, SamSizes]] = {"vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "nano": NANO, "micro": MICRO}
+SIZES: Final[dict[str, SamSizes]] = {
+    "vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "nano": NANO, "tiny": TINY, "small": SMALL, "micro": MICRO
+}  # fmt: skip

@@ -1,0 +1,113 @@
+"""Every setting of a pretraining in one typed tree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from segtune.data.augment import AugmentSettings
+from segtune.runs.settings import PromptModes
+from segtune.runs.settings_tree import Composed, compose, parse_override
+from segtune.training.recipe import Recipe, Section
+
+SCENES = "scenes"
+"""The source that is drawn (`data.scenes`); all others are folders."""
+
+RECIPE: dict[str, Any] = {
+    "training.patience": None,
+    "training.prompts.first": {
+        "random_click": 0.3, "click": 0.1, "jittered_box": 0.3, "loose_box": 0.1, "point_box": 0.1, "mask": 0.1
+    },
+    "training.prompts.corrections": 7,
+    # From fresh weights SAM's 20 focal to 1 dice settles for empty masks: with p near 0 both have next to no slope.
+    "training.loss.weights": {"bce": 0.5, "dice": 0.5},
+    "training.optimizer.kind": "muon",
+    "training.optimizer.lr": 1e-3,
+    "training.optimizer.layer_decay": 1.0,
+    "training.optimizer.warmup_steps": 100,
+    "training.optimizer.final_lr": 0.02,
+    "training.optimizer.batch": 16,
+    "training.optimizer.micro_batch": 8,
+    "training.optimizer.precision": "bf16",
+}  # fmt: skip
+"""SAM's recipe (paper, appendix A) with what fresh weights need besides, where it differs from a fit's."""
+
+
+class SourceSettings(Section):
+    """What the images are of."""
+
+    sources: tuple[str, ...] = Field((SCENES,), min_length=1, description="scenes (drawn), or folders with masks.")
+    shares: tuple[float, ...] | None = Field(None, description="Share of the images by source; null: all alike.")
+    first: int = Field(0, ge=0, description="Seed of the first drawn scene: another training sees others from another.")
+    objects: Literal["whole", "parts", "labels", "instances"] = Field(
+        "whole", description="What one object of a folder is."
+    )
+
+    @field_validator("shares")
+    @classmethod
+    def _positive(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if shares is not None and min(shares) <= 0:
+            raise ValueError("shares must be above 0; leave out a source that shall have none")
+        return shares
+
+
+class PretrainModelSettings(Section):
+    """What is trained, and from where."""
+
+    size: Literal["nano", "tiny", "small", "base", "micro"] = Field("nano", description="The network's size.")
+    side: int | None = Field(None, ge=32, description="Side of its input in pixels; null: that of the size.")
+    init: str | None = Field(None, description="A model of the same size to go on from; null: fresh weights.")
+    head_start: bool = Field(True, description="Fresh weights begin like a convolutional network's.")
+    half: bool = Field(False, description="Save the result in half precision.")
+
+
+class PretrainValidationSettings(Section):
+    """How the model is looked at on the way."""
+
+    modes: PromptModes = Field(("click", "box", "clicks3"), description="Prompt modes.")
+    images: int = Field(40, ge=1, description="Images kept out of each source, a tenth of it at most.")
+    every: int = Field(1000, ge=1, description="Steps from one look to the next.")
+
+
+class PretrainSettings(Section):
+    """The whole tree."""
+
+    out: str = Field("", description="The run folder.")
+    device: str = Field("auto", description="cpu, cuda, cuda:N, or auto.")
+    steps: int = Field(10_000, ge=1, description="Steps in all.")
+    data: SourceSettings = SourceSettings()
+    model: PretrainModelSettings = PretrainModelSettings()
+    training: Recipe = Recipe()
+    augment: AugmentSettings = AugmentSettings.none()
+    validation: PretrainValidationSettings = PretrainValidationSettings()
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with as many epochs as there are looks, and steps as asked."""
+        looks = math.ceil(self.steps / self.validation.every)
+        told = {"epochs": looks, "epoch_steps": self.validation.every, "steps": self.steps}
+        return self.training.model_copy(update=told)
+
+
+def load_pretrain_settings(
+    *, out: Path | str, overrides: Sequence[str] = (), **options: Any
+) -> Composed[PretrainSettings]:
+    """Compose the settings of a pretraining: defaults, then the command line.
+
+    Args:
+        out: the run folder.
+        overrides: "dotted.name=value" with the value in YAML, as `--set` takes them.
+        options: settings by dotted name with "__" for the dot (`data__sources=("scenes",)`); None is left out.
+
+    Raises:
+        UsageError: an unknown setting, or a value that is not allowed.
+    """
+    given = {"out": str(out)} | {name.replace("__", "."): value for name, value in options.items()}
+    values = {name: (value, "pretraining") for name, value in RECIPE.items()}
+    values |= {name: (value, "command line") for name, value in given.items() if value is not None}
+    written = dict(parse_override(override, PretrainSettings) for override in overrides)
+    return compose(values | {name: (value, "--set") for name, value in written.items()}, PretrainSettings)

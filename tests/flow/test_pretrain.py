@@ -1,0 +1,43 @@
+"""`segtune pretrain` as a user types it, and what comes of it in the other commands."""
+
+from __future__ import annotations
+
+import json
+
+from disc_data import SMALL
+
+QUICK = (
+    "--size", "micro", "--steps", "2", "--set", "optimizer.batch=2", "--set", "micro_batch=2", "--set", "corrections=1",
+    "--set", "workers=0", "--set", "validation.images=2", "--set", "validation.modes=[click,box]",
+)  # fmt: skip
+
+
+def test_a_base_of_ones_own_is_tuned_like_any_other(discs, tmp_path, segtune, answer):
+    """Scenes and a folder in, a model out; it is trained further, tuned on data, and the matrix compares the two."""
+    base = tmp_path / "base"
+    code, told = answer("pretrain", "--data", "scenes", "--data", discs, *QUICK, "--out", base)
+    assert code == 0, told
+    assert told["steps"] == 2
+    assert set(told["validation"]) == {"click", "box"}
+    code, out, err = segtune("pretrain", *QUICK, "--init", base, "--out", tmp_path / "more", "--set", "data.first=50")
+    assert code == 0, err
+    assert "2 steps done. On images kept out, mean IoU: click" in out
+    words = ("--model", tmp_path / "more", "--epochs", "1", *SMALL, "--set", "evaluation.modes=[box]")
+    code, out, err = segtune("fit", discs, "--out", tmp_path / "run", *words)
+    assert code in (0, 3), err
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    assert {"pretrained", "tuned"} <= {row["model"] for row in rows}
+
+
+def test_mistakes_are_told_in_a_paragraph(tmp_path, segtune):
+    """A size there is not, a folder there is not, a run that is there already."""
+    code, _, err = segtune("pretrain", *QUICK, "--size", "huge", "--out", tmp_path / "a")
+    assert (code, "model.size" in err) == (2, True)
+    code, _, err = segtune("pretrain", *QUICK, "--data", tmp_path / "nowhere", "--out", tmp_path / "b")
+    assert (code, "does not exist" in err) == (4, True)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "pretraining.yaml").write_text("{}")
+    code, _, err = segtune("pretrain", *QUICK, "--out", tmp_path / "c")
+    assert (code, "already holds a run" in err) == (2, True)
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
