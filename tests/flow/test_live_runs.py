@@ -136,3 +136,24 @@ def test_two_processes_are_one_run_and_resume_after_a_kill(discs, micro, tmp_pat
     assert [line["objects"] for line in two] == [line["objects"] for line in one]
     assert [line["loss"] for line in two[:4]] == pytest.approx([line["loss"] for line in one[:4]], abs=1e-5)
     assert (folder / "report.html").exists()
+
+
+MEETINGS = """
+import sys, time, torch
+from segtune.training.processes import joined
+for number in range(3):
+    with joined() as processes:
+        time.sleep(processes.is_first * number % 2)  # the others wait at the next meeting, or at this one
+        total = processes.sum(torch.tensor(processes.rank + 1))
+    print(number, processes.rank, int(total), flush=True)
+"""
+
+
+def test_processes_meet_again_and_again(tmp_path):
+    """Several trainings in one Python process under torchrun: each group of processes finds its own, however late."""
+    (tmp_path / "meetings.py").write_text(MEETINGS)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    process = launch([sys.executable, *launcher, str(tmp_path / "meetings.py")], tmp_path / "log")
+    assert finish(process, tmp_path / "log") == 0, (tmp_path / "log").read_text()
+    told = {line for line in (tmp_path / "log").read_text().splitlines() if line[:1].isdigit()}
+    assert told == {f"{number} {rank} 3" for number in range(3) for rank in range(2)}

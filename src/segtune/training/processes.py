@@ -11,6 +11,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 _BUCKET_BYTES = 32 << 20
 _PATIENCE = timedelta(hours=4)
@@ -95,12 +97,31 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
     if started_here:
         if device.startswith("cuda"):
             torch.cuda.set_device(device)  # or all would meet on the first GPU
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
+        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        store, rank, world = _meeting_place()
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         if started_here:
             dist.destroy_process_group()
+
+
+_meetings: list[tuple[Store, int, int]] = []
+"""Where the processes of `torchrun` have met so far, the latest last."""
+
+
+def _meeting_place() -> tuple[Store, int, int]:
+    """Return a store under whose keys the processes have not met before, with this one's rank and their number.
+
+    `torchrun` keeps one store for all its life: a second group under the same keys would find the addresses of the
+    first, which nobody answers any more.
+    """
+    if not _meetings:
+        _meetings.append(next(iter(rendezvous("env://", timeout=_PATIENCE))))
+    store, rank, world = _meetings[0]
+    _meetings.append((PrefixStore(f"segtune {len(_meetings)}", store), rank, world))
+    return _meetings[-1]
 
 
 def _buckets(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
