@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, Validation, train
-from segtune.training.processes import joined
+from segtune.training.processes import Processes, joined
 
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from its first."""
@@ -91,30 +92,14 @@ def pretrain(
             folder.path.mkdir(parents=True, exist_ok=True)
             folder.write_record(**describe_surroundings())
             settings.write(folder.pretraining)
-        recipe = tree.recipe
-        images = stream([(one.train, one.share) for one in sources], recipe.optimizer.batch * tree.steps)
-        views = ViewPlan(tree.augment, recipe.seed)
         looks: list[Validation] = []
 
         def look() -> Validation:
             looks.append(_validate(tree, model, sources, progress))
             return looks[-1]
 
-        source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
-        state = train(
-            Training(
-                model=model,
-                batches=BatchSource(source, recipe, processes),
-                recipe=recipe,
-                validate=look,
-                checkpoints=CheckpointFolder(folder.checkpoints),
-                open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
-                processes=processes,
-                stop=stop,
-                progress=progress,
-            ),
-            resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
-        )
+        job = _assemble(tree, model, sources, folder, processes, look, stop, progress)
+        state = train(job, resume=resume and job.checkpoints.has("last"))
         if not processes.is_first:
             return None
         record = {"made_by": "segtune pretrain", "steps": state.step, "settings": tree.model_dump(mode="json")}
@@ -198,6 +183,34 @@ def _open_sources(settings: PretrainSettings, side: int) -> list[_Opened]:
         held_out = images.subset(names[row] for row in sorted(rows[:kept_out].tolist()))
         opened.append(_Opened(images.subset(names[row] for row in sorted(rows[kept_out:].tolist())), held_out, share))
     return opened
+
+
+def _assemble(
+    settings: PretrainSettings,
+    model: PromptableModel,
+    sources: list[_Opened],
+    folder: RunFolder,
+    processes: Processes,
+    look: Callable[[], Validation],
+    stop: Callable[[], bool],
+    progress: Progress,
+) -> Training:
+    """Return what the loop is handed."""
+    recipe = settings.recipe
+    images = stream([(one.train, one.share) for one in sources], recipe.optimizer.batch * settings.steps)
+    views = ViewPlan(settings.augment, recipe.seed)
+    source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
+    return Training(
+        model=model,
+        batches=BatchSource(source, recipe, processes),
+        recipe=recipe,
+        validate=look,
+        checkpoints=CheckpointFolder(folder.checkpoints),
+        open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
+        processes=processes,
+        stop=stop,
+        progress=progress,
+    )
 
 
 def _validate(

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from segtune.models.sam.plain_attention import attention
+
 _BIAS_VALUES = 1 << 25
 """Up to so many values the bias of one image is simply written out (128 MiB in fp32): windows and small images."""
 
@@ -64,7 +66,7 @@ def _by_distance(table: Tensor, length: int) -> Tensor:
 
 def _written_out(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:
     bias = (by_row[..., :, None] + by_column[..., None, :]).flatten(-2)  # [B, heads, N, N]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+    return attention(query, key, value, bias)
 
 
 def _in_blocks(query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtune.models.sam.layers import MLPBlock
+from segtune.models.sam.plain_attention import attention
 
 Spread = Callable[[Tensor], Tensor]
 """Brings rows of S sources to the P prompts that ask about them."""
@@ -43,7 +44,7 @@ class Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, exists: Tensor | None = None) -> Tensor:
         """Attend with projected queries, keys and values; return [P, n, width]."""
         mask = None if exists is None else exists[:, None, None, :]  # [P, 1, 1, m]
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # [P, heads, n, inner / heads]
+        attended = attention(query, key, value, mask)  # [P, heads, n, inner / heads]
         out: Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return out
 
