@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from segtune.evaluation.answers import answer, encode_image, evaluating
+from segtune.evaluation.answers import answer
 from segtune.evaluation.modes import CLICK, CLICKS3, CLICKS5, Interaction
 from segtune.evaluation.targets import draw_targets
 from segtune.evaluation.views import View
 from segtune.prompts.correction import center_of_error
+from segtune.segment.encoding import encode_image, evaluating
 
 
 def answers(model, one, scored):

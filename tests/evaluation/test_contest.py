@@ -9,7 +9,7 @@ import torch
 from segtune.core.geometry import logits_to_image
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
-from segtune.evaluation.answers import answer, encode_image, evaluating
+from segtune.evaluation.answers import answer
 from segtune.evaluation.contest import Contest
 from segtune.evaluation.modes import find_modes, plan_interactions
 from segtune.evaluation.targets import AT_ONCE, draw_targets
@@ -18,6 +18,7 @@ from segtune.metrics import METRICS as HOUSE
 from segtune.prompts.collate import collate
 from segtune.prompts.correction import center_of_error
 from segtune.rollout import rollout
+from segtune.segment.encoding import encode_image, evaluating
 
 ALL = find_modes()
 

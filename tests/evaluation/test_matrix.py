@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from segtune.core.errors import DataError, UsageError
-from segtune.evaluation.answers import encode_image, evaluating
 from segtune.evaluation.matrix import evaluate
 from segtune.evaluation.predict import predict_masks
 from segtune.evaluation.results import read_results, write_results
 from segtune.evaluation.scores import METRICS
+from segtune.segment.encoding import encode_image, evaluating
 
 
 def read(path) -> list[dict[str, str]]:

@@ -10,11 +10,11 @@ import torch
 
 from segtune.core.geometry import Frame, masks_to_frame
 from segtune.evaluation.baselines import BASELINES, fill_box, fill_ellipse
-from segtune.evaluation.crops import MaskCrop
 from segtune.evaluation.scores import METRICS, Scores, count_pixels, losses_of, score_counts
 from segtune.evaluation.targets import Target
 from segtune.evaluation.views import View
 from segtune.metrics import METRICS as HOUSE
+from segtune.segment.crops import MaskCrop
 
 
 def random_masks(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import pytest
 
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
-from segtune.evaluation.crops import MaskCrop
 from segtune.evaluation.targets import AT_ONCE, Target, draw_prompt, draw_targets
+from segtune.segment.crops import MaskCrop
 
 SIMULATORS = ("click", "random_click", "box", "loose_box", "point_box", "mask")
 

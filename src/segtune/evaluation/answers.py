@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from segtune.core.types import POINT_FILLER, Embedding, Image
-from segtune.evaluation.crops import MaskCrop, in_common_window
+from segtune.core.types import POINT_FILLER, Embedding
 from segtune.evaluation.modes import Interaction, Mode
 from segtune.evaluation.targets import Target
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
 from segtune.prompts.correction import center_of_error
 from segtune.rollout import Clicks, Round, rollout
+from segtune.segment.crops import MaskCrop, in_common_window
+from segtune.segment.encoding import device_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,6 @@ class Answers:
     masks: tuple[MaskCrop, ...]
     points: Tensor
     point_labels: Tensor
-
-
-def encode_image(model: PromptableModel, image: Image) -> Embedding:
-    """Run the image encoder on one image, uint8 [H, W, 3], on the model's device."""
-    pixels, frames = model.prepare([image])
-    return model.encode(pixels.to(device_of(model)), frames)
 
 
 def answer(
@@ -80,26 +74,6 @@ def answer(
                 interaction.scored[current.number], logits, current.quality.detach().float().cpu(), masks,
                 current.prompts.points.cpu(), current.prompts.point_labels.cpu(),
             )  # fmt: skip
-
-
-def device_of(model: PromptableModel) -> torch.device:
-    """Return the device that the model's weights are on."""
-    return next(model.parameters()).device
-
-
-@contextmanager
-def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
-    """Switch models to evaluation, without gradients, and back."""
-    # Remembered one by one: models that are compared need not agree.
-    were_training = [model.training for model in models]
-    for model in models:
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for model, was_training in zip(models, were_training, strict=True):
-            model.train(was_training)
 
 
 def _next_clicks(targets: Sequence[Target], masks: Sequence[MaskCrop]) -> Clicks:

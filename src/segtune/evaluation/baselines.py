@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from segtune.evaluation.crops import MaskCrop
+from segtune.segment.crops import MaskCrop
 
 Box = npt.NDArray[np.float32]
 

@@ -10,14 +10,15 @@ import numpy as np
 
 from segtune.core.rle import BoolMask
 from segtune.core.types import Embedding, Sample
-from segtune.evaluation.answers import answer, evaluating
+from segtune.evaluation.answers import answer
 from segtune.evaluation.baselines import BASELINES
-from segtune.evaluation.crops import MaskCrop
 from segtune.evaluation.modes import CLICK, Interaction, Mode, plan_interactions
 from segtune.evaluation.scores import Scores, losses_of
 from segtune.evaluation.targets import Target, draw_prompt, draw_targets
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
+from segtune.segment.crops import MaskCrop
+from segtune.segment.encoding import evaluating
 
 Key: TypeAlias = tuple[str, str]
 """Model and mode."""

@@ -13,7 +13,6 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Embedding, Sample
 from segtune.data.dataset import Dataset, SetAside
-from segtune.evaluation.answers import device_of, encode_image, evaluating
 from segtune.evaluation.conclusion import MatrixResult, conclude
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.modes import find_modes
@@ -22,6 +21,7 @@ from segtune.evaluation.tables import open_tables
 from segtune.evaluation.tally import Tally
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
+from segtune.segment.encoding import device_of, encode_image, evaluating
 
 Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
 """Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""

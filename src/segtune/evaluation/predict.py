@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from segtune.core.rle import BoolMask
 from segtune.core.types import POINT_FILLER, Embedding, Sample
-from segtune.evaluation.answers import Answers, answer, encode_image, evaluating
+from segtune.evaluation.answers import Answers, answer
 from segtune.evaluation.modes import Interaction, find_modes
 from segtune.evaluation.targets import draw_targets
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
 from segtune.prompts.objects import ObjectPrompt
+from segtune.segment.encoding import encode_image, evaluating
 
 
 def predict_masks(

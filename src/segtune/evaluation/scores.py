@@ -10,11 +10,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segtune.evaluation.crops import MaskCrop, in_common_window
 from segtune.evaluation.targets import Target
 from segtune.losses.mixture import REFERENCE, Mixture
 from segtune.metrics.boundary import boundary_distance, boundary_overlap
 from segtune.metrics.overlap import Overlap, dice, iou, overlap, precision, recall
+from segtune.segment.crops import MaskCrop, in_common_window
 
 METRICS = ("iou", "dice", "precision", "recall", "boundary_iou", "loss")
 """What is scored, in the order of the tables."""

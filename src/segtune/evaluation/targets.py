@@ -10,9 +10,9 @@ import numpy as np
 from segtune.core.files import hash_text
 from segtune.core.rle import BoolMask
 from segtune.core.types import Sample
-from segtune.evaluation.crops import MaskCrop
 from segtune.prompts import PROMPTS
 from segtune.prompts.objects import ObjectPrompt
+from segtune.segment.crops import MaskCrop
 
 AT_ONCE = 16
 """Objects decoded in one call at most."""

@@ -11,11 +11,11 @@ from torch import Tensor
 from segtune.core.geometry import Frame, masks_to_frame
 from segtune.core.rle import BoolMask
 from segtune.core.types import Prompts
-from segtune.evaluation.crops import MaskCrop
-from segtune.evaluation.enlarge import Enlarger
 from segtune.evaluation.targets import Target
 from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt
+from segtune.segment.crops import MaskCrop
+from segtune.segment.enlarge import Enlarger
 
 
 class View:

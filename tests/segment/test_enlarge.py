@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from segtune.core.geometry import Frame, logits_to_image
-from segtune.evaluation.crops import MaskCrop, in_common_window
-from segtune.evaluation.enlarge import Enlarger
+from segtune.segment.crops import MaskCrop, in_common_window
+from segtune.segment.enlarge import Enlarger
 
 FRAMES = [
     (Frame.longest_side((90, 140), 128), 32),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segtune.evaluation.crops import MaskCrop, in_common_window
+from segtune.segment.crops import MaskCrop, in_common_window
 
 
 def mask_of(*boxes):

@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from segtune.core.geometry import Frame, logits_to_image
-from segtune.evaluation.crops import MaskCrop
+from segtune.segment.crops import MaskCrop
 
 _Floats = npt.NDArray[np.float32]
 

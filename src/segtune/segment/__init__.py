@@ -1,0 +1,5 @@
+"""Using a model: one image and many prompts, or many images.
+
+`session.py` embeds an image once and answers prompts on it; `many.py` goes over folders. `enlarge.py` brings logits to
+masks of the image's size, which evaluation shares.
+"""

@@ -1,0 +1,37 @@
+"""Running a model on one image, without gradients: what evaluation and use share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from segtune.core.types import Embedding, Image
+from segtune.models.family import PromptableModel
+
+
+def encode_image(model: PromptableModel, image: Image) -> Embedding:
+    """Run the image encoder on one image, uint8 [H, W, 3], on the model's device."""
+    pixels, frames = model.prepare([image])
+    return model.encode(pixels.to(device_of(model)), frames)
+
+
+def device_of(model: PromptableModel) -> torch.device:
+    """Return the device that the model's weights are on."""
+    return next(model.parameters()).device
+
+
+@contextmanager
+def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
+    """Switch models to evaluation, without gradients, and back."""
+    # Remembered one by one: models that are compared need not agree.
+    were_training = [model.training for model in models]
+    for model in models:
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for model, was_training in zip(models, were_training, strict=True):
+            model.train(was_training)
