@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from segtune.runs.evaluate import evaluate_models
     from segtune.runs.finetune import finetune
     from segtune.runs.settings import load_settings
+    from segtune.segment.many import segment_many
+    from segtune.segment.session import Session
 
     __version__: str
 
@@ -30,6 +32,7 @@ __all__ = [
     "Prompts",
     "Sample",
     "SegtuneError",
+    "Session",
     "check_dataset",
     "draw_scene",
     "evaluate_models",
@@ -38,6 +41,7 @@ __all__ = [
     "make_split",
     "open_dataset",
     "open_model",
+    "segment_many",
     "write_demo",
     "write_report",
 ]
@@ -47,6 +51,7 @@ _PLACES = {
     "Prompts": "segtune.core.types",
     "Sample": "segtune.core.types",
     "SegtuneError": "segtune.core.errors",
+    "Session": "segtune.segment.session",
     "check_dataset": "segtune.data.check",
     "draw_scene": "segtune.data.scenes",
     "evaluate_models": "segtune.runs.evaluate",
@@ -55,6 +60,7 @@ _PLACES = {
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",
     "open_model": "segtune.models.open",
+    "segment_many": "segtune.segment.many",
     "write_demo": "segtune.data.demo",
     "write_report": "segtune.report.page",
 }

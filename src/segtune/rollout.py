@@ -48,6 +48,29 @@ Corrector: TypeAlias = Callable[[Round], Clicks | None]
 """Looks at a round and answers with the next clicks, or None for a round that only feeds the logits back."""
 
 
+def ask(
+    model: PromptableModel, embedding: Embedding, prompts: Prompts, *, number: int = 0, multimask: Tensor | None = None
+) -> Round:
+    """Decode once.
+
+    Args:
+        model: any promptable model.
+        embedding: the B images the prompts are on.
+        prompts: P prompts.
+        number: of the round, from 0.
+        multimask: bool [P], which prompts get three masks; None: the ambiguous ones, as SAM is trained.
+    """
+    prediction = model.decode(embedding, prompts, prompts.ambiguous if multimask is None else multimask)
+    return Round(number, prompts, prediction, prediction.best())
+
+
+def follow(current: Round, clicks: Clicks | None = None) -> Prompts:
+    """Return the prompts of the next round: all clicks stay, new ones join, the best logits go back in as a mask."""
+    # A caller that trains has gone backward before: from here on only values are read.
+    prompts = current.prompts if clicks is None else add_clicks(current.prompts, *clicks)
+    return prompts.with_masks(current.logits.detach())
+
+
 def rollout(
     model: PromptableModel, embedding: Embedding, prompts: Prompts, *, rounds: int, correct: Corrector
 ) -> Iterator[Round]:
@@ -68,13 +91,8 @@ def rollout(
         correct: draws the next clicks; not called after the last round.
     """
     for number in range(rounds):
-        prediction = model.decode(embedding, prompts, prompts.ambiguous)
-        current = Round(number, prompts, prediction, prediction.best())
+        current = ask(model, embedding, prompts, number=number)
         yield current
         if number + 1 < rounds:
-            # A caller that trains has gone backward at the yield: from here on only values are read.
-            clicks = correct(current)
-            if clicks is not None:
-                prompts = add_clicks(prompts, *clicks)
-            # All clicks stay, the mask is replaced. With one no prompt is ambiguous: one answer is asked for.
-            prompts = prompts.with_masks(current.logits.detach())
+            # With a mask no prompt is ambiguous: from here on one answer is asked for.
+            prompts = follow(current, correct(current))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from segtune.core.rle import RunLengths
 from segtune.segment.crops import MaskCrop, in_common_window
 
 
@@ -54,3 +55,14 @@ def test_an_empty_mask_does_not_widen_the_window():
     """Where nothing was predicted the window is the truth's own box, not one that reaches to the corner."""
     found, _, left, top = in_common_window(MaskCrop.of(LOW), MaskCrop.of(EMPTY))
     assert (found.shape, left, top) == ((10, 7), 33, 20)
+
+
+def test_run_lengths_of_a_crop_are_those_of_the_whole_mask():
+    """They are made from the window alone, also where columns are full and runs join."""
+    rng = np.random.default_rng(0)
+    for number in range(300):
+        mask = rng.random(rng.integers(1, 9, 2)) < rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
+        if number % 3 == 0:
+            mask[:, rng.integers(mask.shape[1])] = True
+        assert MaskCrop.of(mask).runs() == RunLengths.encode(mask)
+        assert MaskCrop(mask.shape, 0, 0, mask).runs() == RunLengths.encode(mask)

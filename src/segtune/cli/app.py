@@ -17,6 +17,7 @@ from segtune.cli.fit import fit
 from segtune.cli.output import complain
 from segtune.cli.pretrain import pretrain
 from segtune.cli.report import report
+from segtune.cli.segment import segment
 from segtune.cli.version import show_version, version
 
 TRACEBACK = "--traceback"
@@ -29,7 +30,7 @@ Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
-for command in (check, fit, evaluate, report, pretrain, demo, version):
+for command in (check, fit, evaluate, report, segment, pretrain, demo, version):
     app.command()(command)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from segtune.core.rle import BoolMask
+from segtune.core.rle import BoolMask, RunLengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +49,23 @@ class MaskCrop:
         mask = np.zeros(self.size, dtype=np.bool_)
         mask[self.rows, self.columns] = self.inside
         return mask
+
+    def runs(self) -> RunLengths:
+        """Return the whole mask as run lengths, without writing it out."""
+        height = self.size[0]
+        # A row of background above and below, so that no run passes from one column of the window to the next.
+        framed = np.pad(self.inside, ((1, 1), (0, 0))).T  # [w, h + 2]
+        columns, begins = np.nonzero(framed[:, 1:] & ~framed[:, :-1])
+        ends = np.nonzero(framed[:, :-1] & ~framed[:, 1:])[1]
+        base = (columns + self.left) * height + self.top
+        starts, stops = base + begins, base + ends
+        # Full columns side by side are one run.
+        joined = starts[1:] == stops[:-1]
+        starts, stops = starts[np.r_[True, ~joined][: len(starts)]], stops[np.r_[~joined, True][: len(stops)]]
+        bounds = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * self.size[1]]])
+        counts = np.diff(bounds).astype(np.uint32)
+        # A last run of nothing is left out, as `RunLengths.encode` does.
+        return RunLengths(self.size, counts[:-1] if len(counts) > 1 and not counts[-1] else counts)
 
     def without(self, ignore: BoolMask | None) -> MaskCrop:
         """Return the mask without the pixels of `ignore` [H, W]."""

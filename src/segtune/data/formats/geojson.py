@@ -124,9 +124,9 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
     for name, sample in written_names(samples):
         write_image(folder / "images" / f"{name}.png", sample.image)
         held = zip(sample.objects, sample.labels, strict=True)
-        features = [_feature(mask, {"label": label}) for mask, label in held]
+        features = [feature_of(mask, {"label": label}) for mask, label in held]
         if sample.ignore is not None:
-            features.append(_feature(sample.ignore, {"ignore": True}))
+            features.append(feature_of(sample.ignore, {"ignore": True}))
         text = json.dumps({"type": "FeatureCollection", "features": features})
         write_text(folder / "images" / f"{name}{_SUFFIX}", text)
         groups.append((f"images/{name}.png", sample.group))
@@ -179,7 +179,8 @@ def _rings(rings: Any) -> list[Ring]:
     return found
 
 
-def _feature(mask: RunLengths, properties: Mapping[str, Any]) -> dict[str, Any]:
+def feature_of(mask: RunLengths, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a mask as a GeoJSON feature, outlined along pixel edges."""
     polygons = [[_closed(ring) for ring in rings] for rings in trace(mask)]
     geometry: dict[str, Any] = {"type": "MultiPolygon", "coordinates": polygons}
     if len(polygons) == 1:

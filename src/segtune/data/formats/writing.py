@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -19,7 +20,18 @@ from segtune.data.formats.tree import stem_of
 _IMAGE_FOLDER = "images"
 
 
-def written_names(samples: Iterable[Sample]) -> Iterator[tuple[str, Sample]]:
+class Named(Protocol):
+    """What has a name like a sample's: a path with an extension."""
+
+    @property
+    def name(self) -> str:
+        """Unique among its kind."""
+
+
+_Named = TypeVar("_Named", bound=Named)
+
+
+def written_names(samples: Iterable[_Named]) -> Iterator[tuple[str, _Named]]:
     """Yield each sample with the path, without extension, that its files get below images/ and masks/.
 
     It is the sample's name without a leading images/ and without its extension, which stays, after an underscore, where

@@ -127,7 +127,7 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
     for name, sample in written_names(samples):
         write_image(folder / "images" / f"{name}.png", sample.image)
         lines = [
-            _line(classes.setdefault(label, len(classes)), mask)
+            outline_line(classes.setdefault(label, len(classes)), mask)
             for mask, label in zip(sample.objects, sample.labels, strict=True)
         ]
         write_text(folder / _LABELS / f"{name}.txt", "".join(lines))
@@ -135,8 +135,13 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
             write_mask(folder / IGNORE_FOLDER / f"{name}.png", sample.ignore)
         groups.append((f"images/{name}.png", sample.group))
     write_groups(folder, groups)
-    names = {number: label for label, number in classes.items()}
-    settings = {"path": ".", "train": "images", "val": "images", "names": names}
+    write_classes(folder, list(classes))
+
+
+def write_classes(folder: Path, classes: Sequence[str], images: str = "images") -> None:
+    """Write data.yaml, which names the classes by their numbers and the folder of the images."""
+    names = dict(enumerate(classes))
+    settings = {"path": ".", "train": images, "val": images, "names": names}
     write_text(folder / "data.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
@@ -158,7 +163,8 @@ def read_outlines(path: Path) -> list[tuple[int, Ring]]:
     return outlines
 
 
-def _line(number: int, mask: RunLengths) -> str:
+def outline_line(number: int, mask: RunLengths) -> str:
+    """Return a line of a label file: class number, then the outline in shares of width and height."""
     height, width = mask.size
     ring = join_rings(trace(mask)) / np.array([width, height])
     return f"{number} {' '.join(f'{value:.{_DIGITS}f}' for value in ring.ravel())}\n"

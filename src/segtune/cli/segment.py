@@ -1,0 +1,107 @@
+"""`segtune segment`: masks for a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segtune.cli.options import AsJson
+from segtune.cli.output import answer
+from segtune.cli.progress import shown
+from segtune.core.errors import INTERRUPTED, DataError, UsageError
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or a hub id.")
+]
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...", help="Images, folders, patterns in quotes, or a .txt file with a path per line."
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the masks and results.jsonl go.")]
+OutFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="png|labelmap|coco|yolo|geojson|rle",
+        help="png: a file per object. labelmap: object numbers. coco: annotations.json. yolo, geojson: outlines. "
+        "rle: run lengths, a JSON file per image.",
+    ),
+]
+Points = Annotated[
+    str | None,
+    typer.Option(metavar='"x,y;x,y,-"', help="Clicks for one object in every image; a minus: not on the object."),
+]
+Boxes = Annotated[str | None, typer.Option(metavar='"x0,y0,x1,y1;…"', help="Boxes, one object each, in every image.")]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompts", metavar="FILE.json", help='{"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1]}]}.'
+    ),
+]
+Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
+
+
+def segment(
+    model: Model,
+    inputs: Inputs,
+    out: Out,
+    format: OutFormat = "png",  # noqa: A002 - the word users know it by
+    points: Points = None,
+    boxes: Boxes = None,
+    prompts: PromptFile = None,
+    batch: Batch = None,
+    json: AsJson = False,
+) -> int:
+    """Segment objects in one image or a million, by clicks, boxes and masks in pixels of the original images.
+
+    Cut off, the same command goes on where it was. An image that cannot be read is listed and stops nothing.
+
+    For example:
+
+        segtune segment runs/polyps "photos/**/*.jpg" --out masks --prompts boxes.json
+        segtune segment nano photo.jpg --out masks --points "120,80;40,30,-"
+    """
+    from segtune.models.open import open_model
+    from segtune.runs.device import pick_device
+    from segtune.runs.interrupt import StopOnInterrupt
+    from segtune.segment.many import segment_many
+    from segtune.segment.wishes import read_wishes, same_for_all
+
+    if prompts is not None and (points or boxes):
+        raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
+    wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
+    with shown() as progress, StopOnInterrupt() as stop:
+        opened = open_model(model, device=pick_device("auto"))
+        result = segment_many(opened, inputs, out, wishes, format=format, batch=batch, stop=stop, progress=progress)
+    facts = {
+        "folder": str(out), "images": result.images, "done": result.done, "before": result.before,
+        "without": result.without, "failed": result.failed, "seconds": round(result.seconds, 3),
+        "stopped": result.stopped,
+    }  # fmt: skip
+    answer(facts, _told(facts), as_json=json)
+    if result.stopped:
+        return INTERRUPTED
+    return DataError.exit_code if result.failed and not result.done + result.before else 0
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    """Return what was done, for people."""
+    rate = facts["done"] / facts["seconds"] if facts["seconds"] else 0.0
+    lines = [f"{facts['done']} images segmented in {facts['seconds']:.1f} s ({rate:.1f} a second): {facts['folder']}"]
+    if facts["before"]:
+        lines.append(f"{facts['before']} were done before.")
+    if facts["without"]:
+        lines.append(f"{facts['without']} images have no prompt and were left out.")
+    if facts["stopped"]:
+        lines.append("Stopped before the end. The same command goes on from here.")
+    if facts["failed"]:
+        lines.append(f"{len(facts['failed'])} images could not be segmented:")
+        lines += [f"  {name}: {reason}" for name, reason in list(facts["failed"].items())[:20]]
+        if len(facts["failed"]) > 20:
+            lines.append(f"  … and {len(facts['failed']) - 20} more; results.jsonl lists them all.")
+    return "\n".join(lines)

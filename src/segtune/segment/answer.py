@@ -1,0 +1,100 @@
+"""What a model answers to a prompt, at original size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from segtune.core.rle import BoolMask, RunLengths
+from segtune.data.formats.polygons import Ring, trace
+from segtune.rollout import Round
+from segtune.segment.crops import MaskCrop
+from segtune.segment.enlarge import Enlarger
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """One mask, brought to original size when it is first looked at.
+
+    Attributes:
+        logits: float32 [h, w] over the model's square, on the CPU; fed back, they are where the next answer begins.
+        quality: predicted IoU, as the model says it; it may leave 0 to 1.
+        enlarger: of the image.
+    """
+
+    logits: Tensor
+    quality: float
+    enlarger: Enlarger
+
+    @cached_property
+    def crop(self) -> MaskCrop:
+        """The mask at original size, held as the part that is not empty."""
+        return self.enlarger(self.logits)
+
+    @property
+    def array(self) -> BoolMask:
+        """The mask as bool [H, W]."""
+        return self.crop.full()
+
+    @cached_property
+    def runs(self) -> RunLengths:
+        """The mask as run lengths; with area and tight box."""
+        return self.crop.runs()
+
+    @property
+    def polygons(self) -> list[list[Ring]]:
+        """Outlines along pixel edges: for each part its outer ring, [n, 2] x and y, then its holes."""
+        return trace(self.runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The masks for one prompt: whole, part and sub-part where it was ambiguous, else one.
+
+    Attributes:
+        masks: in the model's order.
+        best: which of them has the highest predicted quality.
+    """
+
+    masks: tuple[Mask, ...]
+    best: int
+
+    @property
+    def mask(self) -> Mask:
+        """The mask of highest predicted quality."""
+        return self.masks[self.best]
+
+    @property
+    def quality(self) -> npt.NDArray[np.float32]:
+        """Predicted IoU of the masks, float32 [M]."""
+        return np.array([mask.quality for mask in self.masks], dtype=np.float32)
+
+
+def read_answers(current: Round, enlargers: Sequence[Enlarger]) -> list[Answer]:
+    """Return the masks of a decode as answers.
+
+    Args:
+        current: P prompts answered.
+        enlargers: of the B images.
+
+    Returns:
+        P answers.
+    """
+    logits, quality = current.prediction.logits.float().cpu(), current.prediction.quality.float().cpu()
+    present, best = current.prediction.present.cpu(), current.best.tolist()
+    return [
+        Answer(
+            tuple(
+                Mask(one, float(value), enlargers[image])
+                for one, value, exists in zip(logits[row], quality[row], present[row], strict=True)
+                if exists
+            ),
+            best[row],
+        )
+        for row, image in enumerate(current.prompts.image_index.tolist())
+    ]

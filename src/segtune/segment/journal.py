@@ -1,0 +1,110 @@
+"""What has been done of a long job, a line per image: with it the job goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from segtune.core.errors import UsageError
+from segtune.core.files import storage_errors
+
+NAME = "results.jsonl"
+
+_SCHEMA = 1
+
+
+class Journal:
+    """The file `results.jsonl`: first the job, then a line per image, each written whole.
+
+    An image has a line once all its files are there. A line that a kill cut short is taken back when the job goes on.
+
+    Args:
+        folder: of the results.
+        job: what tells this job from others, for JSON.
+
+    Raises:
+        UsageError: the folder holds the results of another job, or files of something else.
+        ResourceError: it cannot be written.
+    """
+
+    def __init__(self, folder: Path, job: Mapping[str, Any]) -> None:
+        self.path = folder / NAME
+        head = {"schema": _SCHEMA, "job": dict(job)}
+        with storage_errors(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        kept = self._mend()
+        if not kept:
+            self._append(head)
+        elif (first := next(self._lines(), None)) != head:
+            os.close(self._file)
+            raise UsageError(
+                f"{folder} holds the results of another job: {_difference(first, head)} differs. Give --out another "
+                "folder; nothing in it was touched."
+            )
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append an image's line."""
+        self._append(line)
+
+    def close(self) -> None:
+        """Bring all lines to the disk."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+    def done(self) -> set[str]:
+        """Return the names of the images that need not be done again: those that did not fail."""
+        return {line["image"] for line in self.images() if "error" not in line}
+
+    def failed(self) -> dict[str, str]:
+        """Return by name why images failed that were not done since."""
+        found: dict[str, str] = {}
+        for line in self.images():
+            found.pop(line["image"], None)
+            if "error" in line:
+                found[line["image"]] = line["error"]
+        return found
+
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the images that were done."""
+        return (line for line in self.images() if "error" not in line)
+
+    def images(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of all images."""
+        lines = self._lines()
+        next(lines, None)
+        return lines
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        # One call, so that a kill leaves the whole line or a piece that `_mend` takes back.
+        with storage_errors(self.path):
+            os.write(self._file, (json.dumps(line) + "\n").encode())
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        with self.path.open(encoding="utf-8") as file:
+            for text in file:
+                yield json.loads(text)
+
+    def _mend(self) -> int:
+        """Cut off a last line that is not whole; return the bytes that are left."""
+        size = os.lseek(self._file, 0, os.SEEK_END)
+        end = size
+        while end:
+            start = max(0, end - (1 << 16))
+            at = os.pread(self._file, end - start, start).rfind(b"\n")
+            if at >= 0:
+                end = start + at + 1
+                break
+            end = start
+        if end < size:
+            os.ftruncate(self._file, end)
+        return end
+
+
+def _difference(first: Any, head: Mapping[str, Any]) -> str:
+    there = first.get("job", {}) if isinstance(first, Mapping) else {}
+    keys = [key for key in head["job"] if there.get(key) != head["job"][key]]
+    return ", ".join(keys) or "its form"

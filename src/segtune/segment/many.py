@@ -1,0 +1,225 @@
+"""Segment many images: read ahead, encode in batches, write as it goes, go on where it was cut off."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from segtune.core.errors import DataError, SegtuneError, UsageError, unknown_name
+from segtune.core.files import hash_text
+from segtune.core.geometry import Frame
+from segtune.core.progress import SILENT, Progress
+from segtune.core.types import Embedding
+from segtune.data.images import read_image
+from segtune.models.family import PromptableModel
+from segtune.models.fingerprint import hash_weights
+from segtune.prompts.collate import collate
+from segtune.prompts.objects import ObjectPrompt
+from segtune.rollout import ask
+from segtune.segment.answer import read_answers
+from segtune.segment.encoding import device_of, evaluating
+from segtune.segment.enlarge import Enlarger
+from segtune.segment.inputs import InputImage, find_inputs
+from segtune.segment.journal import Journal
+from segtune.segment.outputs import OUTPUTS, Found, Result
+from segtune.segment.wishes import Wishes
+
+_READERS = 2
+_TOKENS_AT_ONCE = 4096
+"""Encoded in one batch on a CPU: one image of ViT-B, 16 of nano; larger batches only take memory."""
+
+_GPU_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class ManyResult:
+    """What came of a job.
+
+    Attributes:
+        folder: of the results.
+        images: how many were asked for.
+        done: segmented now.
+        before: that were done already when the job went on.
+        without: for which nothing was asked.
+        failed: by name, why.
+        seconds: of the work now.
+        stopped: somebody asked to stop.
+    """
+
+    folder: Path
+    images: int
+    done: int
+    before: int
+    without: int
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """An image read and prepared."""
+
+    image: InputImage
+    pixels: torch.Tensor
+    frame: Frame
+    prompts: list[ObjectPrompt]
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class _Failed:
+    image: InputImage
+    reason: str
+
+
+def segment_many(
+    model: PromptableModel,
+    inputs: Sequence[str | Path],
+    out: Path,
+    wishes: Wishes,
+    *,
+    format: str = "png",  # noqa: A002 - the word users know it by
+    batch: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Progress = SILENT,
+) -> ManyResult:
+    """Segment what is asked of each image and write the masks, one image after another.
+
+    Called again with the same job it goes on: images that are done are left alone, those that failed are tried again.
+    An image that cannot be read, or that a prompt does not fit, is listed and stops nothing.
+
+    Args:
+        model: any promptable model, on its device.
+        inputs: as `find_inputs` takes them.
+        out: folder of the results; its results.jsonl says what was done.
+        wishes: what is asked of each image.
+        format: one of `OUTPUTS`.
+        batch: images encoded at once; None: what suits the model and the device.
+        stop: asked before each batch.
+        progress: hears of every image.
+
+    Raises:
+        UsageError: an unknown format, nothing asked, or `out` holds the results of another job.
+        DataError: no image is there, or what is asked is of none of them.
+        ResourceError: the disk is full; what was complete stays.
+    """
+    if format not in OUTPUTS:
+        raise unknown_name("format", format, OUTPUTS)
+    if not wishes.of_all and not wishes.by_name:
+        raise UsageError("There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts.")
+    images = find_inputs(inputs)
+    wanted = [image for image in images if wishes.of(image)]
+    if not wanted:
+        raise DataError(_nothing_asked(images, wishes))
+    output, classes = OUTPUTS[format], wishes.labels
+    begun = time.perf_counter()
+    journal = Journal(out, _describe_job(model, wishes, format))
+    before = journal.done()
+    left = [image for image in wanted if image.name not in before]
+    done, stopped = 0, False
+    with progress.stage("segment", len(wanted)) as advance:
+        advance(len(wanted) - len(left))
+        for group in _read_in_batches(model, left, wishes, batch or _batch_size(model)):
+            if stopped := stop():
+                break
+            for result in _segment(model, [one for one in group if isinstance(one, _Ready)]):
+                output.write(out, result, classes)
+                objects = [output.keep(found) for found in result.objects]
+                journal.add({"image": result.name, "size": result.size, "objects": objects})
+                done += 1
+            for failure in (one for one in group if isinstance(one, _Failed)):
+                journal.add({"image": failure.image.name, "error": failure.reason})
+            advance(len(group), f"{done / (time.perf_counter() - begun):.1f} images/s")
+    if output.finish is not None and not stopped:
+        asked = {image.name for image in wanted}
+        output.finish(out, (line for line in journal.results() if line["image"] in asked), classes)
+    known = journal.failed()
+    failed = {image.name: known[image.name] for image in wanted if image.name in known}
+    journal.close()
+    return ManyResult(
+        out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
+        time.perf_counter() - begun, stopped,
+    )  # fmt: skip
+
+
+def _read_in_batches(
+    model: PromptableModel, images: Sequence[InputImage], wishes: Wishes, size: int
+) -> Iterator[list[_Ready | _Failed]]:
+    """Yield images read and prepared, `size` at a time, while the next ones are being read."""
+
+    def read(image: InputImage) -> _Ready | _Failed:
+        try:
+            values = read_image(image.path)
+            asked = wishes.of(image)
+            prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
+            pixels, (frame,) = model.prepare([values])
+        except SegtuneError as error:
+            return _Failed(image, str(error))
+        return _Ready(image, pixels, frame, prompts, [wish.label for wish in asked])
+
+    with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
+        waiting: deque[Future[_Ready | _Failed]] = deque()
+        group: list[_Ready | _Failed] = []
+        upcoming = iter(images)
+        try:
+            while True:
+                while len(waiting) < 2 * size and (image := next(upcoming, None)) is not None:
+                    waiting.append(readers.submit(read, image))
+                if not waiting:
+                    break
+                group.append(waiting.popleft().result())
+                if len(group) == size:
+                    yield group
+                    group = []
+            if group:
+                yield group
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _segment(model: PromptableModel, ready: Sequence[_Ready]) -> Iterator[Result]:
+    """Encode and decode a batch at once, then bring one image's masks after another to its size."""
+    if not ready:
+        return
+    device = device_of(model)
+    frames = tuple(one.frame for one in ready)
+    rows = [row for row, one in enumerate(ready) for _ in one.prompts]
+    prompts = [prompt for one in ready for prompt in one.prompts]
+    with evaluating([model]):
+        embedding: Embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device), frames)
+        answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device))
+    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
+    for one in ready:
+        found = tuple(
+            Found(answer.mask.runs, label, answer.mask.quality)
+            for label, answer in zip(one.labels, answers, strict=False)
+        )
+        yield Result(one.image.name, one.image.stem, one.frame.original, found)
+
+
+def _batch_size(model: PromptableModel) -> int:
+    tokens = math.prod(model.mask_size) // 16
+    return max(1, _TOKENS_AT_ONCE // tokens) * (1 if device_of(model).type == "cpu" else _GPU_BATCHES)
+
+
+def _describe_job(model: PromptableModel, wishes: Wishes, format: str) -> dict[str, Any]:  # noqa: A002
+    """Return what two runs must share to be the same job."""
+    asked = wishes.to_json() | {"folder": str(wishes.folder.absolute())}
+    return {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+
+
+def _nothing_asked(images: Sequence[InputImage], wishes: Wishes) -> str:
+    return (
+        f"None of the {len(images)} images (the first is {images[0].name}) is named in the file of prompts (its first "
+        f"is {next(iter(wishes.by_name))}). Name them by their path below the folder given, or by their file's name."
+    )

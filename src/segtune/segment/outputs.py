@@ -1,0 +1,164 @@
+"""How the masks of many images are written: a file or more per image, each whole or not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from segtune.core.files import replacing, write_text
+from segtune.core.rle import RunLengths
+from segtune.data.formats.coco import describe_mask
+from segtune.data.formats.geojson import feature_of
+from segtune.data.formats.regions import OBJECT
+from segtune.data.formats.writing import write_mask
+from segtune.data.formats.yolo import outline_line, write_classes
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object that was segmented.
+
+    Attributes:
+        mask: at original size.
+        label: its class.
+        quality: predicted IoU.
+    """
+
+    mask: RunLengths
+    label: str
+    quality: float
+
+    def describe(self) -> dict[str, Any]:
+        """Return label, quality, area and box, for JSON."""
+        return {"label": self.label, "quality": round(self.quality, 4), "area": self.mask.area, "box": self.mask.box}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found on one image.
+
+    Attributes:
+        name: the image's.
+        stem: path, without extension, of its files below the output folder.
+        size: (height, width).
+        objects: in the order of what was asked.
+    """
+
+    name: str
+    stem: str
+    size: tuple[int, int]
+    objects: tuple[Found, ...]
+
+
+@dataclass(frozen=True)
+class OutputFormat:
+    """One way of writing masks.
+
+    Attributes:
+        write: writes one image's, given the classes in the order of their numbers.
+        finish: writes what is about all images, from the lines of the journal.
+        keep: what the journal must hold of an object so that `finish` can be done without the masks.
+    """
+
+    write: Callable[[Path, Result, Sequence[str]], None]
+    finish: Callable[[Path, Iterator[Mapping[str, Any]], Sequence[str]], None] | None = None
+    keep: Callable[[Found], dict[str, Any]] = Found.describe
+
+
+def _write_png(folder: Path, result: Result, _: Sequence[str]) -> None:
+    """A mask file for a single object without a class; else a file per object in a folder of the image's name."""
+    if [found.label for found in result.objects] == [OBJECT]:
+        write_mask(folder / f"{result.stem}.png", result.objects[0].mask)
+        return
+    # An image of which nothing was found has its empty folder, so that it is told from one not yet done.
+    (folder / result.stem).mkdir(parents=True, exist_ok=True)
+    for number, found in enumerate(result.objects):
+        write_mask(folder / result.stem / f"{number:04d}.{_plain(found.label)}.png", found.mask)
+
+
+def _write_labelmap(folder: Path, result: Result, _: Sequence[str]) -> None:
+    """One image of object numbers from 1, in the order of the journal; 0 is none; of two that overlap the smaller."""
+    kind = np.uint8 if len(result.objects) < 256 else np.uint16
+    numbers = np.zeros(result.size, dtype=kind)
+    for place in sorted(range(len(result.objects)), key=lambda place: -result.objects[place].mask.area):
+        numbers[result.objects[place].mask.decode()] = place + 1
+    with replacing(folder / f"{result.stem}.png") as temporary:
+        PIL.Image.fromarray(numbers).save(temporary, format="PNG")
+
+
+def _write_rle(folder: Path, result: Result, _: Sequence[str]) -> None:
+    """A JSON file of run lengths in SA-1B's layout."""
+    height, width = result.size
+    document = {
+        "image": {"file_name": result.name, "height": height, "width": width},
+        "annotations": [{"id": place, **_as_coco(found)} for place, found in enumerate(result.objects, 1)],
+    }
+    write_text(folder / f"{result.stem}.json", json.dumps(document))
+
+
+def _write_geojson(folder: Path, result: Result, _: Sequence[str]) -> None:
+    """A file of outlines along pixel edges."""
+    features = [
+        feature_of(found.mask, {"label": found.label, "quality": round(found.quality, 4)})
+        for found in result.objects
+        if found.mask.area
+    ]
+    write_text(folder / f"{result.stem}.geojson", json.dumps({"type": "FeatureCollection", "features": features}))
+
+
+def _write_yolo(folder: Path, result: Result, classes: Sequence[str]) -> None:
+    """A text file of outlines, a line per object."""
+    lines = [outline_line(classes.index(found.label), found.mask) for found in result.objects if found.mask.area]
+    write_text(folder / "labels" / f"{result.stem}.txt", "".join(lines))
+
+
+def _finish_yolo(folder: Path, _: Iterator[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    write_classes(folder, classes)
+
+
+def _write_nothing(folder: Path, result: Result, classes: Sequence[str]) -> None:
+    """COCO is one file for all, written at the end from the journal."""
+
+
+def _finish_coco(folder: Path, lines: Iterator[Mapping[str, Any]], classes: Sequence[str]) -> None:
+    """Write annotations.json piece by piece: the masks of a million images fit into no memory."""
+    images: list[dict[str, Any]] = []
+    number = 0
+    with replacing(folder / "annotations.json") as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"annotations": [')
+        for line in lines:
+            height, width = line["size"]
+            images.append({"id": len(images) + 1, "file_name": line["image"], "height": height, "width": width})
+            for found in line["objects"]:
+                number += 1
+                category = classes.index(found.pop("label")) + 1
+                head = {"id": number, "image_id": len(images), "category_id": category, "iscrowd": 0}
+                file.write(("" if number == 1 else ",\n") + json.dumps(head | found))
+        named = [{"id": place, "name": label} for place, label in enumerate(classes, 1)]
+        file.write(f'],\n"images": {json.dumps(images)},\n"categories": {json.dumps(named)}}}\n')
+
+
+def _as_coco(found: Found) -> dict[str, Any]:
+    described = describe_mask(found.mask, outlines=False)
+    return {**described, "predicted_iou": round(found.quality, 4), "label": found.label}
+
+
+def _plain(label: str) -> str:
+    """Return a class as part of a file's name."""
+    return "".join(letter if letter.isalnum() or letter in " _-" else "_" for letter in label)
+
+
+OUTPUTS: Mapping[str, OutputFormat] = {
+    "png": OutputFormat(_write_png),
+    "labelmap": OutputFormat(_write_labelmap),
+    "coco": OutputFormat(_write_nothing, _finish_coco, _as_coco),
+    "yolo": OutputFormat(_write_yolo, _finish_yolo),
+    "geojson": OutputFormat(_write_geojson),
+    "rle": OutputFormat(_write_rle),
+}

@@ -1,0 +1,178 @@
+"""What is asked of each of many images: the same prompts for all, or a file of prompts by image."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from segtune.core.errors import UsageError
+from segtune.core.rle import BoolMask
+from segtune.data.formats.regions import OBJECT
+from segtune.data.images import read_image
+from segtune.prompts.objects import ObjectPrompt
+from segtune.segment.given import given_prompt
+from segtune.segment.inputs import InputImage
+
+
+class Wish(BaseModel):
+    """One object that is asked for.
+
+    Attributes:
+        points: x, y and 1 (on the object) or 0, in original pixels.
+        box: x0, y0, x1, y1.
+        mask: path of an image that is bright where the object roughly is; in a file, relative to that file.
+        label: its class in the results.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    points: tuple[Annotated[tuple[float, ...], Field(min_length=2, max_length=3)], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    mask: str | None = None
+    label: str = OBJECT
+
+    def prompt(self, size: tuple[int, int], folder: Path) -> ObjectPrompt:
+        """Return the prompt on an image of `size` (height, width).
+
+        Raises:
+            UsageError: it does not fit the image.
+            DataError: the mask cannot be read.
+        """
+        points = [(x, y, int(rest[0]) if rest else 1) for x, y, *rest in self.points]
+        mask = None if self.mask is None else _read_mask(folder / self.mask)
+        return given_prompt(size, points=points, box=self.box, mask=mask)
+
+
+_File = TypeAdapter(dict[str, tuple[Wish, ...]])
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked of each image.
+
+    Attributes:
+        of_all: of every image.
+        by_name: of single images, by name, path or file name.
+        folder: where paths of masks begin.
+    """
+
+    of_all: tuple[Wish, ...] = ()
+    by_name: Mapping[str, tuple[Wish, ...]] = field(default_factory=dict)
+    folder: Path = Path()
+
+    def of(self, image: InputImage) -> tuple[Wish, ...]:
+        """Return what is asked of one image."""
+        for key in (image.name, str(image.path), image.path.name):
+            if key in self.by_name:
+                return self.by_name[key]
+        return self.of_all
+
+    @property
+    def labels(self) -> list[str]:
+        """All classes asked for, sorted."""
+        wished = [*self.of_all, *(wish for wishes in self.by_name.values() for wish in wishes)]
+        return sorted({wish.label for wish in wished})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is asked, for telling one job from another."""
+        shown = {name: [wish.model_dump() for wish in wishes] for name, wishes in sorted(self.by_name.items())}
+        return {"of_all": [wish.model_dump() for wish in self.of_all], "by_name": shown}
+
+
+def parse_points(text: str) -> tuple[tuple[float, ...], ...]:
+    """Return the points in `x,y;x,y,-`: one object's, those with a minus not on it.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    points = []
+    for part in _parts(text):
+        words = [word.strip() for word in part.split(",")]
+        try:
+            x, y = float(words[0]), float(words[1])
+            label = {"": 1.0, "+": 1.0, "1": 1.0, "-": 0.0, "0": 0.0}[words[2] if len(words) > 2 else ""]
+            if len(words) > 3:
+                raise ValueError(part)
+        except (ValueError, IndexError, KeyError) as error:
+            raise UsageError(
+                f"Points are written x,y;x,y,- in pixels, with a minus for those not on the object, but '{part}' was "
+                "given."
+            ) from error
+        points.append((x, y, label))
+    return tuple(points)
+
+
+def parse_boxes(text: str) -> tuple[tuple[float, float, float, float], ...]:
+    """Return the boxes in `x0,y0,x1,y1;…`, one object each.
+
+    Raises:
+        UsageError: it is not of that form.
+    """
+    boxes = []
+    for part in _parts(text):
+        try:
+            x0, y0, x1, y1 = (float(word) for word in part.split(","))
+        except ValueError as error:
+            raise UsageError(f"Boxes are written x0,y0,x1,y1;x0,y0,x1,y1 in pixels, but '{part}' was given.") from error
+        boxes.append((x0, y0, x1, y1))
+    return tuple(boxes)
+
+
+def same_for_all(points: str | None, boxes: str | None) -> Wishes:
+    """Return the wishes written as `parse_points` and `parse_boxes` read them; points join a single box.
+
+    Raises:
+        UsageError: not of that form, or points beside several boxes, where nobody knows whose they are.
+    """
+    clicks, frames = parse_points(points or ""), parse_boxes(boxes or "")
+    if clicks and len(frames) > 1:
+        raise UsageError(
+            f"Points say where one object is, but {len(frames)} boxes were given beside them. Give one box, or write "
+            "what belongs together into a file for --prompts."
+        )
+    if not frames:
+        return Wishes((Wish(points=clicks),) if clicks else ())
+    return Wishes(tuple(Wish(points=clicks, box=frame) for frame in frames))
+
+
+def read_wishes(path: Path) -> Wishes:
+    """Return the prompts in a JSON file: {"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1], …}]}.
+
+    Raises:
+        UsageError: the file cannot be read or is not of that form.
+    """
+    try:
+        by_name = _File.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} is no file of prompts: {_what(error)}. {_EXPECTED}") from error
+    names = {PurePosixPath(name.replace("\\", "/")).as_posix(): wishes for name, wishes in by_name.items()}
+    return Wishes(by_name=names, folder=path.parent)
+
+
+_EXPECTED = (
+    'Expected {"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1], "mask": "file", "label": "…"}]}, in '
+    "pixels of the original images."
+)
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{' → '.join(map(str, first['loc']))}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return str(error)
+
+
+def _parts(text: str) -> Sequence[str]:
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _read_mask(path: Path) -> BoolMask:
+    values = read_image(path).max(axis=2)
+    # 0 and 1 are in use too, and as brightness nothing of them would be left.
+    inside: BoolMask = values > (0 if values.max() <= 1 else 127)
+    return inside

@@ -1,0 +1,82 @@
+"""`segtune segment` through the real command line, killed in the middle as well."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+
+
+def test_a_folder_by_a_box(answer, discs, micro, tmp_path):
+    code, facts = answer("segment", micro, discs / "images", "--out", tmp_path / "out", "--boxes", "10,10,50,40")
+    assert code == 0
+    assert facts["done"] == 30
+    assert len(list((tmp_path / "out").glob("*.png"))) == 30
+    code, facts = answer("segment", micro, discs / "images", "--out", tmp_path / "out", "--boxes", "10,10,50,40")
+    assert (code, facts["done"], facts["before"]) == (0, 0, 30)
+
+
+def test_a_file_of_prompts(answer, discs, micro, tmp_path):
+    told = {"003.png": [{"box": [10, 10, 50, 40], "label": "disc"}, {"points": [[20, 20, 1], [2, 2, 0]]}]}
+    (tmp_path / "prompts.json").write_text(json.dumps(told))
+    code, facts = answer(
+        "segment", micro, discs / "images", "--out", tmp_path / "out", "--prompts", tmp_path / "prompts.json",
+        "--format", "coco",
+    )  # fmt: skip
+    assert (code, facts["done"], facts["without"]) == (0, 1, 29)
+    told = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert [one["name"] for one in told["categories"]] == ["disc", "object"]
+    assert [one["category_id"] for one in told["annotations"]] == [1, 2]
+
+
+def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
+    for words, code, said in (
+        (("--points", "1;2"), 2, "x,y"),
+        ((), 2, "nothing to segment"),
+        (("--points", "1,2", "--prompts", tmp_path / "none.json"), 2, "not both"),
+        (("--prompts", tmp_path / "none.json"), 2, "none.json"),
+        (("--points", "1,2", "--format", "gif"), 2, "gif"),
+        (("--points", "100,100"), 4, ""),
+    ):
+        found, out, err = segtune("segment", micro, discs / "images", "--out", tmp_path / "out", *words)
+        assert found == code, (words, err)
+        assert said in err
+        assert "Traceback" not in err
+    assert "30 images could not be segmented" in out
+    assert "… and 10 more" in out
+
+
+def test_killed_in_the_middle_nothing_is_lost_and_nothing_done_twice(answer, micro, tmp_path):
+    """Kill -9 while files are being written; afterwards every image has its mask, whole, and one line."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    for number in range(400):
+        cv2.imwrite(str(tmp_path / "photos" / f"{number:03}.png"), rng.integers(0, 255, (40, 50, 3), dtype=np.uint8))
+    words = [micro, tmp_path / "photos", "--out", tmp_path / "out", "--points", "20,20", "--batch", "2"]
+    journal = tmp_path / "out" / "results.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "segtune", "segment", *map(str, words)], env=dict(os.environ, OMP_NUM_THREADS="1"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    end = time.monotonic() + 120
+    while (journal.read_bytes().count(b"\n") if journal.exists() else 0) < 20 and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = journal.read_bytes().count(b"\n") - 1
+
+    code, facts = answer("segment", *words)
+
+    assert 20 <= before + 1 < 400, "it was killed in the middle"
+    assert (code, facts["before"], facts["done"]) == (0, before, 400 - before)
+    lines = [json.loads(line)["image"] for line in journal.read_text().splitlines()[1:]]
+    assert sorted(lines) == [f"{number:03}.png" for number in range(400)]
+    for number in range(400):
+        assert cv2.imread(str(tmp_path / "out" / f"{number:03}.png"), cv2.IMREAD_GRAYSCALE).shape == (40, 50)
+    assert len([path for path in (tmp_path / "out").iterdir() if path.suffix == ".png" and path.name[0] != "."]) == 400

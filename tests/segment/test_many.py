@@ -1,0 +1,179 @@
+"""Many images: every format holds what single sessions give, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from segtune.core.errors import DataError, UsageError
+from segtune.core.rle import RunLengths
+from segtune.data.dataset import open_dataset
+from segtune.data.formats.coco_rle import decompress
+from segtune.segment.many import segment_many
+from segtune.segment.outputs import OUTPUTS
+from segtune.segment.session import Session
+from segtune.segment.wishes import Wish, Wishes, same_for_all
+
+BOXES = "4,4,30,28;20,10,44,36"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Five images of three sizes."""
+    rng = np.random.default_rng(3)
+    for number, size in enumerate([(40, 60), (40, 60), (64, 48), (50, 50), (40, 60)]):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), rng.integers(0, 255, (*size, 3), dtype=np.uint8))
+    return tmp_path / "photos"
+
+
+def expected(model, photos, boxes):
+    """The masks by image, from a session each."""
+    found = {}
+    for path in sorted(photos.glob("*.png")):
+        session = Session(model, path)
+        found[path.name] = [session.segment(box=box).mask.array for box in boxes]
+    return found
+
+
+def written(folder, kind, photos):
+    """Read the masks back, by image, from what was written."""
+    found = {}
+    for path in sorted(photos.glob("*.png")):
+        size = cv2.imread(str(path)).shape[:2]
+        if kind == "png":
+            files = sorted((folder / path.stem).glob("*.png"))
+            found[path.name] = [cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) == 255 for file in files]
+        elif kind == "rle":
+            told = json.loads((folder / f"{path.stem}.json").read_text())["annotations"]
+            found[path.name] = [RunLengths(size, decompress(one["segmentation"]["counts"])).decode() for one in told]
+        elif kind == "coco":
+            told = json.loads((folder / "annotations.json").read_text())
+            (image,) = [one for one in told["images"] if one["file_name"] == path.name]
+            assert (image["height"], image["width"]) == size
+            mine = [one for one in told["annotations"] if one["image_id"] == image["id"]]
+            found[path.name] = [RunLengths(size, decompress(one["segmentation"]["counts"])).decode() for one in mine]
+    return found
+
+
+@pytest.mark.parametrize("kind", ["png", "rle", "coco"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_masks_are_those_of_a_session_each(model, photos, tmp_path, kind, batch):
+    """Encoded and decoded in batches of images of several sizes; a pixel at the threshold may round otherwise."""
+    wishes = same_for_all(None, BOXES)
+    result = segment_many(model, [photos], tmp_path / "out", wishes, format=kind, batch=batch)
+
+    assert (result.images, result.done, result.failed) == (5, 5, {})
+    theirs = expected(model, photos, [wish.box for wish in wishes.of_all])
+    ours = written(tmp_path / "out", kind, photos)
+    assert ours.keys() == theirs.keys()
+    for name, masks in theirs.items():
+        assert len(ours[name]) == len(masks)
+        for one, other in zip(ours[name], masks, strict=True):
+            assert np.count_nonzero(one != other) <= 2
+
+
+def test_a_labelmap_numbers_objects_with_the_smaller_on_top(model, photos, tmp_path):
+    segment_many(model, [photos], tmp_path / "out", same_for_all(None, BOXES), format="labelmap")
+    theirs = expected(model, photos, [wish.box for wish in same_for_all(None, BOXES).of_all])
+
+    for name, (first, second) in theirs.items():
+        numbers = cv2.imread(str(tmp_path / "out" / name), cv2.IMREAD_UNCHANGED)
+        assert numbers.dtype == np.uint8
+        # Both are there where one alone is; where they overlap the smaller is seen.
+        top = 2 if second.sum() <= first.sum() else 1
+        shown = np.where(first & second, top, np.where(first, 1, np.where(second, 2, 0)))
+        assert np.count_nonzero(numbers != shown) <= 4
+
+
+@pytest.mark.parametrize("kind", ["yolo", "geojson"])
+def test_outlines_open_as_data_beside_their_images(model, photos, tmp_path, kind):
+    """What is written is what segtune, like others, reads: the same masks come back."""
+    wishes = Wishes((Wish(box=(4, 4, 30, 28), label="lump"),))
+    segment_many(model, [photos], tmp_path / "out", wishes, format=kind)
+    target = tmp_path / "out" / "images" if kind == "yolo" else tmp_path / "out"
+    target.mkdir(exist_ok=True)
+    for path in photos.glob("*.png"):
+        (target / path.name).write_bytes(path.read_bytes())
+
+    data = open_dataset(tmp_path / "out", format=kind, objects="instances")
+    theirs = expected(model, photos, [(4, 4, 30, 28)])
+    assert len(data) == 5
+    for sample in data:
+        (mask,) = theirs[sample.name.split("/")[-1]]
+        if not mask.any():
+            continue
+        assert set(sample.labels) == {"lump"}
+        assert np.count_nonzero(sample.masks().any(axis=0) != mask) <= 4
+
+
+def test_a_bad_image_is_listed_and_stops_nothing(model, photos, tmp_path):
+    (photos / "2.png").write_text("no image")
+    result = segment_many(model, [photos], tmp_path / "out", same_for_all("45,30", None))
+
+    assert result.done == 4
+    assert list(result.failed) == ["2.png"]
+    assert "2.png" in result.failed["2.png"]
+
+
+def test_a_prompt_beside_the_image_is_that_images_fault(model, photos, tmp_path):
+    """57 columns are in some images only."""
+    result = segment_many(model, [photos], tmp_path / "out", same_for_all("57,30", None))
+
+    assert result.done == 3
+    assert set(result.failed) == {"2.png", "3.png"}
+
+
+def test_done_images_are_left_alone_and_failed_ones_tried_again(model, photos, tmp_path):
+    """The second call does what the first could not, and its files are as if one call had done all."""
+    good = (photos / "2.png").read_bytes()
+    (photos / "2.png").write_text("no image")
+    wishes = same_for_all("20,20", None)
+    segment_many(model, [photos], tmp_path / "out", wishes, format="coco")
+    (photos / "2.png").write_bytes(good)
+    result = segment_many(model, [photos], tmp_path / "out", wishes, format="coco")
+
+    assert (result.done, result.before, result.failed) == (1, 4, {})
+    told = json.loads((tmp_path / "out" / "annotations.json").read_text())
+    assert sorted(one["file_name"] for one in told["images"]) == [f"{n}.png" for n in range(5)]
+    assert [one["id"] for one in told["annotations"]] == list(range(1, 6))
+
+
+def test_a_stop_keeps_what_was_done(model, photos, tmp_path):
+    """Asked before each batch, it goes on from there when called again."""
+    asked = iter([False, False, True])
+    wishes = same_for_all("20,20", None)
+    first = segment_many(model, [photos], tmp_path / "out", wishes, batch=1, stop=lambda: next(asked))
+    second = segment_many(model, [photos], tmp_path / "out", wishes, batch=1)
+
+    assert (first.done, first.stopped) == (2, True)
+    assert (second.done, second.before) == (3, 2)
+
+
+def test_another_job_in_the_same_folder_is_refused(model, photos, tmp_path):
+    segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None))
+    with pytest.raises(UsageError, match="prompts differs"):
+        segment_many(model, [photos], tmp_path / "out", same_for_all("21,20", None))
+
+
+def test_prompts_of_single_images(model, photos, tmp_path):
+    """Those nobody asks about are left out and counted; a class is a folder's word in the files' names."""
+    wishes = Wishes(by_name={"1.png": (Wish(points=((9, 9),), label="a/b"), Wish(box=(1, 1, 20, 20)))})
+    result = segment_many(model, [photos], tmp_path / "out", wishes)
+
+    assert (result.done, result.without) == (1, 4)
+    assert sorted(path.name for path in (tmp_path / "out" / "1").iterdir()) == ["0000.a_b.png", "0001.object.png"]
+
+
+def test_what_cannot_be_done_is_refused(model, photos, tmp_path):
+    with pytest.raises(UsageError, match="nothing to segment"):
+        segment_many(model, [photos], tmp_path / "out", Wishes())
+    with pytest.raises(UsageError, match="no format named 'pgn'"):
+        segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), format="pgn")
+    with pytest.raises(DataError, match="None of the 5 images"):
+        segment_many(model, [photos], tmp_path / "out", Wishes(by_name={"x.png": (Wish(points=((9, 9),)),)}))
+    assert not (tmp_path / "out").exists()
+    assert "png" in OUTPUTS
