@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from segtune.cli.check import check
+from segtune.cli.clicks import clicks
 from segtune.cli.demo import demo
 from segtune.cli.evaluate import evaluate
 from segtune.cli.failures import describe
@@ -30,7 +31,7 @@ Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
-for command in (check, fit, evaluate, report, segment, pretrain, demo, version):
+for command in (check, fit, evaluate, clicks, report, segment, pretrain, demo, version):
     app.command()(command)
 
 
