@@ -107,10 +107,10 @@ def test_a_crowd_s_objects_are_drawn_and_empty_ones_never():
     (one,) = discs(3).subset(["disc-2"])
     empty = RunLengths.encode(np.zeros((48, 64), dtype=bool))
     sample = replace(one, objects=(empty, *one.objects, empty, *one.objects), labels=("disc",) * 8)
-    drawn = [choose_objects(sample, 3, np.random.default_rng(seed)) for seed in range(30)]
+    drawn = [choose_objects(sample, 3, 0.0, np.random.default_rng(seed)) for seed in range(30)]
     assert all(len(set(chosen)) == 3 and chosen == sorted(chosen) for chosen in drawn)
     assert {number for chosen in drawn for number in chosen} == {1, 2, 3, 5, 6, 7}
-    assert choose_objects(sample, 6, np.random.default_rng(0)) == [1, 2, 3, 5, 6, 7]
+    assert choose_objects(sample, 6, 0.0, np.random.default_rng(0)) == [1, 2, 3, 5, 6, 7]
 
 
 def test_a_large_image_is_shrunk_with_its_masks():
@@ -167,3 +167,20 @@ def test_an_image_that_is_cached_is_not_decoded(tmp_path):
     assert torch.equal(again.truth, first.truth)
     assert torch.equal(again.uniforms, first.uniforms)
     assert [prompt.drawn for prompt in again.prompts] == [prompt.drawn for prompt in first.prompts]
+
+
+def test_larger_objects_are_chosen_more_often_where_size_weighs():
+    """By their side at 0.5: of nine specks and one object 25 times as wide, the latter comes far more often."""
+    masks = [np.zeros((60, 60), dtype=bool) for _ in range(10)]
+    for number, mask in enumerate(masks):
+        mask[number, 0] = True
+    masks[4][10:35, 10:35] = True
+    sample = Sample("a", (60, 60), tuple(map(RunLengths.encode, masks)), ("object",) * 10, lambda: None)
+
+    def share(weight):
+        drawn = [choose_objects(sample, 1, weight, np.random.default_rng(seed)) for seed in range(400)]
+        return sum(numbers == [4] for numbers in drawn) / len(drawn)
+
+    assert 0.04 < share(0.0) < 0.16  # 1 in 10
+    assert 0.68 < share(0.5) < 0.80  # 25 in 34
+    assert share(1.0) > 0.97  # 625 in 634

@@ -112,7 +112,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
             key = self.cache.key(self.dataset.image_hash(index), view.key())
             features = self.cache.get(key)
         rng = generator(self.plan.seed, "objects", epoch, sample.name)
-        chosen = choose_objects(sample, self.recipe.objects_per_image, rng)
+        chosen = choose_objects(sample, self.recipe.objects_per_image, self.recipe.size_weight, rng)
         # A known embedding spares decoding the image: its masks alone are warped.
         image = np.zeros((*sample.size, 3), np.uint8) if features is not None else sample.image
         image, masks, ignore = shrunk(image, sample.masks(chosen), sample.ignore_mask(), self._limit(view))
@@ -158,11 +158,20 @@ def generator(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], np.uint32).tolist()])
 
 
-def choose_objects(sample: Sample, most: int, rng: np.random.Generator) -> list[int]:
-    """Return the numbers of at most `most` objects of the sample that are not empty, in rising order."""
+def choose_objects(sample: Sample, most: int, size_weight: float, rng: np.random.Generator) -> list[int]:
+    """Return the numbers of at most `most` objects of the sample that are not empty, in rising order.
+
+    Args:
+        sample: the image's objects.
+        most: how many at most.
+        size_weight: an object's chance goes with its area to this power; 0: all alike.
+        rng: draws them.
+    """
     there = [number for number, mask in enumerate(sample.objects) if mask.area]
     if len(there) > most:
-        there = sorted(rng.choice(there, most, replace=False).tolist())
+        weight = np.array([sample.objects[number].area for number in there], dtype=np.float64) ** size_weight
+        chances = weight / weight.sum() if size_weight else None
+        there = sorted(rng.choice(there, most, replace=False, p=chances).tolist())
     return there
 
 

@@ -26,6 +26,10 @@ class PromptRecipe(Section):
         description="Shares of the simulators that draw an object's first prompt; they need not add up to 1.",
     )  # fmt: skip
     objects_per_image: int = Field(8, ge=1, description="At most so many objects of an image are prompted in a step.")
+    size_weight: float = Field(
+        0.0, ge=0, le=1,
+        description="Of more objects than that, each is chosen by its area to this power: 0 alike, 0.5 by its side.",
+    )  # fmt: skip
     prompts_per_object: int = Field(
         1, ge=1, description="Prompts of each object in a step, where they are at most objects_per_image in all."
     )
