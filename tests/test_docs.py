@@ -1,0 +1,32 @@
+"""The code on the documentation's pages runs as it stands there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cv2
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from docs_pictures import DOCS, pictures, run_code, run_commands
+
+
+def test_the_code_leaves_what_the_page_says(tmp_path):
+    names = run_code(tmp_path)
+    assert len(names["clicked"].masks) == 3
+    assert len(names["boxed"].masks) == 1
+    assert len(names["answers"]) == 3
+    assert names["work"].answer is not None
+    for name in pictures():
+        assert cv2.imread(str(tmp_path / name)).shape[1] == 3 * names["image"].shape[1]
+        assert (DOCS / "pictures" / name).exists()
+
+
+def test_every_command_ends_well(tmp_path):
+    codes = run_commands(tmp_path)
+    assert len(codes) == 3
+    assert set(codes.values()) == {0}, codes
+    assert len(list((tmp_path / "masks").glob("*.json"))) == 3
+    assert (tmp_path / "more" / "annotations.json").exists()
+    assert (tmp_path / "clicks" / "clicks.svg").exists()
