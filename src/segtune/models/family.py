@@ -29,12 +29,14 @@ class PromptableModel(nn.Module, ABC):
         accepts: kinds of prompt it understands, of "points", "boxes", "masks", "text".
         preparation: how its base wants images; picklable, for the processes that read them.
         encoder_precision: "bf16" runs the image encoder, and nothing else, in mixed precision.
+        variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
 
     family: ClassVar[str]
     accepts: ClassVar[frozenset[str]]
     preparation: Preparation
     encoder_precision: Precision = "fp32"
+    variant: str = ""
 
     @property
     @abstractmethod

@@ -23,6 +23,7 @@ def fingerprint(model: PromptableModel, *, stages: int | None = None) -> str:
     # The encoder alone counts, so that runs that tune the decoder share embeddings. Stages speak of the model's names.
     lead = next(name for name, module in model.named_modules() if module is encoder)
     settings = [model.family, model.preparation.to_json(), model.encoder_precision, stages]
+    settings += [model.variant] if model.variant else []
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, value in sorted(encoder.state_dict().items()):
         if chosen is None or f"{lead}.{name}".startswith(chosen):

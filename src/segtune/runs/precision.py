@@ -53,7 +53,7 @@ def _boxed(model: PromptableModel, part: Dataset) -> Iterator[tuple[Image, Promp
     """Yield some images with the tight boxes of some of their objects."""
     found = 0
     for sample in part:
-        chosen = choose_objects(sample, _OBJECTS, generator(0, "precision", sample.name))
+        chosen = choose_objects(sample, _OBJECTS, 0.0, generator(0, "precision", sample.name))
         if chosen:
             # Seeds of its own: looking at precision takes nothing from the run's randomness.
             rng, frame = generator(0, "box", sample.name), model.frame(sample.size)
