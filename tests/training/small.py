@@ -22,6 +22,7 @@ from segtune.training.log import TrainingLog
 from segtune.training.loop import Training
 from segtune.training.processes import Processes
 from segtune.training.recipe import OptimizerRecipe, PromptRecipe, Recipe
+from segtune.training.step import PromptedMasks
 
 
 def discs(count: int, *, size: tuple[int, int] = (48, 64)) -> Dataset:
@@ -70,13 +71,13 @@ def small_training(
     source = ExampleSource(discs(images), model.preparation, model.mask_size, views, recipe.prompts, embeddings)
     given = {
         "model": model,
+        "objective": PromptedMasks(model, recipe, embeddings),
         "batches": BatchSource(source, recipe, processes),
         "recipe": recipe,
         "validate": None,
         "checkpoints": CheckpointFolder(folder / "checkpoints"),
         "open_log": lambda keep, step: TrainingLog(folder, keep=keep, step=step),
         "processes": processes,
-        "cache": embeddings,
     }
     return Training(**given | changes)
 

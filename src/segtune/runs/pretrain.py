@@ -35,6 +35,7 @@ from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, Validation, train
 from segtune.training.processes import Processes, joined
+from segtune.training.step import PromptedMasks
 
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from its first."""
@@ -202,6 +203,7 @@ def _assemble(
     source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
     return Training(
         model=model,
+        objective=PromptedMasks(model, recipe),
         batches=BatchSource(source, recipe, processes),
         recipe=recipe,
         validate=look,
