@@ -26,7 +26,8 @@ from segtune.models.save import save_model
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
-from segtune.runs.pretrain_settings import SCENES, PretrainSettings
+from segtune.runs.masked_start import open_unlabelled, start_on_masked_images
+from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings
 from segtune.runs.settings_tree import Composed, read_composed
 from segtune.runs.validation import score_means
 from segtune.training.batches import BatchSource
@@ -50,12 +51,14 @@ class PretrainResult:
         steps: done in all.
         stopped: the user ended it early; model/ is what was reached.
         validation: mean IoU by prompt mode, of the images kept out, at the end.
+        in_start: it was stopped in its self-supervised start: there is no model/ yet.
     """
 
     folder: Path
     steps: int
     stopped: bool
     validation: dict[str, float] = field(default_factory=dict)
+    in_start: bool = False
 
 
 def pretrain(
@@ -87,12 +90,17 @@ def pretrain(
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _begin(tree, device)
         sources = _open_sources(tree, model.preparation.side)
+        # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.
+        begun = resume and CheckpointFolder(folder.checkpoints).has("last")
+        unlabelled = [] if begun else _open_start(tree, model.preparation.side, sources)
         keep_large_blocks()
         train_only(model, "full")
         if processes.is_first and not resume:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder.write_record(**describe_surroundings())
-            settings.write(folder.pretraining)
+            _write_beginning(settings, folder)
+        if unlabelled and isinstance(model, Sam):
+            place = folder.masked_start
+            if not start_on_masked_images(tree, model, unlabelled, place, processes, stop, progress, resume=resume):
+                return PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
         looks: list[Validation] = []
 
         def look() -> Validation:
@@ -100,7 +108,7 @@ def pretrain(
             return looks[-1]
 
         job = _assemble(tree, model, sources, folder, processes, look, stop, progress)
-        state = train(job, resume=resume and job.checkpoints.has("last"))
+        state = train(job, resume=begun)
         if not processes.is_first:
             return None
         record = {"made_by": "segtune pretrain", "steps": state.step, "settings": tree.model_dump(mode="json")}
@@ -131,6 +139,12 @@ def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[P
     return asked.resumed(read_composed(folder.pretraining, PretrainSettings), folder.path)
 
 
+def _write_beginning(settings: Composed[PretrainSettings], folder: RunFolder) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write_record(**describe_surroundings())
+    settings.write(folder.pretraining)
+
+
 def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
     """Return the model that training starts from."""
     asked = settings.model
@@ -141,7 +155,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
             f"The side of the input must be a multiple of the patch of {sizes.patch} pixels, but is {side}. "
             f"Take {max(1, round(side / sizes.patch)) * sizes.patch}."
         )
-    if asked.init is None:
+    if asked.init in (None, MAE):
         drawn = torch.Generator().manual_seed(settings.training.seed)
         fresh = build_sam(replace(sizes, side=side), generator=drawn)
         if asked.head_start:
@@ -184,6 +198,13 @@ def _open_sources(settings: PretrainSettings, side: int) -> list[_Opened]:
         held_out = images.subset(names[row] for row in sorted(rows[:kept_out].tolist()))
         opened.append(_Opened(images.subset(names[row] for row in sorted(rows[kept_out:].tolist())), held_out, share))
     return opened
+
+
+def _open_start(settings: PretrainSettings, side: int, sources: list[_Opened]) -> list[tuple[Dataset, float]]:
+    """Return the images of the self-supervised start; none where none is asked for."""
+    if settings.model.init != MAE:
+        return []
+    return open_unlabelled(settings, side, [(one.train, one.share) for one in sources])
 
 
 def _assemble(
