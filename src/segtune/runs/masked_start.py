@@ -88,5 +88,5 @@ def start_on_masked_images(
         stop=stop,
         progress=progress,
     )
-    progress.say(f"First {steps} steps on images alone: the image encoder learns to fill in hidden patches.")
+    progress.say(f"A start on images alone: the image encoder learns to fill in hidden patches (steps: {steps}).")
     return train(job, resume=resume and job.checkpoints.has("last")).step == steps
