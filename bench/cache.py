@@ -67,6 +67,7 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     from segtune.training.log import TrainingLog
     from segtune.training.loop import Training, train
     from segtune.training.processes import Processes
+    from segtune.training.step import PromptedMasks
 
     keep_large_blocks()
     given = load_settings(preset=arguments.preset, data="drawn", out="none", epochs=2, train="decoder").settings
@@ -88,12 +89,12 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
         train(
             Training(
                 model=model,
+                objective=PromptedMasks(model, recipe, cache),
                 batches=BatchSource(source, recipe, Processes()),
                 recipe=recipe,
                 validate=mark,
                 checkpoints=CheckpointFolder(Path(place) / "checkpoints"),
                 open_log=lambda keep, step: TrainingLog(Path(place), keep=keep, step=step),
-                cache=cache,
             )
         )
         size = cache.size_bytes if cache is not None else 0

@@ -29,6 +29,28 @@ def test_a_base_of_ones_own_is_tuned_like_any_other(discs, tmp_path, segtune, an
     assert {"pretrained", "tuned"} <= {row["model"] for row in rows}
 
 
+def test_a_base_starts_on_images_without_masks(discs, tmp_path, segtune, answer):
+    """--init mae as a user types it, on images of another folder than those that train, and --resume at its end."""
+    words = ("--init", "mae", *QUICK, "--set", f"mae.sources=[{discs / 'images'}]", "--out", tmp_path / "base")
+    code, out, err = segtune("pretrain", *words)
+    assert code == 0, err
+    assert "A start on images alone" in err
+    assert "2 steps done. On images kept out, mean IoU: click" in out
+    assert (tmp_path / "base" / "mae" / "log.jsonl").is_file()
+    code, told = answer("pretrain", "--resume", "--out", tmp_path / "base")
+    assert (code, told["steps"]) == (0, 2)
+
+
+def test_stopped_in_its_start_a_base_says_so(tmp_path, segtune, monkeypatch):
+    """The exit code is that of an interrupted command, and the words say what to do."""
+    from segtune.runs.interrupt import StopOnInterrupt
+
+    monkeypatch.setattr(StopOnInterrupt, "__call__", lambda self: True)
+    words = ("--init", "mae", *QUICK, "--set", "mae.steps=2", "--out", tmp_path / "base")
+    code, out, _ = segtune("pretrain", *words)
+    assert (code, "no model yet. Go on with --resume" in out) == (130, True)
+
+
 def test_mistakes_are_told_in_a_paragraph(tmp_path, segtune):
     """A size there is not, a folder there is not, a run that is there already."""
     code, _, err = segtune("pretrain", *QUICK, "--size", "huge", "--out", tmp_path / "a")

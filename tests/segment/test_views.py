@@ -32,10 +32,12 @@ class Bright(torch.nn.Module):
         self.model = model
 
     def encode(self, pixels, frames):
+        """Shrink the picture to the logits' size."""
         small = torch.nn.functional.adaptive_avg_pool2d(pixels.mean(1, keepdim=True), self.model.mask_size)
         return Embedding(small, frames)
 
     def decode(self, embedding, prompts, multimask):
+        """Answer with the picture."""
         logits = embedding.features[prompts.image_index]
         return MaskPrediction(logits, torch.ones(len(prompts), 1), prompts.image_index, embedding.frames)
 

@@ -12,16 +12,20 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.augment import AugmentSettings
 from segtune.data.dataset import Dataset
+from segtune.data.unlabelled import without_masks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.sam.build import build_sam
+from segtune.models.sam.masked_images import build_masked_image_model
 from segtune.models.sam.sizes import MICRO
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import ExampleSource, ViewPlan
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training
+from segtune.training.masked_images import MaskedImages
 from segtune.training.processes import Processes
-from segtune.training.recipe import OptimizerRecipe, PromptRecipe, Recipe
+from segtune.training.recipe import MaskedImageRecipe, OptimizerRecipe, PromptRecipe, Recipe
+from segtune.training.step import PromptedMasks
 
 
 def discs(count: int, *, size: tuple[int, int] = (48, 64)) -> Dataset:
@@ -70,13 +74,13 @@ def small_training(
     source = ExampleSource(discs(images), model.preparation, model.mask_size, views, recipe.prompts, embeddings)
     given = {
         "model": model,
+        "objective": PromptedMasks(model, recipe, embeddings),
         "batches": BatchSource(source, recipe, processes),
         "recipe": recipe,
         "validate": None,
         "checkpoints": CheckpointFolder(folder / "checkpoints"),
         "open_log": lambda keep, step: TrainingLog(folder, keep=keep, step=step),
         "processes": processes,
-        "cache": embeddings,
     }
     return Training(**given | changes)
 
@@ -84,3 +88,32 @@ def small_training(
 def weights(training: Training) -> dict[str, torch.Tensor]:
     """All weights of the model."""
     return {name: value.detach().clone() for name, value in training.model.state_dict().items()}
+
+
+def masked_training(
+    folder: Path,
+    *,
+    images: Dataset | None = None,
+    augment: AugmentSettings | None = None,
+    masked: MaskedImageRecipe | None = None,
+    recipe: Recipe | None = None,
+    processes: Processes | None = None,
+    **changes,
+) -> Training:
+    """A training of a micro encoder on masked images, the same every time."""
+    recipe, processes = recipe or small_recipe(), processes or Processes()
+    sam = build_sam(MICRO, generator=torch.Generator().manual_seed(3))
+    model = build_masked_image_model(sam.image_encoder, torch.Generator().manual_seed(4))
+    views = ViewPlan(augment or AugmentSettings(), recipe.seed)
+    source = ExampleSource(without_masks(images or discs(10)), sam.preparation, sam.mask_size, views, recipe.prompts)
+    given = {
+        "model": model,
+        "objective": MaskedImages(model, recipe, masked or MaskedImageRecipe()),
+        "batches": BatchSource(source, recipe, processes),
+        "recipe": recipe,
+        "validate": None,
+        "checkpoints": CheckpointFolder(folder / "checkpoints"),
+        "open_log": lambda keep, step: TrainingLog(folder, keep=keep, step=step),
+        "processes": processes,
+    }
+    return Training(**given | changes)

@@ -49,7 +49,7 @@ def test_cached_embeddings_are_of_the_encoders_own_precision(tmp_path, precision
     data = discs(10)
     for index in range(3):
         view = job.batches.source.plan.view(1, data[index].name, data[index].size)
-        found = job.cache.get(job.cache.key(data.image_hash(index), view.key()))
+        found = job.objective.cache.get(job.objective.cache.key(data.image_hash(index), view.key()))
         pixels, frames = job.model.prepare([data[index].image])
         with torch.no_grad():
             expected = job.model.encode(pixels, frames).features[0]

@@ -11,8 +11,9 @@ from segtune.core.types import MaskPrediction, Prompts
 from segtune.losses.mixture import Mixture
 from segtune.rollout import Round, rollout
 from segtune.training.batches import Collate
+from segtune.training.objective import Sums
 from segtune.training.recipe import LossRecipe, PromptRecipe
-from segtune.training.step import Objective, RandomCorrector, Sums, accumulate_gradients, encode_batch
+from segtune.training.step import RandomCorrector, RoundLoss, accumulate_gradients, encode_batch
 
 FRAME = Frame.longest_side((48, 64), 64)
 """One pixel of the image is one of the square, two are a cell of the maps below."""
@@ -62,7 +63,7 @@ def three():
 def test_of_three_masks_the_one_of_least_loss_goes_backward(three):
     """Not the one of highest predicted quality, and no average: the other masks' logits get no gradient at all."""
     prediction, truth, valid = three
-    losses, terms = Objective(PLAIN, LossRecipe(quality=0.0)).of_round(prediction, truth, valid)
+    losses, terms = RoundLoss(PLAIN, LossRecipe(quality=0.0)).of_round(prediction, truth, valid)
     losses.sum().backward()
     moved = prediction.logits.grad.flatten(2).abs().sum(-1) > 0
     assert moved.tolist() == [[False, True, False], [False, False, True]]
@@ -75,8 +76,8 @@ def test_of_three_masks_the_one_of_least_loss_goes_backward(three):
 def test_the_quality_head_learns_from_every_mask(three):
     """Each against its own IoU, the mean over an object's masks; no gradient reaches the masks by this way."""
     prediction, truth, valid = three
-    plain, _ = Objective(PLAIN, LossRecipe(quality=0.0)).of_round(prediction, truth, valid)
-    weighed, terms = Objective(PLAIN, LossRecipe(quality=0.5)).of_round(prediction, truth, valid)
+    plain, _ = RoundLoss(PLAIN, LossRecipe(quality=0.0)).of_round(prediction, truth, valid)
+    weighed, terms = RoundLoss(PLAIN, LossRecipe(quality=0.5)).of_round(prediction, truth, valid)
     inside, object_ = prediction.logits > 0, truth[:, None] > 0.5
     actual = (inside & object_).sum((2, 3)) / (inside | object_).sum((2, 3))
     expected = (prediction.quality.detach() - actual).square().mean(dim=1)
@@ -92,7 +93,7 @@ def test_masks_that_do_not_exist_count_for_nothing(three):
     with torch.no_grad():
         prediction.quality[0, 1:] = -torch.inf
         prediction.logits[0, 1:] = torch.nan
-    losses, terms = Objective(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
+    losses, terms = RoundLoss(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
     losses.sum().backward()
     first = prediction.logits.detach()[:1, 0]
     torch.testing.assert_close(terms["mask_loss"][:1], Mixture(LossRecipe().weights)(first, truth[:1], valid[:1]))
@@ -107,11 +108,11 @@ def test_ignored_cells_teach_nothing(three):
     """Neither the masks nor their IoU change by what lies there."""
     prediction, truth, valid = three
     valid[:, :, 20:] = False
-    losses, _ = Objective(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
+    losses, _ = RoundLoss(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
     with torch.no_grad():
         prediction.logits[..., 20:] = 9
         truth[..., 20:] = 0
-    spoiled, _ = Objective(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
+    spoiled, _ = RoundLoss(PLAIN, LossRecipe()).of_round(prediction, truth, valid)
     torch.testing.assert_close(spoiled.detach(), losses.detach(), rtol=0, atol=0)
 
 
@@ -211,9 +212,9 @@ def _batch(job, *indices, epoch=1):
 
 
 def _accumulate(job, batch, objects):
-    objective = Objective(job.recipe.prompts, job.recipe.loss)
+    objective = RoundLoss(job.recipe.prompts, job.recipe.loss)
     return accumulate_gradients(
-        job.model, batch, objective, objects=objects, pause=0.3, cache=job.cache, precision="fp32"
+        job.model, batch, objective, objects=objects, pause=0.3, cache=job.objective.cache, precision="fp32"
     )
 
 
@@ -225,7 +226,7 @@ def _gradients(model):
 
 def test_going_backward_round_by_round_gives_the_gradient_of_the_whole(job):
     """Cut off at the embedding, every parameter's gradient is that of one backward pass through all rounds."""
-    batch, objective = _batch(job, 0, 1, 2), Objective(job.recipe.prompts, job.recipe.loss)
+    batch, objective = _batch(job, 0, 1, 2), RoundLoss(job.recipe.prompts, job.recipe.loss)
     objects, rounds = len(batch.prompts), job.recipe.prompts.rounds
     sums = _accumulate(job, batch, objects)
     pieces = _gradients(job.model)
@@ -266,7 +267,7 @@ def test_the_first_and_the_last_round_are_told_apart(job):
     means = _accumulate(job, batch, 1).means()
     prompts = job.recipe.prompts.model_copy(update={"corrections": 0, "refinements": 0})
     once = accumulate_gradients(
-        job.model, batch, Objective(prompts, job.recipe.loss), objects=1, pause=0.3, cache=None, precision="fp32"
+        job.model, batch, RoundLoss(prompts, job.recipe.loss), objects=1, pause=0.3, cache=None, precision="fp32"
     ).means()
     assert once["first_iou"] == once["iou"] == pytest.approx(means["first_iou"])
     assert means["iou"] != means["first_iou"]
@@ -277,6 +278,8 @@ def test_an_embedding_is_the_same_whichever_others_are_made(tmp_path):
     found = []
     for number, indices in enumerate([(0, 1), (1,), (1,)]):
         job = small_training(tmp_path / "run", scope="decoder", cache=tmp_path / f"cache{min(number, 1)}")
-        found.append(encode_batch(job.model, _batch(job, *indices), job.cache, torch.device("cpu")).features[-1])
+        found.append(
+            encode_batch(job.model, _batch(job, *indices), job.objective.cache, torch.device("cpu")).features[-1]
+        )
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[1], found[2])

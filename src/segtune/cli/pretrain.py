@@ -21,7 +21,13 @@ Sources = Annotated[
 ]
 Size = Annotated[str | None, typer.Option(metavar="nano|tiny|small|base", help="The network's size. [default: nano]")]
 Init = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="A model of that size to go on from. [default: fresh weights]")
+    str | None,
+    typer.Option(
+        metavar="mae|MODEL",
+        help="A model of that size to go on from; mae: fresh weights, whose image encoder first learns to fill in "
+        "masked images (hidden patches stay on the grid, as in SimMIM, for SAM's encoder has windows). "
+        "[default: fresh weights]",
+    ),
 ]
 Steps = Annotated[int | None, typer.Option(min=1, metavar="N", help="Steps in all. [default: 10000]")]
 Set = Annotated[
@@ -49,6 +55,7 @@ def pretrain(
 
         segtune pretrain --data scenes --size nano --steps 2000 --out runs/base
         segtune pretrain --data scenes --data photos --init runs/base --steps 5000 --out runs/better
+        segtune pretrain --data photos --init mae --set mae.sources=[more-photos] --out runs/started
     """
     from segtune.runs.pretrain import pretrain as train
     from segtune.runs.pretrain_settings import load_pretrain_settings
@@ -65,11 +72,14 @@ def pretrain(
         result = train(settings, resume=resume, progress=progress)
     if result is None:  # one process of several speaks for all
         return 0
+    facts = {"folder": str(result.folder), "steps": result.steps, "stopped": result.stopped}
+    if result.in_start:
+        answer(facts, "Stopped in the start on masked images: no model yet. Go on with --resume.", as_json=json)
+        return INTERRUPTED
     scores = ", ".join(f"{mode} {value:.3f}" for mode, value in result.validation.items())
     model = result.folder / "model"
     text = f"{result.steps} steps done. On images kept out, mean IoU: {scores}.\nModel: {model}"
     if result.stopped:
         text += "\nStopped before the end. Go on with --resume."
-    facts = {"folder": str(result.folder), "model": str(model), "steps": result.steps, "stopped": result.stopped}
-    answer(facts | {"validation": result.validation}, text, as_json=json)
+    answer(facts | {"model": str(model), "validation": result.validation}, text, as_json=json)
     return INTERRUPTED if result.stopped else 0

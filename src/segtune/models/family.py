@@ -18,7 +18,20 @@ from segtune.models.preparation import Preparation
 Precision = Literal["fp32", "bf16"]
 
 
-class PromptableModel(nn.Module, ABC):
+class StagedModel(nn.Module, ABC):
+    """A network that trains: its image encoder has stages, each of which may learn at a rate of its own."""
+
+    @property
+    @abstractmethod
+    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """Prefixes of the image encoder's parameter names, by depth: the patch embedding, each block, what follows.
+
+        Every parameter of the image encoder falls under exactly one stage. Late-layer training and layer-wise learning
+        rates count from the last.
+        """
+
+
+class PromptableModel(StagedModel, ABC):
     """Encode an image once, then answer any number of prompts on it.
 
     Callers speak original-image pixels; the model's own frame stays behind `prepare` and `MaskPrediction.frames`.
@@ -52,15 +65,6 @@ class PromptableModel(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
         """The image encoder, prompt encoder and mask decoder by those names: what freezing and adapters name."""
-
-    @property
-    @abstractmethod
-    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
-        """Prefixes of the image encoder's parameter names, by depth: the patch embedding, each block, what follows.
-
-        Every parameter of the image encoder falls under exactly one stage. Late-layer training and layer-wise learning
-        rates count from the last.
-        """
 
     @abstractmethod
     def frame(self, size: tuple[int, int]) -> Frame:

@@ -38,6 +38,7 @@ from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
 from segtune.training.processes import Processes, joined
+from segtune.training.step import PromptedMasks
 
 
 @dataclass(frozen=True)
@@ -186,13 +187,13 @@ def _assemble(
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
     return Training(
         model=model,
+        objective=PromptedMasks(model, recipe, cache),
         batches=BatchSource(source, recipe, processes),
         recipe=recipe,
         validate=lambda: _validate(settings, model, validation_part, cache, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
-        cache=cache,
         stop=stop,
         progress=progress,
     )

@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def masked_start(self) -> Path:
+        """State and log of a pretraining's self-supervised start."""
+        return self.path / "mae"
+
+    @property
     def model(self) -> Path:
         """The result, as transformers' SamModel opens it."""
         return self.path / "model"

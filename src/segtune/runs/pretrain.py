@@ -26,7 +26,8 @@ from segtune.models.save import save_model
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
-from segtune.runs.pretrain_settings import SCENES, PretrainSettings
+from segtune.runs.masked_start import open_unlabelled, start_on_masked_images
+from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings
 from segtune.runs.settings_tree import Composed, read_composed
 from segtune.runs.validation import score_means
 from segtune.training.batches import BatchSource
@@ -35,6 +36,7 @@ from segtune.training.examples import ExampleSource, ViewPlan, generator
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, Validation, train
 from segtune.training.processes import Processes, joined
+from segtune.training.step import PromptedMasks
 
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from its first."""
@@ -49,12 +51,14 @@ class PretrainResult:
         steps: done in all.
         stopped: the user ended it early; model/ is what was reached.
         validation: mean IoU by prompt mode, of the images kept out, at the end.
+        in_start: it was stopped in its self-supervised start: there is no model/ yet.
     """
 
     folder: Path
     steps: int
     stopped: bool
     validation: dict[str, float] = field(default_factory=dict)
+    in_start: bool = False
 
 
 def pretrain(
@@ -86,12 +90,17 @@ def pretrain(
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _begin(tree, device)
         sources = _open_sources(tree, model.preparation.side)
+        # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.
+        begun = resume and CheckpointFolder(folder.checkpoints).has("last")
+        unlabelled = [] if begun else _open_start(tree, model.preparation.side, sources)
         keep_large_blocks()
         train_only(model, "full")
         if processes.is_first and not resume:
-            folder.path.mkdir(parents=True, exist_ok=True)
-            folder.write_record(**describe_surroundings())
-            settings.write(folder.pretraining)
+            _write_beginning(settings, folder)
+        if unlabelled and isinstance(model, Sam):
+            place = folder.masked_start
+            if not start_on_masked_images(tree, model, unlabelled, place, processes, stop, progress, resume=resume):
+                return PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
         looks: list[Validation] = []
 
         def look() -> Validation:
@@ -99,7 +108,7 @@ def pretrain(
             return looks[-1]
 
         job = _assemble(tree, model, sources, folder, processes, look, stop, progress)
-        state = train(job, resume=resume and job.checkpoints.has("last"))
+        state = train(job, resume=begun)
         if not processes.is_first:
             return None
         record = {"made_by": "segtune pretrain", "steps": state.step, "settings": tree.model_dump(mode="json")}
@@ -130,6 +139,12 @@ def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[P
     return asked.resumed(read_composed(folder.pretraining, PretrainSettings), folder.path)
 
 
+def _write_beginning(settings: Composed[PretrainSettings], folder: RunFolder) -> None:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write_record(**describe_surroundings())
+    settings.write(folder.pretraining)
+
+
 def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
     """Return the model that training starts from."""
     asked = settings.model
@@ -140,7 +155,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
             f"The side of the input must be a multiple of the patch of {sizes.patch} pixels, but is {side}. "
             f"Take {max(1, round(side / sizes.patch)) * sizes.patch}."
         )
-    if asked.init is None:
+    if asked.init in (None, MAE):
         drawn = torch.Generator().manual_seed(settings.training.seed)
         fresh = build_sam(replace(sizes, side=side), generator=drawn)
         if asked.head_start:
@@ -185,6 +200,13 @@ def _open_sources(settings: PretrainSettings, side: int) -> list[_Opened]:
     return opened
 
 
+def _open_start(settings: PretrainSettings, side: int, sources: list[_Opened]) -> list[tuple[Dataset, float]]:
+    """Return the images of the self-supervised start; none where none is asked for."""
+    if settings.model.init != MAE:
+        return []
+    return open_unlabelled(settings, side, [(one.train, one.share) for one in sources])
+
+
 def _assemble(
     settings: PretrainSettings,
     model: PromptableModel,
@@ -202,6 +224,7 @@ def _assemble(
     source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
     return Training(
         model=model,
+        objective=PromptedMasks(model, recipe),
         batches=BatchSource(source, recipe, processes),
         recipe=recipe,
         validate=look,

@@ -12,10 +12,13 @@ from pydantic import Field, field_validator
 from segtune.data.augment import AugmentSettings
 from segtune.runs.settings import PromptModes
 from segtune.runs.settings_tree import Composed, compose, parse_override
-from segtune.training.recipe import Recipe, Section
+from segtune.training.recipe import MaskedImageRecipe, Recipe, Section
 
 SCENES = "scenes"
 """The source that is drawn (`data.scenes`); all others are folders."""
+
+MAE = "mae"
+"""The `model.init` that is no model: fresh weights with a self-supervised start on masked images."""
 
 RECIPE: dict[str, Any] = {
     "training.patience": None,
@@ -62,9 +65,20 @@ class PretrainModelSettings(Section):
 
     size: Literal["nano", "tiny", "small", "base", "micro"] = Field("nano", description="The network's size.")
     side: int | None = Field(None, ge=32, description="Side of its input in pixels; null: that of the size.")
-    init: str | None = Field(None, description="A model of the same size to go on from; null: fresh weights.")
+    init: str | None = Field(
+        None, description="A model of the same size to go on from; mae: masked images first; null: fresh weights."
+    )
     head_start: bool = Field(True, description="Fresh weights begin like a convolutional network's.")
     half: bool = Field(False, description="Save the result in half precision.")
+
+
+class MaskedStartSettings(MaskedImageRecipe):
+    """The self-supervised start on images alone; read where model.init is mae."""
+
+    sources: tuple[str, ...] | None = Field(
+        None, min_length=1, description="scenes, or folders of images without masks; null: the images of data.sources."
+    )
+    steps: int | None = Field(None, ge=1, description="Its steps, in front of the others; null: a fifth of those.")
 
 
 class PretrainValidationSettings(Section):
@@ -83,6 +97,7 @@ class PretrainSettings(Section):
     steps: int = Field(10_000, ge=1, description="Steps in all.")
     data: SourceSettings = SourceSettings()
     model: PretrainModelSettings = PretrainModelSettings()
+    mae: MaskedStartSettings = MaskedStartSettings()
     training: Recipe = Recipe()
     augment: AugmentSettings = AugmentSettings.none()
     validation: PretrainValidationSettings = PretrainValidationSettings()
@@ -93,6 +108,12 @@ class PretrainSettings(Section):
         looks = math.ceil(self.steps / self.validation.every)
         told = {"epochs": looks, "epoch_steps": self.validation.every, "steps": self.steps}
         return self.training.model_copy(update=told)
+
+    @property
+    def start_recipe(self) -> Recipe:
+        """The recipe of the self-supervised start: one pass over as many images as its steps take."""
+        steps = self.mae.steps or math.ceil(self.steps / 5)
+        return self.training.model_copy(update={"epochs": 1, "epoch_steps": None, "steps": steps})
 
 
 def load_pretrain_settings(

@@ -26,6 +26,7 @@ class Batch:
 
     Attributes:
         frames: B frames.
+        views: B pairs of (pass over the images, the image's name).
         pixels: float32 [M, 3, side, side] of the M images in `missing`, those without a cached embedding.
         missing: int64 [M], their places in the batch.
         keys: B cache keys, None without a cache.
@@ -37,6 +38,7 @@ class Batch:
     """
 
     frames: tuple[Frame, ...]
+    views: tuple[tuple[int, str], ...]
     pixels: Tensor
     missing: Tensor
     keys: tuple[str | None, ...]
@@ -132,6 +134,7 @@ class Collate:
         missing = [place for place, example in enumerate(examples) if example.pixels is not None]
         return Batch(
             frames=frames,
+            views=tuple(example.view for example in examples),
             pixels=torch.stack(pixels) if pixels else torch.zeros(0),
             missing=torch.tensor(missing, dtype=torch.int64),
             keys=tuple(example.key for example in examples),

@@ -39,6 +39,7 @@ class Example:
 
     Attributes:
         frame: where the view lies in the model's square.
+        view: (pass over the images, the image's name); what is drawn for this view besides is seeded by both.
         pixels: float32 [3, side, side], or None when the embedding is at hand.
         features: the cached embedding's tensors by name, or None.
         key: the view's key in the embedding cache, or None without a cache.
@@ -49,6 +50,7 @@ class Example:
     """
 
     frame: Frame
+    view: tuple[int, str]
     pixels: Tensor | None
     features: dict[str, Tensor] | None
     key: str | None
@@ -127,6 +129,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         truth = masks_to_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
             frame=frame,
+            view=(epoch, sample.name),
             pixels=None if features is not None else self.preparation.prepare([image])[0][0],
             features=features,
             key=key,

@@ -6,24 +6,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
 
 import torch
 
 from segtune.core.errors import DataError, ModelError
 from segtune.core.progress import SILENT, Progress
-from segtune.models.family import PromptableModel
-from segtune.training.batches import BatchSource
+from segtune.models.family import StagedModel
+from segtune.training.batches import Batch, BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.examples import generator
 from segtune.training.log import TrainingLog
+from segtune.training.objective import Objective, Sums
 from segtune.training.optimizer import Optimizers, build_optimizer, load_optimizer_state, lr_at, optimizer_state, set_lr
 from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
-from segtune.training.step import Objective, Sums, accumulate_gradients
-
-if TYPE_CHECKING:
-    from segtune.models.embedding_cache import EmbeddingCache
 
 Validation = Mapping[str, Mapping[str, float]]
 """By prompt mode, the mean of each metric ("iou", "dice", "loss")."""
@@ -65,6 +60,7 @@ class Training:
 
     Attributes:
         model: frozen as the run wants it, on its device.
+        objective: what its steps minimise.
         batches: the training part in order.
         recipe: how to train.
         validate: scores the model as it is; called by the first process only. None: no validation, every epoch is
@@ -72,19 +68,18 @@ class Training:
         checkpoints: where state is kept.
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
-        cache: embeddings of a frozen encoder, or None when the encoder trains.
         stop: says whether the user asked to stop.
         progress: what people see.
     """
 
-    model: PromptableModel
+    model: StagedModel
+    objective: Objective
     batches: BatchSource
     recipe: Recipe
     validate: Callable[[], Validation] | None
     checkpoints: CheckpointFolder
     open_log: Callable[[int, int], TrainingLog]
     processes: Processes = field(default_factory=Processes)
-    cache: EmbeddingCache | None = None
     stop: Callable[[], bool] = lambda: False
     progress: Progress = SILENT
 
@@ -149,7 +144,7 @@ def _train_epoch(
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
             state.objects, state.sums = sums.objects, dict(sums.values)
             _log_step(log, state, step_sums, optimizer)
-            advance(1, _summary(sums))
+            advance(1, job.objective.tell(sums.means()))
             # Asked of all: processes that disagreed would wait for each other for ever.
             stopped = job.processes.any(job.stop())
             if stopped or state.step % recipe.checkpoint_steps == 0:
@@ -159,12 +154,12 @@ def _train_epoch(
     return sums, False
 
 
-def trained_weights(model: PromptableModel) -> dict[str, torch.Tensor]:
+def trained_weights(model: StagedModel) -> dict[str, torch.Tensor]:
     """Return the parameters that train, by name, detached on the CPU: what a checkpoint keeps."""
     return {name: p.detach().cpu().clone() for name, p in model.named_parameters() if p.requires_grad}
 
 
-def load_trained_weights(model: PromptableModel, weights: Mapping[str, torch.Tensor]) -> None:
+def load_trained_weights(model: StagedModel, weights: Mapping[str, torch.Tensor]) -> None:
     """Put trained weights into a model frozen the same way.
 
     Raises:
@@ -182,21 +177,15 @@ def load_trained_weights(model: PromptableModel, weights: Mapping[str, torch.Ten
             parameters[name].copy_(value)
 
 
-def _step(job: Training, optimizer: Optimizers, micro_batches: list[Any], state: TrainingState) -> Sums:
-    recipe, processes = job.recipe, job.processes
+def _step(job: Training, optimizer: Optimizers, micro_batches: list[Batch], state: TrainingState) -> Sums:
+    recipe, objective, processes = job.recipe, job.objective, job.processes
     # Of the whole step, so that gradients of batches and processes add up to those of the mean.
-    objects = int(processes.sum(torch.tensor(sum(len(batch.prompts) for batch in micro_batches))))
+    objects = int(processes.sum(torch.tensor(sum(objective.count(batch) for batch in micro_batches))))
     sums = Sums()
     if objects == 0:  # in all processes alike: none waits for another
         return sums
-    pause = float(generator(recipe.seed, "pause", state.step).random())  # the same everywhere
     for batch in micro_batches:
-        sums.add(
-            accumulate_gradients(
-                job.model, batch, Objective(recipe.prompts, recipe.loss), objects=objects, pause=pause,
-                cache=job.cache, precision=recipe.optimizer.precision,
-            )
-        )  # fmt: skip
+        sums.add(objective.accumulate(batch, objects=objects, step=state.step))
     trainable = [p for p in job.model.parameters() if p.requires_grad]
     processes.sum_gradients(trainable)
     # Called without clipping too, for the norm.
@@ -209,7 +198,7 @@ def _step(job: Training, optimizer: Optimizers, micro_batches: list[Any], state:
         )
     optimizer.step()
     optimizer.zero_grad()
-    return _over_processes(sums, processes)
+    return _over_processes(sums, objective.names, processes)
 
 
 def _judge(
@@ -312,11 +301,10 @@ def _all_generators(processes: Processes) -> list[torch.Tensor]:
     return gathered
 
 
-def _over_processes(sums: Sums, processes: Processes) -> Sums:
+def _over_processes(sums: Sums, names: tuple[str, ...], processes: Processes) -> Sums:
     if processes.world == 1:
         return sums
-    # Written out: a process without an object has no names of its own, and all must send alike.
-    names = ["loss", "mask_loss", "quality_loss", "first_iou", "iou"]
+    # By names that are the objective's: a process without an object has none of its own, and all must send alike.
     packed = processes.sum(torch.tensor([sums.objects, *(sums.values[name] for name in names)], dtype=torch.float64))
     objects, *values = packed.tolist()
     return Sums(int(objects), _as_sums(dict(zip(names, values, strict=True))))
@@ -332,8 +320,3 @@ def _log_step(log: TrainingLog | None, state: TrainingState, sums: Sums, optimiz
     means, lr = sums.means(), max(group["lr"] for group in optimizer.param_groups)
     log.write("step", step=state.step, epoch=state.epoch, lr=lr, objects=sums.objects, **means)
     log.scalars({f"step/{name}": value for name, value in means.items()} | {"step/lr": lr}, state.step)
-
-
-def _summary(sums: Sums) -> str:
-    means = sums.means()
-    return f"loss {means['loss']:.4f}  IoU {means['iou']:.3f}" if means else "no objects yet"

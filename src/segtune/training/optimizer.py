@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from segtune.core.errors import ModelError
-from segtune.models.family import PromptableModel
+from segtune.models.family import StagedModel
 from segtune.training.recipe import OptimizerRecipe
 
 _UNDECAYED = ("pos_embed", "rel_pos", "point_embed", "no_mask_embed", "iou_token", "mask_tokens")
@@ -48,7 +48,7 @@ class Optimizers:
             one.zero_grad(set_to_none=True)  # None is how `sum_gradients` knows what was not reached
 
 
-def build_optimizer(model: PromptableModel, recipe: OptimizerRecipe) -> Optimizers:
+def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
     """Return the optimizer over the parameters that train, grouped by depth and by whether weight decay applies.
 
     The mask decoder, the prompt encoder and the encoder's last stage learn at the full rate; each stage before learns
@@ -99,7 +99,7 @@ def lr_at(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:
     return recipe.lr * (recipe.final_lr + (1 - recipe.final_lr) * wave)
 
 
-def _lr_scale(model: PromptableModel, name: str, layer_decay: float) -> float:
+def _lr_scale(model: StagedModel, name: str, layer_decay: float) -> float:
     stages = model.encoder_stages
     for depth, prefixes in enumerate(stages):
         if name.startswith(prefixes):
@@ -112,7 +112,7 @@ def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
     return parameter.ndim >= 2 and not any(part in name for part in _UNDECAYED)
 
 
-def optimizer_state(model: PromptableModel, optimizer: Optimizers) -> dict[str, Tensor]:
+def optimizer_state(model: StagedModel, optimizer: Optimizers) -> dict[str, Tensor]:
     """Return the optimizer's moments and step counts as flat tensors, "parameter name|moment"."""
     return {
         # By name: torch's own state dict numbers parameters by their place in the groups.
@@ -123,7 +123,7 @@ def optimizer_state(model: PromptableModel, optimizer: Optimizers) -> dict[str, 
     }
 
 
-def load_optimizer_state(model: PromptableModel, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
+def load_optimizer_state(model: StagedModel, optimizer: Optimizers, tensors: Mapping[str, Tensor]) -> None:
     """Put back what `optimizer_state` returned.
 
     Raises:

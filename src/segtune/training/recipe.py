@@ -72,6 +72,15 @@ class LossRecipe(Section):
         return weights
 
 
+class MaskedImageRecipe(Section):
+    """What is hidden of an image for the encoder to fill in, and by which decoder it answers."""
+
+    mask_share: float = Field(0.75, gt=0, lt=1, description="Share of the patches that is hidden (MAE: .75).")
+    block: int = Field(2, ge=1, description="Side in patches of the blocks that are hidden (SimMIM: 32 pixels).")
+    decoder_width: int = Field(128, ge=32, multiple_of=32, description="Width of the decoder's blocks, if it has any.")
+    decoder_depth: int = Field(0, ge=0, description="Transformer blocks of the decoder; 0: one linear layer (SimMIM).")
+
+
 class OptimizerRecipe(Section):
     """How the weights move."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,38 +17,49 @@ from segtune.models.family import PromptableModel
 from segtune.prompts.correction import cells_to_points, random_error_clicks
 from segtune.rollout import Clicks, Round, rollout
 from segtune.training.batches import Batch, gather_embedding
-from segtune.training.recipe import LossRecipe, PromptRecipe
+from segtune.training.examples import generator
+from segtune.training.objective import Objective, Sums
+from segtune.training.recipe import LossRecipe, PromptRecipe, Recipe
 
 if TYPE_CHECKING:
     from segtune.models.embedding_cache import EmbeddingCache
 
 
-@dataclass
-class Sums:
-    """Sums over objects, so that any split into batches and processes adds up to the same means.
+@dataclass(frozen=True)
+class PromptedMasks(Objective):
+    """SAM's own objective: prompted objects, rolled out over all rounds, each answer compared with the truth.
 
     Attributes:
-        objects: how many objects were seen.
-        values: summed "loss", "iou" (of the last round), "first_iou" and each loss term.
+        model: in training mode, frozen as the run wants it.
+        recipe: how it is prompted, and what is minimised.
+        cache: embeddings of a frozen encoder, or None when the encoder trains.
     """
 
-    objects: int = 0
-    values: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    names: ClassVar[tuple[str, ...]] = ("loss", "mask_loss", "quality_loss", "first_iou", "iou")
+    model: PromptableModel
+    recipe: Recipe
+    cache: EmbeddingCache | None = None
 
-    def add(self, other: Sums) -> None:
-        """Add another's sums to these."""
-        self.objects += other.objects
-        for name, value in other.values.items():
-            self.values[name] += value
+    def count(self, batch: Batch) -> int:
+        """Return how many objects are prompted."""
+        return len(batch.prompts)
 
-    def means(self) -> dict[str, float]:
-        """Return the mean of each value per object; empty when there was none."""
-        return {name: value / self.objects for name, value in self.values.items()} if self.objects else {}
+    def accumulate(self, batch: Batch, *, objects: int, step: int) -> Sums:
+        """Add the gradient of a batch to the parameters that train, as `accumulate_gradients` does."""
+        pause = float(generator(self.recipe.seed, "pause", step).random())  # the same everywhere
+        return accumulate_gradients(
+            self.model, batch, RoundLoss(self.recipe.prompts, self.recipe.loss), objects=objects, pause=pause,
+            cache=self.cache, precision=self.recipe.optimizer.precision,
+        )  # fmt: skip
+
+    def tell(self, means: Mapping[str, float]) -> str:
+        """Return loss and IoU in words."""
+        return f"loss {means['loss']:.4f}  IoU {means['iou']:.3f}" if means else "no objects yet"
 
 
 @dataclass(frozen=True)
-class Objective:
-    """What a step minimises."""
+class RoundLoss:
+    """What is minimised of each round."""
 
     prompts: PromptRecipe
     loss: LossRecipe
@@ -75,7 +86,7 @@ class Objective:
 def accumulate_gradients(
     model: PromptableModel,
     batch: Batch,
-    objective: Objective,
+    objective: RoundLoss,
     *,
     objects: int,
     pause: float,
