@@ -109,3 +109,51 @@ def test_common_window_keeps_both_masks(empty):
         back = np.zeros_like(mask)
         back[top : top + window.shape[0], left : left + window.shape[1]] = window
         np.testing.assert_array_equal(back, mask)
+
+
+def test_a_crop_moves_into_a_larger_image():
+    """A mask of a part of an image lies in the whole image where that part lies."""
+    mask = np.zeros((10, 12), dtype=np.bool_)
+    mask[3:5, 2:7] = True
+    moved = MaskCrop(mask.shape, 0, 0, mask).tight().within((40, 50), 20, 30)
+    expected = np.zeros((40, 50), dtype=np.bool_)
+    expected[20:30, 30:42] = mask
+    np.testing.assert_array_equal(moved.full(), expected)
+    assert moved.inside.shape == (2, 5)
+
+
+@pytest.mark.parametrize(("frame", "cells"), FRAMES)
+@pytest.mark.parametrize("shift", [-8.0, 0.0, 4.0, 30.0])
+def test_levels_equal_the_reference(frame, cells, shift):
+    """Masks above several levels are those of the whole square enlarged, but for pixels that round to the level."""
+    enlarge = Enlarger(frame, (cells, cells))
+    for seed in range(4):
+        logits = smooth(cells, seed, shift)
+        values = logits_to_image(logits, frame).numpy()
+        for level, found in zip((1.0, 0.0, -2.5), enlarge.levels(logits, (1.0, 0.0, -2.5)), strict=True):
+            differ = found.full() != (values > level)
+            assert np.abs(values[differ] - level).max(initial=0) < 1e-4
+
+
+@pytest.mark.parametrize(("frame", "cells"), FRAMES)
+@pytest.mark.parametrize("offset", [0.0, 0.5, 1.0, 3.0])
+def test_the_bound_of_stability_is_never_below_it(frame, cells, offset):
+    """No mask that is stable at original size looks unstable at the model's output size."""
+    enlarge = Enlarger(frame, (cells, cells))
+    noise = torch.randn((20, cells, cells), generator=torch.Generator().manual_seed(1)) * 2
+    logits = torch.cat([noise, torch.stack([smooth(cells, seed, seed % 3 - 2.0) for seed in range(20)])])
+    values = logits_to_image(logits, frame)
+    stability = (values > offset).sum(dim=(1, 2)) / (values > -offset).sum(dim=(1, 2))
+    limit = enlarge.stability_limit(logits, offset)
+    assert not bool((limit < stability * (1 - 1e-5)).any())
+
+
+def test_the_bound_of_stability_is_close_for_large_masks():
+    """Where the outline is a small part of the mask, the bound says what the mask is worth."""
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    disc = 25 - torch.hypot(y - 31.5, x - 31.5)
+    frame = Frame.longest_side((400, 400), 256)
+    limit = Enlarger(frame, (64, 64)).stability_limit((disc / 5)[None], 1.0)
+    assert 0.45 < float(limit) < 0.6  # (20 / 30)² is 0.44
+    nothing = torch.full((1, 64, 64), -9.0)
+    assert torch.isnan(Enlarger(frame, (64, 64)).stability_limit(nothing, 1.0)).all()

@@ -34,6 +34,11 @@ class MaskCrop:
         inside = np.ascontiguousarray(mask[top : top + height, left : left + width])
         return cls((int(mask.shape[0]), int(mask.shape[1])), top, left, inside)
 
+    @classmethod
+    def of_runs(cls, mask: RunLengths) -> MaskCrop:
+        """Cut a run-length mask to its tight box."""
+        return cls.of(mask.decode())
+
     @property
     def rows(self) -> slice:
         """Rows of the window."""
@@ -49,6 +54,15 @@ class MaskCrop:
         mask = np.zeros(self.size, dtype=np.bool_)
         mask[self.rows, self.columns] = self.inside
         return mask
+
+    def tight(self) -> MaskCrop:
+        """Return the same mask in its smallest window."""
+        inner = MaskCrop.of(self.inside)
+        return MaskCrop(self.size, self.top + inner.top, self.left + inner.left, inner.inside)
+
+    def within(self, size: tuple[int, int], top: int, left: int) -> MaskCrop:
+        """Return the mask in a larger image of `size`, whose pixel (top, left) is this one's first."""
+        return MaskCrop(size, self.top + top, self.left + left, self.inside)
 
     def runs(self) -> RunLengths:
         """Return the whole mask as run lengths, without writing it out."""
