@@ -1,0 +1,338 @@
+"""Automatic masks of a whole image: a grid of clicks, and of their answers those that are good, stable and no doubles.
+
+Settings, filters and their order are those of the published `SamAutomaticMaskGenerator`, and so are the masks. What
+differs is the work: masks are filtered at the model's output size first, survivors are enlarged only where they are,
+and nothing of the image's size is kept for any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from segtune.core.errors import ModelError, UsageError
+from segtune.core.rle import RunLengths
+from segtune.core.types import POINT_POSITIVE, Embedding, Image, Prompts
+from segtune.models.family import PromptableModel
+from segtune.segment.crops import MaskCrop
+from segtune.segment.encoding import device_of, encode_image, evaluating
+from segtune.segment.enlarge import Enlarger
+from segtune.segment.grid import Crop, Points, cut_crops, point_grid
+from segtune.segment.regions import remove_small_regions
+from segtune.segment.suppression import suppress
+
+_EDGE = 20
+"""Pixels within which a mask touches the edge of its crop, as published."""
+
+_ROUNDING = 1e-5
+"""Share by which a sum in float32 may be off: what a filter on bounds must leave to the exact one."""
+
+
+@dataclass(frozen=True)
+class EverythingSettings:
+    """How everything mode looks and what it keeps; names and values are the published ones but for the last two.
+
+    Attributes:
+        points_per_side: clicks along each side of the image; None where `point_grids` says them.
+        points_per_batch: clicks decoded in one call; more take more memory.
+        pred_iou_thresh: keeps masks whose predicted IoU is above it; 0 keeps all.
+        stability_score_thresh: keeps masks whose stability is at least this; 0 keeps all.
+        stability_score_offset: by how much logits' threshold is raised and lowered to measure the stability.
+        box_nms_thresh: IoU of boxes above which two masks of one crop are doubles.
+        crop_n_layers: layer n adds 4ⁿ overlapping crops, segmented like images.
+        crop_nms_thresh: as `box_nms_thresh`, between crops.
+        crop_overlap_ratio: overlap of the first layer's crops, as a share of the image's shorter side.
+        crop_n_points_downscale_factor: in layer n `points_per_side` is divided by this n times.
+        point_grids: for each layer its clicks, x and y in 0 to 1, in place of even grids.
+        min_mask_region_area: fills holes and removes specks of fewer pixels; 0 leaves them.
+        min_mask_area: drops masks of fewer pixels; 0 keeps all.
+        max_mask_share: drops masks that cover more than this share of the image; 1 keeps all. SA-1B was made with .95.
+
+    Raises:
+        UsageError: a value out of its range, or both or neither of `points_per_side` and `point_grids`.
+    """
+
+    points_per_side: int | None = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+    crop_n_layers: int = 0
+    crop_nms_thresh: float = 0.7
+    crop_overlap_ratio: float = 512 / 1500
+    crop_n_points_downscale_factor: int = 1
+    point_grids: tuple[tuple[tuple[float, float], ...], ...] | None = None
+    min_mask_region_area: int = 0
+    min_mask_area: int = 0
+    max_mask_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name in _RANGES and value is not None:
+                _check_range(setting.name, value)
+        if (self.points_per_side is None) == (self.point_grids is None):
+            raise UsageError(
+                "Everything mode takes its clicks from points_per_side or from point_grids, from one of them: got "
+                f"points_per_side={self.points_per_side} and "
+                f"{'no' if self.point_grids is None else len(self.point_grids)} point_grids. Set the other to None."
+            )
+        self._check_layers()
+
+    def grid(self, layer: int) -> Points:
+        """Return the clicks of a layer, float64 [n, 2], x and y in 0 to 1."""
+        if self.point_grids is not None:
+            return np.array(self.point_grids[layer], dtype=np.float64).reshape(-1, 2)
+        return point_grid(self._side(layer))
+
+    def _side(self, layer: int) -> int:
+        return int((self.points_per_side or 0) / self.crop_n_points_downscale_factor**layer)
+
+    def _check_layers(self) -> None:
+        if self.points_per_side is not None and not self._side(self.crop_n_layers):
+            raise UsageError(
+                f"Each layer of crops needs at least one click: points_per_side={self.points_per_side}, divided "
+                f"{self.crop_n_layers} times by crop_n_points_downscale_factor={self.crop_n_points_downscale_factor}, "
+                "leaves none. Raise the first or lower one of the others."
+            )
+        for layer, points in enumerate(self.point_grids or ()):
+            if not all(len(point) == 2 and all(0 <= value <= 1 for value in point) for point in points):
+                raise UsageError(
+                    f"Clicks of point_grids are pairs x, y in 0 to 1; layer {layer} has others. Divide pixels by the "
+                    "image's width and height."
+                )
+        if self.point_grids is not None and len(self.point_grids) <= self.crop_n_layers:
+            raise UsageError(
+                f"With crop_n_layers={self.crop_n_layers} point_grids needs {self.crop_n_layers + 1} grids, the "
+                f"image's own first, but has {len(self.point_grids)}. Add grids or lower crop_n_layers."
+            )
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "points_per_side": (1, 1024),
+    "points_per_batch": (1, float("inf")),
+    "pred_iou_thresh": (0, 1),
+    "stability_score_thresh": (0, 1),
+    "stability_score_offset": (0, float("inf")),
+    "box_nms_thresh": (0, 1),
+    "crop_n_layers": (0, 5),
+    "crop_nms_thresh": (0, 1),
+    "crop_overlap_ratio": (0, 1),
+    "crop_n_points_downscale_factor": (1, float("inf")),
+    "min_mask_region_area": (0, float("inf")),
+    "min_mask_area": (0, float("inf")),
+    "max_mask_share": (0, 1),
+}
+"""From and to; settings whose default is whole take whole numbers."""
+
+_WHOLE = frozenset(
+    {"points_per_side", "points_per_batch", "crop_n_layers", "crop_n_points_downscale_factor",
+     "min_mask_region_area", "min_mask_area"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AutomaticMask:
+    """One mask that nobody pointed at.
+
+    Attributes:
+        mask: at the size of the image, never empty.
+        predicted_iou: the model's own guess of its quality.
+        stability_score: pixels inside with the threshold raised by the offset, over those with it lowered.
+        point: x and y of the click it answers, in pixels of the image.
+        crop_box: x0, y0, x1, y1 of the crop it was found in, x1 and y1 one past the last pixel.
+    """
+
+    mask: RunLengths
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float]
+    crop_box: tuple[int, int, int, int]
+
+    @property
+    def area(self) -> int:
+        """Number of pixels inside."""
+        return self.mask.area
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Tight box x0, y0, x1, y1 with x1 and y1 one past the last pixel."""
+        return self.mask.box or (0, 0, 0, 0)
+
+
+def segment_everything(
+    model: PromptableModel,
+    image: Image | None,
+    settings: EverythingSettings | None = None,
+    *,
+    embedding: Embedding | None = None,
+) -> tuple[AutomaticMask, ...]:
+    """Return the masks of an image that a grid of clicks finds; none where nothing passes the filters.
+
+    They come in the published order: by predicted IoU, the highest first. With crops, masks of smaller ones come before
+    those of larger ones; where small regions were removed, masks that needed no change come first.
+
+    Args:
+        model: any model that understands clicks.
+        image: uint8 [H, W, 3] RGB. With an embedding and without layers of crops it is not looked at and may be None.
+        settings: the published ones without it. They suit large models; a small one may need lower thresholds.
+        embedding: of this image alone, where there is one already.
+
+    Raises:
+        ModelError: the model does not understand clicks.
+        UsageError: an image is needed and missing, or the embedding is not of one image.
+    """
+    settings = settings or EverythingSettings()
+    pixels = _check_call(model, image, settings, embedding)
+    found: list[AutomaticMask] = []
+    with evaluating([model]):
+        embedding = embedding or encode_image(model, pixels)
+        size = embedding.frames[0].original
+        crops = cut_crops(size, settings.crop_n_layers, settings.crop_overlap_ratio)
+        for crop in crops:
+            seen = embedding if crop.layer == 0 else encode_image(model, pixels[crop.rows, crop.columns])
+            found += _segment_crop(model, seen, crop, size, settings)
+    if len(crops) > 1:
+        # Of doubles the one from the smaller crop stays: it was seen larger.
+        found = _without_doubles(found, [1 / _area(one.crop_box) for one in found], settings.crop_nms_thresh)
+    if settings.min_mask_region_area > 0:
+        found = _clean(found, settings)
+    return tuple(found)
+
+
+def _segment_crop(
+    model: PromptableModel, embedding: Embedding, crop: Crop, size: tuple[int, int], settings: EverythingSettings
+) -> list[AutomaticMask]:
+    """Return the masks of one crop of an image of `size`, without doubles, the highest predicted IoU first."""
+    height, width = crop.size
+    points = (settings.grid(crop.layer) * (width, height)).astype(np.float32)
+    enlarge = Enlarger(embedding.frames[0], model.mask_size)
+    found: list[AutomaticMask] = []
+    for start in range(0, len(points), settings.points_per_batch):
+        some = points[start : start + settings.points_per_batch]
+        prompts = _clicks(some, device_of(model))
+        # One click is ambiguous: three masks each. All on one image, so what does not depend on them is shared.
+        prediction = model.decode(embedding, prompts, torch.ones_like(prompts.has_box))
+        kept = prediction.present
+        if settings.pred_iou_thresh > 0:
+            kept = kept & (prediction.quality > settings.pred_iou_thresh)
+        rows, slots = kept.nonzero(as_tuple=True)
+        logits, quality = prediction.logits[rows, slots].float(), prediction.quality[rows, slots].float()
+        # Let go of before the next batch: all logits at once would take gigabytes.
+        del prediction
+        for row, mask, stability in _stable_masks(logits, enlarge, settings):
+            whole = mask.within(size, crop.box[1], crop.box[0])
+            if _is_kept(whole, crop, settings):
+                x, y = (float(value) for value in some[int(rows[row])])
+                point = x + crop.box[0], y + crop.box[1]
+                found.append(AutomaticMask(whole.runs(), float(quality[row]), stability, point, crop.box))
+    return _without_doubles(found, [one.predicted_iou for one in found], settings.box_nms_thresh)
+
+
+def _stable_masks(
+    logits: Tensor, enlarge: Enlarger, settings: EverythingSettings
+) -> Iterator[tuple[int, MaskCrop, float]]:
+    """Yield the row, the mask at the crop's size and the stability of those of n logits [n, h, w] that are stable."""
+    offset, threshold = settings.stability_score_offset, settings.stability_score_thresh
+    rows = torch.arange(len(logits), device=logits.device)
+    if threshold > 0 and len(logits):
+        # Where even the bound is not enough, nothing is enlarged; nor for NaN, which has no pixel at all.
+        limit = enlarge.stability_limit(logits, offset)
+        rows = rows[limit >= threshold * (1 - _ROUNDING)]
+    for row, one in zip(rows.tolist(), logits[rows].cpu(), strict=True):
+        raised, mask, lowered = enlarge.levels(one, (offset, 0.0, -offset))
+        inside, around = (int(np.count_nonzero(level.inside)) for level in (raised, lowered))
+        # In float32, as published: at the threshold itself rounding decides.
+        stability = np.float32(inside) / np.float32(max(around, 1))
+        if stability >= np.float32(threshold):
+            yield row, mask.tight(), float(stability)
+
+
+def _is_kept(mask: MaskCrop, crop: Crop, settings: EverythingSettings) -> bool:
+    """Say whether a mask, in its tight window in the whole image, is of a wanted size and not cut off by its crop."""
+    if not mask.inside.size or not _has_wanted_area(int(np.count_nonzero(mask.inside)), mask.size, settings):
+        return False
+    # As published, the mask's box names its last row and column, the crop's one past them.
+    box = mask.left, mask.top, mask.columns.stop - 1, mask.rows.stop - 1
+    image = 0, 0, mask.size[1], mask.size[0]
+    return not any(
+        abs(side - edge) <= _EDGE and abs(side - end) > _EDGE
+        for side, edge, end in zip(box, crop.box, image, strict=True)
+    )
+
+
+def _has_wanted_area(area: int, size: tuple[int, int], settings: EverythingSettings) -> bool:
+    return settings.min_mask_area <= area <= settings.max_mask_share * size[0] * size[1]
+
+
+def _without_doubles(found: Sequence[AutomaticMask], scores: Sequence[float], threshold: float) -> list[AutomaticMask]:
+    """Return the masks whose boxes overlap no better one's much, the best first."""
+    # As published: to the last row and column, not past them.
+    boxes: npt.NDArray[np.float32] = np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4)
+    boxes[:, 2:] -= 1
+    return [found[row] for row in suppress(boxes, np.array(scores, dtype=np.float32), threshold)]
+
+
+def _clean(found: Sequence[AutomaticMask], settings: EverythingSettings) -> list[AutomaticMask]:
+    """Remove specks and holes, then what became a double by that; masks that needed no change are preferred."""
+    cleaned: list[AutomaticMask] = []
+    untouched: list[float] = []
+    for one in found:
+        mask, changed = remove_small_regions(MaskCrop.of_runs(one.mask), settings.min_mask_region_area)
+        # A mask may lose or gain more than its specks and holes are each.
+        if not changed or _has_wanted_area(int(np.count_nonzero(mask.inside)), mask.size, settings):
+            cleaned.append(replace(one, mask=mask.runs()) if changed else one)
+            untouched.append(float(not changed))
+    return _without_doubles(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+
+
+def _clicks(points: npt.NDArray[np.float32], device: torch.device) -> Prompts:
+    """Return one prompt of one click for each of n points [n, 2] on a single image."""
+    count = len(points)
+    nothing = torch.zeros(count, dtype=torch.bool)
+    labels = torch.full((count, 1), POINT_POSITIVE)
+    return Prompts(
+        torch.zeros(count, dtype=torch.int64), torch.from_numpy(points)[:, None], labels, torch.zeros(count, 4),
+        nothing, nothing,
+    ).to(device)  # fmt: skip
+
+
+def _check_call(
+    model: PromptableModel, image: Image | None, settings: EverythingSettings, embedding: Embedding | None
+) -> Image:
+    """Return the image, or one without pixels where it will not be looked at."""
+    if "points" not in model.accepts:
+        raise ModelError(
+            f"Everything mode clicks all over the image, but this model understands {', '.join(sorted(model.accepts))} "
+            "only. Use a model that understands points."
+        )
+    if embedding is not None and len(embedding) != 1:
+        raise UsageError(
+            f"Everything mode takes the embedding of one image, but this one holds {len(embedding)}. Encode the image "
+            "by itself."
+        )
+    if image is None and (embedding is None or settings.crop_n_layers):
+        raise UsageError(
+            "Everything mode needs the image itself where it has no embedding of it or crop_n_layers is above 0 "
+            f"(it is {settings.crop_n_layers}), but got None. Pass the image."
+        )
+    return np.zeros((0, 0, 3), dtype=np.uint8) if image is None else image
+
+
+def _check_range(name: str, value: float) -> None:
+    low, high = _RANGES[name]
+    kind = "whole number" if name in _WHOLE else "number"
+    # Whole numbers are not told from others by value alone, and NaN is in no range.
+    if isinstance(value, bool) or (name in _WHOLE and not isinstance(value, int)) or not low <= value <= high:
+        limits = f"from {low:g} to {high:g}" if high < float("inf") else f"of {low:g} or more"
+        raise UsageError(f"{name} must be a {kind} {limits}, but is {value!r}. Choose one in that range.")
+
+
+def _area(box: tuple[int, int, int, int]) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])
