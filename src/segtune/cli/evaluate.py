@@ -19,7 +19,8 @@ Against = Annotated[
     list[str] | None, typer.Option(metavar="MODEL", help="A model to compare with on the same images. Repeatable.")
 ]
 Modes = Annotated[
-    str | None, typer.Option(metavar="click,box,…", help="Prompt modes, separated by commas. [default: all]")
+    str | None,
+    typer.Option(metavar="click,box,…", help="Prompt modes, separated by commas. [default: all but everything]"),
 ]
 Split = Annotated[Path | None, typer.Option(metavar="FILE", help="A split.json that says which images are which part.")]
 Part = Annotated[
@@ -54,6 +55,9 @@ def evaluate(
 
     Images that a compared run was trained on, or that nearly equal one of those, are left out and counted, unless
     --part says otherwise.
+
+    The mode everything prompts nothing: it scores the best of an image's automatic masks for each object. It takes a
+    thousand clicks an image, so it is scored only where --modes names it.
 
     For example:
 

@@ -1,7 +1,8 @@
 """The prompt matrix: models × prompt modes × metrics on the same images and prompts, with what the figures are worth.
 
 To add a prompt mode, make a `Mode` (`modes.py`) that names a prompt simulator and its corrections and put its line into
-`MODES`. Other packages add theirs through the entry-point group `segtune.modes`.
+`MODES`. Other packages add theirs through the entry-point group `segtune.modes`. A mode that takes long belongs into
+`ON_REQUEST` too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,15 @@ MODES: Registry[Mode] = Registry(
         "loose_box": "segtune.evaluation.modes:LOOSE_BOX",
         "point_box": "segtune.evaluation.modes:POINT_BOX",
         "mask": "segtune.evaluation.modes:MASK",
+        "everything": "segtune.evaluation.modes:EVERYTHING",
     },
     group="segtune.modes",
 )
+
+ON_REQUEST = frozenset({"everything"})
+"""Modes that are scored only when they are named: a thousand clicks an image, where the others take a few an object."""
+
+
+def default_modes() -> tuple[str, ...]:
+    """Return the names of the modes that are scored when none are named."""
+    return tuple(name for name in MODES if name not in ON_REQUEST)

@@ -8,10 +8,10 @@ from typing import Any
 
 from segtune.data.dataset import SetAside
 from segtune.evaluation.baselines import BASELINES
-from segtune.evaluation.contest import Contest
+from segtune.evaluation.contest import Column, Contest
 from segtune.evaluation.results import Bucket, Difference, Empty, Results, Row
 from segtune.evaluation.statistics import LEVEL, RESAMPLES, Bootstrap
-from segtune.evaluation.tally import Column, ScoreTable, Tally
+from segtune.evaluation.tally import ScoreTable, Tally
 from segtune.evaluation.targets import SIZES
 from segtune.evaluation.verdict import build_verdict
 

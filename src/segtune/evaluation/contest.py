@@ -11,19 +11,25 @@ import numpy as np
 from segtune.core.rle import BoolMask
 from segtune.core.types import Embedding, Sample
 from segtune.evaluation.answers import answer
+from segtune.evaluation.automatic import Found, find_masks, match_masks
 from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.modes import CLICK, Interaction, Mode, plan_interactions
-from segtune.evaluation.scores import Scores, losses_of
+from segtune.evaluation.scores import METRICS, Scores, losses_of
 from segtune.evaluation.targets import Target, draw_prompt, draw_targets
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import evaluating
+from segtune.segment.everything import EverythingSettings
 
 Key: TypeAlias = tuple[str, str]
 """Model and mode."""
 
-_ONE_CLICK = Interaction(CLICK.prompt, {0: CLICK})
+Column: TypeAlias = tuple[str, str, str]
+"""Model, mode and metric."""
+
+_FIRST_CLICK = "click"
+_ONE_CLICK = Interaction(_FIRST_CLICK, {0: CLICK})
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,14 @@ class Contest:
         modes: prompt modes.
         seed: of the prompts.
         baselines: whether the shapes that take no skill are scored beside the models.
+        everything: model's name → how it looks for automatic masks; the published settings for models not in it.
     """
 
     models: Mapping[str, PromptableModel]
     modes: Sequence[Mode]
     seed: int
     baselines: bool = True
+    everything: Mapping[str, EverythingSettings] = field(default_factory=dict)
 
     def answered_by(self, model: str) -> tuple[Mode, ...]:
         """Return the modes whose prompts the model accepts."""
@@ -81,6 +89,17 @@ class Contest:
         models = [(name, mode.name) for name in self.models for mode in self.answered_by(name)]
         return (*models, *((name, mode.name) for name in BASELINES for mode in self._boxed))
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """All figures there are of an image: each metric of each (model, mode), but the loss where there is none."""
+        without_loss = {(model, mode.name) for model in self.models for mode in self.modes if not mode.has_loss}
+        return tuple(
+            (model, mode, metric)
+            for model, mode in self.keys
+            for metric in METRICS
+            if metric != "loss" or not (model in BASELINES or (model, mode) in without_loss)
+        )
+
     def score(self, sample: Sample, embeddings: Mapping[str, Embedding]) -> ImageScores:
         """Score every model on one image.
 
@@ -92,10 +111,12 @@ class Contest:
         ignore = sample.ignore_mask()
         with evaluating(list(self.models.values())):
             views = self._views(embeddings, ignore)
+            found = self._find(sample, embeddings, ignore)
             # Prompts are drawn before any model is asked, so that all get the same ones.
             for targets in draw_targets(sample, ignore, self._simulators, self.seed):
                 result.objects += [ScoredObject(one.index, one.share, one.bucket) for one in targets]
                 self._score_models(result, targets, embeddings, views)
+                self._score_automatic(result, targets, found)
                 self._score_baselines(result, targets, ignore)
             # Also where all objects lie under ignored pixels.
             if not result.objects:
@@ -108,7 +129,7 @@ class Contest:
 
     @property
     def _simulators(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(mode.prompt for mode in self.modes))
+        return tuple(dict.fromkeys(mode.prompt for mode in self.modes if mode.prompt is not None))
 
     def _views(self, embeddings: Mapping[str, Embedding], ignore: BoolMask | None) -> dict[str, View]:
         shapes = {name: (embeddings[name].frames[0], model.mask_size) for name, model in self.models.items()}
@@ -132,9 +153,28 @@ class Contest:
                     scores = result.scores.setdefault((name, one.mode.name), Scores())
                     scores.add(targets, one.masks, losses, one.quality.tolist())
 
+    def _find(
+        self, sample: Sample, embeddings: Mapping[str, Embedding], ignore: BoolMask | None
+    ) -> dict[str, tuple[Found, ...]]:
+        """Return the automatic masks of each model that has a mode for them; of an image without objects none."""
+        asked = [name for name in self.models if any(mode.prompt is None for mode in self.answered_by(name))]
+        return {
+            name: find_masks(self.models[name], embeddings[name], sample, ignore, self.everything.get(name))
+            for name in (asked if sample.objects else ())
+        }
+
+    def _score_automatic(
+        self, result: ImageScores, targets: Sequence[Target], found: Mapping[str, Sequence[Found]]
+    ) -> None:
+        for name, masks in found.items():
+            matched, quality = match_masks(targets, masks)
+            for mode in self.answered_by(name):
+                if mode.prompt is None:
+                    result.scores.setdefault((name, mode.name), Scores()).add(targets, matched, (), quality)
+
     def _score_baselines(self, result: ImageScores, targets: Sequence[Target], ignore: BoolMask | None) -> None:
         for mode in self._boxed:
-            boxes = [target.prompts[mode.prompt].box for target in targets]
+            boxes = [target.prompts[mode.prompt].box for target in targets] if mode.prompt else []
             for name, fill in BASELINES.items():
                 masks = [fill(box, targets[0].truth.size).without(ignore) for box in boxes if box is not None]
                 result.scores.setdefault((name, mode.name), Scores()).add(targets, masks)
@@ -144,8 +184,8 @@ class Contest:
     ) -> None:
         # A truth of nothing, on which the simulator clicks at the centre of the image.
         nothing = np.zeros(sample.size, dtype=np.bool_)
-        prompt = draw_prompt(CLICK.prompt, nothing, None, self.seed, sample.name, 0)
-        target = Target(0, MaskCrop.of(nothing), 0, {CLICK.prompt: prompt})
+        prompt = draw_prompt(_FIRST_CLICK, nothing, None, self.seed, sample.name, 0)
+        target = Target(0, MaskCrop.of(nothing), 0, {_FIRST_CLICK: prompt})
         for name, model in self.models.items():
             if CLICK.kinds <= model.accepts:
                 for one in answer(model, embeddings[name], views[name], [target], _ONE_CLICK):

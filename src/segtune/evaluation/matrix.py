@@ -22,6 +22,7 @@ from segtune.evaluation.tally import Tally
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.segment.encoding import device_of, encode_image, evaluating
+from segtune.segment.everything import EverythingSettings
 
 Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
 """Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""
@@ -39,6 +40,7 @@ def evaluate(
     device: torch.device | str | None = None,
     subject: str | None = None,
     embed: Embedder | None = None,
+    everything: Mapping[str, EverythingSettings] | None = None,
 ) -> MatrixResult:
     """Score models in all prompt modes and say what the scores are worth.
 
@@ -47,7 +49,7 @@ def evaluate(
     Args:
         models: name → model.
         dataset: the images.
-        modes: names of prompt modes; all of them without it.
+        modes: names of prompt modes; `default_modes()` without it.
         seed: of prompts and intervals. A prompt depends on it, the image's name, the object's index and the mode only.
         folder: gets `per_image.csv` and `per_object.csv`, written row by row, under these names once complete.
         baselines: whether the box and the ellipse in it are scored beside the models.
@@ -55,6 +57,7 @@ def evaluate(
         device: where to bring the models; where they are, without it.
         subject: the model whose differences from the others are looked at; without it "tuned", or else the first.
         embed: makes embeddings in place of the models' own encoders.
+        everything: model's name → settings of the mode `everything`; the published ones for models not in it.
 
     Raises:
         UsageError: no models, an unknown mode or subject.
@@ -66,8 +69,8 @@ def evaluate(
         for model in models.values():
             model.to(device)
     # Unknown names are found before anything is encoded or written.
-    contest = Contest(models, find_modes(modes), seed, baselines)
-    tally = Tally(contest.keys, len(dataset))
+    contest = Contest(models, find_modes(modes), seed, baselines, everything or {})
+    tally = Tally(contest.columns, len(dataset))
     set_aside: list[SetAside] = []
     with ExitStack() as stack:
         tables = stack.enter_context(open_tables(folder)) if folder is not None else None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from segtune.evaluation import MODES
+from segtune.evaluation import MODES, default_modes
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Mode:
     Attributes:
         name: its name in the results and on the command line.
         title: what it is, in words for people.
-        prompt: the simulator (`segtune.prompts.PROMPTS`) that draws the first prompt.
+        prompt: the simulator (`segtune.prompts.PROMPTS`) that draws the first prompt; None: nobody points at objects,
+            they are looked for among the automatic masks of the image (`segtune.segment.everything`).
         corrections: clicks that follow, each at the centre of the largest error of the scored mask at original size,
             with the logits fed back.
         kinds: kinds of prompt a model must accept.
@@ -25,10 +26,15 @@ class Mode:
 
     name: str
     title: str
-    prompt: str
+    prompt: str | None
     corrections: int = 0
     kinds: frozenset[str] = frozenset({"points"})
     has_baselines: bool = False
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether its answers have a loss: of automatic masks no logits are kept."""
+        return self.prompt is not None
 
 
 CLICK = Mode("click", "one click at the inner centre", "click")
@@ -39,6 +45,7 @@ BOX = Mode("box", "a tight box", "box", kinds=frozenset({"boxes"}), has_baseline
 LOOSE_BOX = Mode("loose_box", "a box up to 20 % too large", "loose_box", kinds=frozenset({"boxes"}), has_baselines=True)
 POINT_BOX = Mode("point_box", "a click and a tight box", "point_box", kinds=frozenset({"points", "boxes"}))
 MASK = Mode("mask", "a coarse mask", "mask", kinds=frozenset({"masks"}))
+EVERYTHING = Mode("everything", "no prompt: the best automatic mask of each object", None)
 
 
 @dataclass(frozen=True)
@@ -60,22 +67,23 @@ class Interaction:
 
 
 def find_modes(names: Iterable[str] | None = None) -> tuple[Mode, ...]:
-    """Return the modes of these names, each once, in the registry's order; all of them without names.
+    """Return the modes of these names, each once, in the registry's order; without names `default_modes()`.
 
     Raises:
         UsageError: a name that is not registered.
     """
-    wanted = set(MODES if names is None else names)
+    wanted = set(default_modes() if names is None else names)
     found = {name: MODES[name] for name in wanted}
     # However they were asked for: rows come in one order.
     return tuple(found[name] for name in MODES if name in found)
 
 
 def plan_interactions(modes: Sequence[Mode]) -> tuple[Interaction, ...]:
-    """Gather modes into the fewest rollouts."""
+    """Gather modes into the fewest rollouts; modes without a prompt need none."""
+    prompted = [(mode.prompt, mode.corrections, mode) for mode in modes if mode.prompt is not None]
     # groupby joins neighbours only.
-    ordered = sorted(modes, key=lambda mode: (mode.prompt, mode.corrections))
+    ordered = sorted(prompted, key=lambda one: one[:2])
     return tuple(
-        Interaction(prompt, {mode.corrections: mode for mode in shared})
-        for prompt, shared in groupby(ordered, key=lambda mode: mode.prompt)
+        Interaction(prompt, {corrections: mode for _, corrections, mode in shared})
+        for prompt, shared in groupby(ordered, key=lambda one: one[0])
     )

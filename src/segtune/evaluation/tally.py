@@ -8,13 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from segtune.evaluation.contest import ImageScores, Key
+from segtune.evaluation.contest import Column, ImageScores, Key
 from segtune.evaluation.results import Bucket, Empty
 from segtune.evaluation.scores import METRICS, score_counts
 from segtune.evaluation.targets import SIZES
-
-Column = tuple[str, str, str]
-"""Model, mode and metric."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +40,13 @@ class Tally:
     """Gathers images as they come.
 
     Args:
-        keys: (model, mode) that are scored.
+        columns: what is scored (`Contest.columns`).
         images: most images that will come.
     """
 
-    keys: Sequence[Key]
+    columns: Sequence[Column]
     images: int
-    columns: tuple[Column, ...] = field(init=False)
+    keys: tuple[Key, ...] = field(init=False)
     objects: int = 0
     empty_images: int = 0
     _names: list[str] = field(default_factory=list)
@@ -60,12 +57,7 @@ class Tally:
     _false_masks: dict[str, list[bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.columns = tuple(
-            (model, mode, metric)
-            for model, mode in self.keys
-            for metric in METRICS
-            if not (model.startswith("baseline:") and metric == "loss")
-        )
+        self.keys = tuple(dict.fromkeys((model, mode) for model, mode, _ in self.columns))
         # Memory that is not written to is not taken from the machine: what counts is the images that come.
         self._values = np.empty((self.images, len(self.columns)))
 
@@ -94,7 +86,9 @@ class Tally:
 
     def table(self) -> ScoreTable:
         """Return the images' mean scores."""
-        return ScoreTable(tuple(self._names), tuple(self._groups), self.columns, self._values[: len(self._names)])
+        return ScoreTable(
+            tuple(self._names), tuple(self._groups), tuple(self.columns), self._values[: len(self._names)]
+        )
 
     def pooled(self) -> dict[Column, float]:
         """Return the metrics of all objects' pixels taken together; none for the loss."""
@@ -117,7 +111,7 @@ class Tally:
             Bucket(model, mode, size, metric, float(total / self._in_size[size]), self._in_size[size])
             for (model, mode, size), totals in self._sizes.items()
             if self._in_size[size]
-            # Baselines have no loss, which is the last of the metrics.
+            # Not all have a loss, which is the last of the metrics.
             for metric, total in zip(METRICS, totals, strict=False)
         )
 

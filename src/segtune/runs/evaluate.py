@@ -88,7 +88,7 @@ def evaluate_models(
         data: the data set.
         out: where metrics.json, matrix.csv, per_image.csv and run.json go.
         against: models to compare with.
-        modes: prompt modes; all without it.
+        modes: prompt modes; all but `everything` without it.
         split: a split of one's own.
         part: which part of the split.
         objects: what one object is; without it as a compared run on this data has it, else "whole".

@@ -53,7 +53,7 @@ def prove(
         models: name → model.
         dataset: the images.
         folder: made if need be.
-        modes: prompt modes; all without it.
+        modes: prompt modes; all but `everything` without it.
         seed: of prompts and intervals.
         subject: the model whose gains are looked at.
         data: more about the data, for metrics.json.

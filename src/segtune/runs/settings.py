@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from segtune.core.errors import unknown_name
 from segtune.data.augment import AugmentSettings
-from segtune.evaluation import MODES
+from segtune.evaluation import default_modes
 from segtune.evaluation.modes import find_modes
 from segtune.runs.presets import PRESETS, by_base
 from segtune.runs.settings_tree import Composed, build_tree, compose, parse_override, read_composed
@@ -73,14 +73,14 @@ PromptModes = Annotated[tuple[str, ...], AfterValidator(_known_modes)]
 class ValidationSettings(Section):
     """What the best epoch is chosen by."""
 
-    modes: PromptModes = Field(tuple(MODES), description="Prompt modes; the score is the mean IoU over them.")
+    modes: PromptModes = Field(default_modes(), description="Prompt modes; the score is the mean IoU over them.")
     images: int | None = Field(100, ge=1, description="At most so many validation images an epoch; null: all.")
 
 
 class EvaluationSettings(Section):
     """The prompt matrix at the end."""
 
-    modes: PromptModes = Field(tuple(MODES), description="Prompt modes.")
+    modes: PromptModes = Field(default_modes(), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
 
 

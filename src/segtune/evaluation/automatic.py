@@ -1,0 +1,91 @@
+"""Mode `everything`: the automatic masks of an image, and for each true object the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from segtune.core.rle import BoolMask
+from segtune.core.types import Embedding, Sample
+from segtune.evaluation.targets import Target
+from segtune.metrics.overlap import Overlap, iou
+from segtune.models.family import PromptableModel
+from segtune.segment.crops import MaskCrop
+from segtune.segment.everything import EverythingSettings, segment_everything
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """An automatic mask as it is scored.
+
+    Attributes:
+        mask: at original size, without ignored pixels, in its tight window.
+        area: its pixels.
+        quality: predicted IoU.
+    """
+
+    mask: MaskCrop
+    area: int
+    quality: float
+
+
+def find_masks(
+    model: PromptableModel,
+    embedding: Embedding,
+    sample: Sample,
+    ignore: BoolMask | None,
+    settings: EverythingSettings | None = None,
+) -> tuple[Found, ...]:
+    """Return the automatic masks of an image.
+
+    Args:
+        model: the model.
+        embedding: of this image alone.
+        sample: the image; read only where settings ask for crops.
+        ignore: its ignored pixels, bool [H, W].
+        settings: the published ones without it.
+    """
+    settings = settings or EverythingSettings()
+    image = sample.image if settings.crop_n_layers else None
+    found: list[Found] = []
+    for one in segment_everything(model, image, settings, embedding=embedding):
+        mask = MaskCrop.of_runs(one.mask).without(ignore).tight()
+        found.append(Found(mask, int(np.count_nonzero(mask.inside)), one.predicted_iou))
+    return tuple(found)
+
+
+def match_masks(targets: Sequence[Target], found: Sequence[Found]) -> tuple[list[MaskCrop], list[float]]:
+    """Return for each object the mask of highest IoU with it and that mask's predicted IoU.
+
+    One mask may be the best of several objects. An object that no mask overlaps gets an empty one, of quality 0.
+
+    Args:
+        targets: n objects, without ignored pixels.
+        found: the image's masks, without them too; of equal ones the first is taken.
+    """
+    masks: list[MaskCrop] = []
+    quality: list[float] = []
+    areas = torch.tensor([one.area for one in found], dtype=torch.int64)
+    for target in targets:
+        shared = torch.tensor([_shared(target.truth, one.mask) for one in found], dtype=torch.int64)
+        scores = iou(Overlap(shared, areas, torch.full_like(areas, target.area)))
+        best = int(scores.argmax()) if bool(shared.any()) else None
+        nothing = MaskCrop(target.truth.size, 0, 0, np.zeros((0, 0), dtype=np.bool_))
+        masks.append(nothing if best is None else found[best].mask)
+        quality.append(0.0 if best is None else found[best].quality)
+    return masks, quality
+
+
+def _shared(one: MaskCrop, other: MaskCrop) -> int:
+    """Return the number of pixels in both masks, at the cost of what their windows share."""
+    top, bottom = max(one.top, other.top), min(one.rows.stop, other.rows.stop)
+    left, right = max(one.left, other.left), min(one.columns.stop, other.columns.stop)
+    if top >= bottom or left >= right:
+        return 0
+    parts = [
+        mask.inside[top - mask.top : bottom - mask.top, left - mask.left : right - mask.left] for mask in (one, other)
+    ]
+    return int(np.count_nonzero(parts[0] & parts[1]))
