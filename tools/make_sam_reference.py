@@ -102,8 +102,30 @@ def draw_mask(seed: int, side: int) -> Tensor:
     return torch.from_numpy(small.repeat(side // 8, axis=0).repeat(side // 8, axis=1))
 
 
+def box_area(boxes: Tensor) -> Tensor:
+    """Stand in for torchvision's function of this name."""
+    # Published everything mode asks for it without any box when a grid with crops finds nothing, and falls over.
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """Stand in for torchvision's function of this name, for boxes of one kind: greedy, in float32, ties in order."""
+    assert not bool(idxs.any())
+    order = scores.sort(stable=True, descending=True).indices
+    ranked, areas = boxes[order], box_area(boxes[order])
+    alive = torch.ones(len(order), dtype=torch.bool)
+    for row in range(len(order)):
+        if alive[row]:
+            low, high = torch.maximum(ranked[row, :2], ranked[:, :2]), torch.minimum(ranked[row, 2:], ranked[:, 2:])
+            shared = (high - low).clamp(min=0).prod(dim=1)
+            double = shared / (areas[row] + areas - shared) > torch.tensor(iou_threshold, dtype=torch.float64)
+            double[: row + 1] = False
+            alive &= ~double
+    return order[alive]
+
+
 def import_published(folder: Path) -> Any:
-    """Import the published package with stand-ins for the four names it takes from torchvision."""
+    """Import the published package with stand-ins for the names it takes from torchvision."""
 
     def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -113,7 +135,7 @@ def import_published(folder: Path) -> Any:
         "torchvision.transforms", "torchvision.transforms.functional",
     )}  # fmt: skip
     modules["torchvision.transforms.functional"].__dict__.update(resize=resize, to_pil_image=Image.fromarray)
-    modules["torchvision.ops.boxes"].__dict__.update(batched_nms=None, box_area=None)
+    modules["torchvision.ops.boxes"].__dict__.update(batched_nms=batched_nms, box_area=box_area)
     sys.modules.update(modules)
     sys.path.insert(0, str(folder))
     import segment_anything
