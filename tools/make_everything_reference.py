@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from make_sam_reference import REFERENCE, build_published, import_published
 
+from make_sam_reference import REFERENCE, build_published, import_published
 from segtune.data.scenes import draw_scene
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
