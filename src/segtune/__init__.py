@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from segtune.runs.evaluate import evaluate_models
     from segtune.runs.finetune import finetune
     from segtune.runs.settings import load_settings
+    from segtune.segment.everything import EverythingSettings, segment_everything
     from segtune.segment.many import segment_many
     from segtune.segment.session import Session
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
+    "EverythingSettings",
     "Prompts",
     "Sample",
     "SegtuneError",
@@ -41,6 +43,7 @@ __all__ = [
     "make_split",
     "open_dataset",
     "open_model",
+    "segment_everything",
     "segment_many",
     "write_demo",
     "write_report",
@@ -48,6 +51,7 @@ __all__ = [
 
 _PLACES = {
     "Dataset": "segtune.data.dataset",
+    "EverythingSettings": "segtune.segment.everything",
     "Prompts": "segtune.core.types",
     "Sample": "segtune.core.types",
     "SegtuneError": "segtune.core.errors",
@@ -60,6 +64,7 @@ _PLACES = {
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",
     "open_model": "segtune.models.open",
+    "segment_everything": "segtune.segment.everything",
     "segment_many": "segtune.segment.many",
     "write_demo": "segtune.data.demo",
     "write_report": "segtune.report.page",
