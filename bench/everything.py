@@ -124,6 +124,7 @@ def choose_settings(model, image: np.ndarray, arguments: argparse.Namespace) -> 
 
     from segtune.core.types import Prompts
     from segtune.segment.encoding import encode_image, evaluating
+    from segtune.segment.enlarge import Enlarger
     from segtune.segment.grid import point_grid
 
     points = torch.from_numpy(point_grid(8) * (image.shape[1], image.shape[0])).float()
@@ -132,16 +133,18 @@ def choose_settings(model, image: np.ndarray, arguments: argparse.Namespace) -> 
     prompts = Prompts(labels[:, 0] * 0, points[:, None], labels, torch.zeros(len(points), 4), nothing, nothing)
     with evaluating([model]):
         found = model.decode(encode_image(model, image), prompts, ~nothing)
-    stability = (found.logits > 1).sum(dim=(2, 3)) / (found.logits > -1).sum(dim=(2, 3)).clamp(min=1)
     random = arguments.model == "vit_b"
     quality = float(found.quality.quantile(arguments.quality_share))
     good = found.quality > quality
+    enlarge = Enlarger(found.frames[0], model.mask_size)
+    levels = [enlarge.levels(one, (1.0, -1.0)) for one in found.logits[good]]
+    stability = torch.tensor([np.sum(high.inside) / max(np.sum(low.inside), 1) for high, low in levels])
     # Of random weights no double is dropped, so only a few dozens may be stable enough.
     share = 1 - 50 / (arguments.points**2 * 3 * float(good.float().mean())) if random else 0.8
     return {
         "points_per_side": arguments.points, "points_per_batch": 64, "box_nms_thresh": 1.0 if random else 0.7,
         "pred_iou_thresh": round(min(max(quality, 0.0), 0.99), 4),
-        "stability_score_thresh": round(float(stability[good].quantile(min(max(share, 0.0), 1.0))), 4),
+        "stability_score_thresh": round(float(stability.quantile(min(max(share, 0.0), 1.0))), 4),
     }  # fmt: skip
 
 

@@ -219,19 +219,20 @@ def _segment_crop(
         prompts = _clicks(some, device_of(model))
         # One click is ambiguous: three masks each. All on one image, so what does not depend on them is shared.
         prediction = model.decode(embedding, prompts, torch.ones_like(prompts.has_box))
-        kept = prediction.present
+        kept, quality = prediction.present, prediction.quality.float()
         if settings.pred_iou_thresh > 0:
-            kept = kept & (prediction.quality > settings.pred_iou_thresh)
+            kept = kept & (quality > settings.pred_iou_thresh)
         rows, slots = kept.nonzero(as_tuple=True)
-        logits, quality = prediction.logits[rows, slots].float(), prediction.quality[rows, slots].float()
-        # Let go of before the next batch: all logits at once would take gigabytes.
+        logits = prediction.logits[rows, slots].float()
+        # Brought to the CPU once, not one by one; and all logits at once would take gigabytes.
+        clicks, predicted = rows.tolist(), quality[rows, slots].tolist()
         del prediction
         for row, mask, stability in _stable_masks(logits, enlarge, settings):
             whole = mask.within(size, crop.box[1], crop.box[0])
             if _is_kept(whole, crop, settings):
-                x, y = (float(value) for value in some[int(rows[row])])
+                x, y = (float(value) for value in some[clicks[row]])
                 point = x + crop.box[0], y + crop.box[1]
-                found.append(AutomaticMask(whole.runs(), float(quality[row]), stability, point, crop.box))
+                found.append(AutomaticMask(whole.runs(), predicted[row], stability, point, crop.box))
     return _without_doubles(found, [one.predicted_iou for one in found], settings.box_nms_thresh)
 
 
