@@ -30,3 +30,10 @@ def test_every_command_ends_well(tmp_path):
     assert len(list((tmp_path / "masks").glob("*.json"))) == 3
     assert (tmp_path / "more" / "annotations.json").exists()
     assert (tmp_path / "clicks" / "clicks.svg").exists()
+
+
+def test_the_code_about_everything_mode_finds_masks(capsys):
+    page = (DOCS / "everything.md").read_text()
+    block = page.split("    import segtune\n")[1].split("\n\nEach mask")[0]
+    exec("import segtune\n" + "\n".join(line.removeprefix("    ") for line in block.splitlines()), {})
+    assert len(capsys.readouterr().out.splitlines()) > 5
