@@ -16,7 +16,7 @@ from segtune.models.sam.build import build_sam
 from segtune.models.sam.model import Sam
 from segtune.models.sam.sizes import MICRO
 from segtune.segment.encoding import encode_image, evaluating
-from segtune.segment.everything import EverythingSettings, segment_everything
+from segtune.segment.everything import EverythingSettings, segment_everything, settings_for
 from segtune.segment.grid import point_grid
 from segtune.segment.suppression import suppress
 
@@ -286,3 +286,18 @@ def test_calls_that_cannot_work_are_refused(model, image, monkeypatch):
     monkeypatch.setattr(type(model), "accepts", frozenset({"boxes"}))
     with pytest.raises(ModelError, match="boxes only"):
         segment_everything(model, image)
+
+
+def test_a_models_own_thresholds_come_before_the_published_and_after_those_given(model):
+    model.thresholds = {"pred_iou_thresh": 0.25, "stability_score_thresh": 0.5}
+    assert settings_for(model).pred_iou_thresh == 0.25
+    assert settings_for(model, ["pred_iou_thresh=.5", "points_per_side=8"]) == EverythingSettings(
+        points_per_side=8, pred_iou_thresh=0.5, stability_score_thresh=0.5
+    )
+    for text, words in (
+        ("points=3", "no setting"),
+        ("points_per_side=1.5", "whole"),
+        ("pred_iou_thresh=x", "a number"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            settings_for(model, [text])

@@ -12,9 +12,11 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import open_dataset
 from segtune.data.formats.coco_rle import decompress
+from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.many import segment_many
 from segtune.segment.outputs import OUTPUTS
 from segtune.segment.session import Session
+from segtune.segment.views import averaged
 from segtune.segment.wishes import Wish, Wishes, same_for_all
 
 BOXES = "4,4,30,28;20,10,44,36"
@@ -171,9 +173,27 @@ def test_prompts_of_single_images(model, photos, tmp_path):
 def test_what_cannot_be_done_is_refused(model, photos, tmp_path):
     with pytest.raises(UsageError, match="nothing to segment"):
         segment_many(model, [photos], tmp_path / "out", Wishes())
+    with pytest.raises(UsageError, match="takes no prompts"):
+        segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), everything=EverythingSettings())
     with pytest.raises(UsageError, match="no format named 'pgn'"):
         segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), format="pgn")
     with pytest.raises(DataError, match="None of the 5 images"):
         segment_many(model, [photos], tmp_path / "out", Wishes(by_name={"x.png": (Wish(points=((9, 9),)),)}))
     assert not (tmp_path / "out").exists()
     assert "png" in OUTPUTS
+
+
+def test_everything_is_what_single_images_give(model, photos, tmp_path):
+    """Encoded in batches; a model with views of its own takes part like any other."""
+    settings = EverythingSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0.3)
+    for viewed in (model, averaged(model, ["flip"])):
+        out = tmp_path / viewed.variant.replace("/", "")[:10]
+        segment_many(viewed, [photos], out, Wishes(), everything=settings, format="rle", batch=2)
+        found = 0
+        for path in sorted(photos.glob("*.png")):
+            told = json.loads((out / f"{path.stem}.json").read_text())["annotations"]
+            image = cv2.imread(str(path))[..., ::-1]
+            alone = segment_everything(viewed, np.ascontiguousarray(image), settings)
+            assert abs(len(told) - len(alone)) <= 1  # a batch may round otherwise than an image alone
+            found += len(alone)
+        assert found > 10

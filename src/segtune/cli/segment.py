@@ -43,6 +43,15 @@ PromptFile = Annotated[
         "--prompts", metavar="FILE.json", help='{"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1]}]}.'
     ),
 ]
+Everything = Annotated[bool, typer.Option("--everything", help="All masks that a grid of clicks finds, no prompts.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting of --everything, such as points_per_side. Repeatable."),
+]
+Tta = Annotated[
+    str | None,
+    typer.Option(metavar="flip|flips|scale|jitter,…", help="Average over such views: slower, and often better."),
+]
 Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
 
 
@@ -54,6 +63,9 @@ def segment(
     points: Points = None,
     boxes: Boxes = None,
     prompts: PromptFile = None,
+    everything: Everything = False,
+    set: Set = None,  # noqa: A002 - typer names the option after it
+    tta: Tta = None,
     batch: Batch = None,
     json: AsJson = False,
 ) -> int:
@@ -65,11 +77,14 @@ def segment(
 
         segtune segment runs/polyps "photos/**/*.jpg" --out masks --prompts boxes.json
         segtune segment nano photo.jpg --out masks --points "120,80;40,30,-"
+        segtune segment runs/cells plates --out cells --everything --format labelmap
     """
     from segtune.models.open import open_model
     from segtune.runs.device import pick_device
     from segtune.runs.interrupt import StopOnInterrupt
+    from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
+    from segtune.segment.views import averaged
     from segtune.segment.wishes import read_wishes, same_for_all
 
     if prompts is not None and (points or boxes):
@@ -77,7 +92,11 @@ def segment(
     wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
     with shown() as progress, StopOnInterrupt() as stop:
         opened = open_model(model, device=pick_device("auto"))
-        result = segment_many(opened, inputs, out, wishes, format=format, batch=batch, stop=stop, progress=progress)
+        settings = settings_for(opened, set or ()) if everything or set else None
+        viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
+        result = segment_many(
+            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch, stop=stop, progress=progress
+        )
     facts = {
         "folder": str(out), "images": result.images, "done": result.done, "before": result.before,
         "without": result.without, "failed": result.failed, "seconds": round(result.seconds, 3),

@@ -14,7 +14,7 @@ from segtune.evaluation.targets import Target
 from segtune.metrics.overlap import Overlap, iou
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
-from segtune.segment.everything import EverythingSettings, segment_everything
+from segtune.segment.everything import EverythingSettings, segment_everything, settings_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +46,9 @@ def find_masks(
         embedding: of this image alone.
         sample: the image; read only where settings ask for crops.
         ignore: its ignored pixels, bool [H, W].
-        settings: the published ones without it.
+        settings: without it the published ones, with the model's own thresholds.
     """
-    settings = settings or EverythingSettings()
+    settings = settings or settings_for(model)
     image = sample.image if settings.crop_n_layers else None
     found: list[Found] = []
     for one in segment_everything(model, image, settings, embedding=embedding):

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import torch
@@ -42,6 +43,7 @@ class PromptableModel(StagedModel, ABC):
         accepts: kinds of prompt it understands, of "points", "boxes", "masks", "text".
         preparation: how its base wants images; picklable, for the processes that read them.
         encoder_precision: "bf16" runs the image encoder, and nothing else, in mixed precision.
+        thresholds: of everything mode, fitted to this model (`segtune calibrate`); none: the published ones.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
 
@@ -50,6 +52,7 @@ class PromptableModel(StagedModel, ABC):
     preparation: Preparation
     encoder_precision: Precision = "fp32"
     variant: str = ""
+    thresholds: Mapping[str, float] = MappingProxyType({})
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ from segtune.core.files import read_json
 from segtune.models import FAMILIES
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
-from segtune.models.save import RECORD
+from segtune.models.save import RECORD, THRESHOLDS
 from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
@@ -101,8 +101,10 @@ def _open_folder(folder: Path, name: str, preparation: str | None) -> Promptable
     config = read_json(folder / "config.json")
     family = _family_of(str(config.get("model_type")), folder)
     record = folder / RECORD
-    known = Preparation.from_json(read_json(record)["preparation"]) if record.is_file() else None
+    told = read_json(record) if record.is_file() else {}
+    known = Preparation.from_json(told["preparation"]) if told else None
     model = family.read_folder(folder, known)
+    model.thresholds = told.get(THRESHOLDS, {})
     # transformers' own file has no word for a stretched square, so it does not count as said.
     return _prepared(model, name, preparation, said=known is not None)
 

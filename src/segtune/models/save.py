@@ -17,6 +17,10 @@ RECORD: Final = "segtune.json"
 """The file beside the weights that says what transformers' files have no place for."""
 
 
+THRESHOLDS: Final = "everything"
+"""Its entry with the thresholds of everything mode."""
+
+
 def save_model(
     model: PromptableModel,
     folder: Path,
@@ -41,6 +45,7 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     FAMILIES[model.family].write_folder(model, folder, torch.float16 if half else torch.float32)
     own = {"schema": 1, "family": model.family, "preparation": model.preparation.to_json()}
+    own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segtune.core.errors import ModelError, UsageError
+from segtune.core.errors import ModelError, UsageError, unknown_name
 from segtune.core.rle import RunLengths
 from segtune.core.types import POINT_POSITIVE, Embedding, Image, Prompts
 from segtune.models.family import PromptableModel
@@ -166,6 +167,29 @@ class AutomaticMask:
         return self.mask.box or (0, 0, 0, 0)
 
 
+def settings_for(model: PromptableModel, overrides: Sequence[str] = ()) -> EverythingSettings:
+    """Return the published settings with the thresholds fitted to a model (`segtune calibrate`), if any were.
+
+    Args:
+        model: any promptable model.
+        overrides: "name=value", which come first.
+
+    Raises:
+        UsageError: an unknown name, or a value that is none or out of its range.
+    """
+    chosen: dict[str, Any] = dict(model.thresholds)
+    for text in overrides:
+        name, _, value = text.partition("=")
+        if name not in _RANGES:
+            raise unknown_name("setting of everything mode", name, _RANGES)
+        try:
+            chosen[name] = int(value) if name in _WHOLE else float(value)
+        except ValueError as error:
+            kind = "a whole number" if name in _WHOLE else "a number"
+            raise UsageError(f"{name} must be {kind}, but '{value}' was given. Write {name}=NUMBER.") from error
+    return EverythingSettings(**chosen)
+
+
 def segment_everything(
     model: PromptableModel,
     image: Image | None,
@@ -181,14 +205,14 @@ def segment_everything(
     Args:
         model: any model that understands clicks.
         image: uint8 [H, W, 3] RGB. With an embedding and without layers of crops it is not looked at and may be None.
-        settings: the published ones without it. They suit large models; a small one may need lower thresholds.
+        settings: without it the published ones, with the thresholds that were fitted to this model if any were.
         embedding: of this image alone, where there is one already.
 
     Raises:
         ModelError: the model does not understand clicks.
         UsageError: an image is needed and missing, or the embedding is not of one image.
     """
-    settings = settings or EverythingSettings()
+    settings = settings or settings_for(model)
     pixels = _check_call(model, image, settings, embedding)
     found: list[AutomaticMask] = []
     with evaluating([model]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from segtune.core.errors import DataError, SegtuneError, UsageError, unknown_nam
 from segtune.core.files import hash_text
 from segtune.core.geometry import Frame
 from segtune.core.progress import SILENT, Progress
-from segtune.core.types import Embedding
+from segtune.core.types import Embedding, Image
+from segtune.data.formats.regions import OBJECT
 from segtune.data.images import read_image
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
@@ -27,6 +29,7 @@ from segtune.rollout import ask
 from segtune.segment.answer import read_answers
 from segtune.segment.encoding import device_of, evaluating
 from segtune.segment.enlarge import Enlarger
+from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
 from segtune.segment.outputs import OUTPUTS, Found, Result
@@ -69,6 +72,7 @@ class _Ready:
     """An image read and prepared."""
 
     image: InputImage
+    values: Image
     pixels: torch.Tensor
     frame: Frame
     prompts: list[ObjectPrompt]
@@ -87,6 +91,7 @@ def segment_many(
     out: Path,
     wishes: Wishes,
     *,
+    everything: EverythingSettings | None = None,
     format: str = "png",  # noqa: A002 - the word users know it by
     batch: int | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -102,6 +107,7 @@ def segment_many(
         inputs: as `find_inputs` takes them.
         out: folder of the results; its results.jsonl says what was done.
         wishes: what is asked of each image.
+        everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`.
         batch: images encoded at once; None: what suits the model and the device.
         stop: asked before each batch.
@@ -114,15 +120,21 @@ def segment_many(
     """
     if format not in OUTPUTS:
         raise unknown_name("format", format, OUTPUTS)
-    if not wishes.of_all and not wishes.by_name:
-        raise UsageError("There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts.")
+    prompted = bool(wishes.of_all or wishes.by_name)
+    if everything is None and not prompted:
+        raise UsageError(
+            "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
+            "everything."
+        )
+    if everything is not None and prompted:
+        raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
     images = find_inputs(inputs)
-    wanted = [image for image in images if wishes.of(image)]
+    wanted = images if everything is not None else [image for image in images if wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
-    output, classes = OUTPUTS[format], wishes.labels
+    output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
     begun = time.perf_counter()
-    journal = Journal(out, _describe_job(model, wishes, format))
+    journal = Journal(out, _describe_job(model, wishes, everything, format))
     before = journal.done()
     left = [image for image in wanted if image.name not in before]
     done, stopped = 0, False
@@ -131,7 +143,7 @@ def segment_many(
         for group in _read_in_batches(model, left, wishes, batch or _batch_size(model)):
             if stopped := stop():
                 break
-            for result in _segment(model, [one for one in group if isinstance(one, _Ready)]):
+            for result in _segment(model, [one for one in group if isinstance(one, _Ready)], everything):
                 output.write(out, result, classes)
                 objects = [output.keep(found) for found in result.objects]
                 journal.add({"image": result.name, "size": result.size, "objects": objects})
@@ -164,7 +176,7 @@ def _read_in_batches(
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
             return _Failed(image, str(error))
-        return _Ready(image, pixels, frame, prompts, [wish.label for wish in asked])
+        return _Ready(image, values, pixels, frame, prompts, [wish.label for wish in asked])
 
     with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
         waiting: deque[Future[_Ready | _Failed]] = deque()
@@ -187,17 +199,33 @@ def _read_in_batches(
                 future.cancel()
 
 
-def _segment(model: PromptableModel, ready: Sequence[_Ready]) -> Iterator[Result]:
-    """Encode and decode a batch at once, then bring one image's masks after another to its size."""
+def _segment(
+    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None
+) -> Iterator[Result]:
+    """Encode a batch at once, then yield the masks of one image after another."""
     if not ready:
         return
-    device = device_of(model)
     frames = tuple(one.frame for one in ready)
+    with evaluating([model]):
+        embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device_of(model)), frames)
+    if everything is None:
+        yield from _answer(model, ready, embedding)
+        return
+    for row, one in enumerate(ready):
+        maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
+        alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
+        masks = segment_everything(model, one.values, everything, embedding=alone)
+        found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
+        yield Result(one.image.name, one.image.stem, one.frame.original, found)
+
+
+def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
+    """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
+    frames = embedding.frames
     rows = [row for row, one in enumerate(ready) for _ in one.prompts]
     prompts = [prompt for one in ready for prompt in one.prompts]
     with evaluating([model]):
-        embedding: Embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device), frames)
-        answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device))
+        answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
     answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
     for one in ready:
         found = tuple(
@@ -212,10 +240,18 @@ def _batch_size(model: PromptableModel) -> int:
     return max(1, _TOKENS_AT_ONCE // tokens) * (1 if device_of(model).type == "cpu" else _GPU_BATCHES)
 
 
-def _describe_job(model: PromptableModel, wishes: Wishes, format: str) -> dict[str, Any]:  # noqa: A002
+def _describe_job(
+    model: PromptableModel,
+    wishes: Wishes,
+    everything: EverythingSettings | None,
+    format: str,  # noqa: A002
+) -> dict[str, Any]:
     """Return what two runs must share to be the same job."""
     asked = wishes.to_json() | {"folder": str(wishes.folder.absolute())}
-    return {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+    job = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+    # By way of JSON, as the journal gives it back.
+    whole = None if everything is None else json.loads(json.dumps(asdict(everything)))
+    return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 
 def _nothing_asked(images: Sequence[InputImage], wishes: Wishes) -> str:

@@ -81,6 +81,7 @@ class Averaged(PromptableModel):
         self.views = tuple(views)
         self.preparation = model.preparation
         self.variant = repr(self.views)
+        self.thresholds = model.thresholds
 
     @property
     def side(self) -> int:
