@@ -70,7 +70,7 @@ def match_masks(targets: Sequence[Target], found: Sequence[Found]) -> tuple[list
     quality: list[float] = []
     areas = torch.tensor([one.area for one in found], dtype=torch.int64)
     for target in targets:
-        shared = torch.tensor([_shared(target.truth, one.mask) for one in found], dtype=torch.int64)
+        shared = torch.tensor([shared_pixels(target.truth, one.mask) for one in found], dtype=torch.int64)
         scores = iou(Overlap(shared, areas, torch.full_like(areas, target.area)))
         best = int(scores.argmax()) if bool(shared.any()) else None
         nothing = MaskCrop(target.truth.size, 0, 0, np.zeros((0, 0), dtype=np.bool_))
@@ -79,8 +79,8 @@ def match_masks(targets: Sequence[Target], found: Sequence[Found]) -> tuple[list
     return masks, quality
 
 
-def _shared(one: MaskCrop, other: MaskCrop) -> int:
-    """Return the number of pixels in both masks, at the cost of what their windows share."""
+def shared_pixels(one: MaskCrop, other: MaskCrop) -> int:
+    """Return the number of pixels in both masks of one image, at the cost of what their windows share."""
     top, bottom = max(one.top, other.top), min(one.rows.stop, other.rows.stop)
     left, right = max(one.left, other.left), min(one.columns.stop, other.columns.stop)
     if top >= bottom or left >= right:
