@@ -19,11 +19,17 @@ from pathlib import Path
 
 import segtune.models
 from segtune.core.files import read_json
+from segtune.data.drawn import drawn_dataset
+from segtune.evaluation.thresholds import find_candidates, fit_thresholds
 from segtune.models.open import open_model
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
+from segtune.runs.pretrain import HELD_OUT
+from segtune.segment.everything import EverythingSettings
 
 BATCH = 16
+LOOKED_AT = 24
+"""Scenes by which the thresholds of everything mode are chosen."""
 
 
 def main() -> None:
@@ -71,7 +77,17 @@ def install(run, record, *, further) -> None:
     plan = read_json(target / "segtune.json")["plan"] if further else {}
     for name, told in record.items():
         plan[name if name not in plan else f"{name}_{len(plan)}"] = told
-    save_model(open_model(run), target, extra={"made_by": "tools/pretrain_nano.py", "plan": plan}, half=True)
+    model = open_model(run)
+    model.thresholds = fit_everything(model)
+    save_model(model, target, extra={"made_by": "tools/pretrain_nano.py", "plan": plan}, half=True)
+
+
+def fit_everything(model) -> dict[str, float]:
+    """Return the thresholds of everything mode that suit the model on scenes it was not trained on."""
+    scenes = drawn_dataset(LOOKED_AT, side=NANO.side, first=HELD_OUT)
+    settings = EverythingSettings(points_per_side=16)
+    best = fit_thresholds((find_candidates(model, one.image, one, settings) for one in scenes), settings).best
+    return {"pred_iou_thresh": best.pred_iou_thresh, "stability_score_thresh": best.stability_score_thresh}
 
 
 def parse_arguments() -> argparse.Namespace:
