@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,16 @@ PromptFile = Annotated[
         "--prompts", metavar="FILE.json", help='{"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1]}]}.'
     ),
 ]
+Text = Annotated[
+    str | None, typer.Option(metavar='"polyp, instrument"', help="Segment what phrases name. Experimental.")
+]
+Detector = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Finds what --text names: an OWLv2 or Grounding DINO by hub id or folder."),
+]
+Threshold = Annotated[
+    float, typer.Option("--text-threshold", min=0, max=1, metavar="S", help="Score from which on the detector counts.")
+]
 Everything = Annotated[bool, typer.Option("--everything", help="All masks that a grid of clicks finds, no prompts.")]
 Set = Annotated[
     list[str] | None,
@@ -63,6 +74,9 @@ def segment(
     points: Points = None,
     boxes: Boxes = None,
     prompts: PromptFile = None,
+    text: Text = None,
+    detector: Detector = None,
+    text_threshold: Threshold = 0.2,
     everything: Everything = False,
     set: Set = None,  # noqa: A002 - typer names the option after it
     tta: Tta = None,
@@ -84,6 +98,7 @@ def segment(
     from segtune.runs.interrupt import StopOnInterrupt
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
+    from segtune.segment.text import find_by_text
     from segtune.segment.views import averaged
     from segtune.segment.wishes import read_wishes, same_for_all
 
@@ -91,7 +106,10 @@ def segment(
         raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
     wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
     with shown() as progress, StopOnInterrupt() as stop:
-        opened = open_model(model, device=pick_device("auto"))
+        device = pick_device("auto")
+        if text:
+            wishes = replace(wishes, finder=find_by_text(text, detector, text_threshold, device=device))
+        opened = open_model(model, device=device)
         settings = settings_for(opened, set or ()) if everything or set else None
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
         result = segment_many(

@@ -120,16 +120,16 @@ def segment_many(
     """
     if format not in OUTPUTS:
         raise unknown_name("format", format, OUTPUTS)
-    prompted = bool(wishes.of_all or wishes.by_name)
-    if everything is None and not prompted:
+    if everything is None and not wishes:
         raise UsageError(
             "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
             "everything."
         )
-    if everything is not None and prompted:
+    if everything is not None and wishes:
         raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
     images = find_inputs(inputs)
-    wanted = images if everything is not None else [image for image in images if wishes.of(image)]
+    all_wanted = everything is not None or wishes.finder is not None
+    wanted = images if all_wanted else [image for image in images if wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
     output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
@@ -171,7 +171,7 @@ def _read_in_batches(
     def read(image: InputImage) -> _Ready | _Failed:
         try:
             values = read_image(image.path)
-            asked = wishes.of(image)
+            asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
@@ -222,6 +222,9 @@ def _segment(
 def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
     """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
     frames = embedding.frames
+    if not any(one.prompts for one in ready):
+        yield from (Result(one.image.name, one.image.stem, one.frame.original, ()) for one in ready)
+        return
     rows = [row for row, one in enumerate(ready) for _ in one.prompts]
     prompts = [prompt for one in ready for prompt in one.prompts]
     with evaluating([model]):

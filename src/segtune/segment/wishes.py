@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from segtune.core.errors import UsageError
 from segtune.core.rle import BoolMask
+from segtune.core.types import Image
 from segtune.data.formats.regions import OBJECT
 from segtune.data.images import read_image
 from segtune.prompts.objects import ObjectPrompt
@@ -51,6 +52,20 @@ class Wish(BaseModel):
 _File = TypeAdapter(dict[str, tuple[Wish, ...]])
 
 
+class Finder(Protocol):
+    """Looks at an image and says what to ask of it."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """All classes it may ask for."""
+
+    def __call__(self, image: Image) -> tuple[Wish, ...]:
+        """Return what to ask of an image, uint8 [H, W, 3] RGB."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what tells it from others, for JSON."""
+
+
 @dataclass(frozen=True)
 class Wishes:
     """What is asked of each image.
@@ -59,11 +74,17 @@ class Wishes:
         of_all: of every image.
         by_name: of single images, by name, path or file name.
         folder: where paths of masks begin.
+        finder: says more by the image's pixels.
     """
 
     of_all: tuple[Wish, ...] = ()
     by_name: Mapping[str, tuple[Wish, ...]] = field(default_factory=dict)
     folder: Path = Path()
+    finder: Finder | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is asked at all."""
+        return bool(self.of_all or self.by_name or self.finder)
 
     def of(self, image: InputImage) -> tuple[Wish, ...]:
         """Return what is asked of one image."""
@@ -76,12 +97,13 @@ class Wishes:
     def labels(self) -> list[str]:
         """All classes asked for, sorted."""
         wished = [*self.of_all, *(wish for wishes in self.by_name.values() for wish in wishes)]
-        return sorted({wish.label for wish in wished})
+        return sorted({wish.label for wish in wished} | set(self.finder.labels if self.finder else ()))
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is asked, for telling one job from another."""
         shown = {name: [wish.model_dump() for wish in wishes] for name, wishes in sorted(self.by_name.items())}
-        return {"of_all": [wish.model_dump() for wish in self.of_all], "by_name": shown}
+        found = {"finder": self.finder.describe()} if self.finder else {}
+        return {"of_all": [wish.model_dump() for wish in self.of_all], "by_name": shown, **found}
 
 
 def parse_points(text: str) -> tuple[tuple[float, ...], ...]:

@@ -1,0 +1,110 @@
+"""Phrases through small detectors with random weights: whatever they find is brought to boxes, and those to masks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from segtune.core.errors import ModelError, UsageError
+from segtune.segment.many import segment_many
+from segtune.segment.text import FoundBox, TextDetector, TextFinder, find_by_text
+from segtune.segment.wishes import Wishes
+
+transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
+
+WORDS = ["!", *"acdgot", *(f"{letter}</w>" for letter in "acdgot"), "ca", "cat</w>", "do", "dog</w>"]
+WORDS += ["<|startoftext|>", "<|endoftext|>"]
+
+
+@pytest.fixture(scope="module")
+def owl(tmp_path_factory):
+    """An OWLv2 of a few thousand weights, saved as a folder."""
+    folder = tmp_path_factory.mktemp("owl")
+    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(WORDS)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nc a\nca t</w>\nd o\ndo g</w>\n")
+    tokenizer = transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=8)
+    text = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "vocab_size": len(WORDS), "max_position_embeddings": 8,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 64, "patch_size": 16,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
+    transformers.Owlv2ForObjectDetection(config).save_pretrained(folder)
+    images = transformers.models.owlv2.image_processing_pil_owlv2.Owlv2ImageProcessorPil(
+        size={"height": 64, "width": 64}
+    )
+    transformers.Owlv2Processor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def detector(owl):
+    return TextDetector.open(owl)
+
+
+def test_boxes_lie_on_the_image_by_phrase_and_score(detector, image):
+    found = detector.find(image, ["a cat", "a dog"], threshold=0.0)
+    assert {one.phrase for one in found} <= {"a cat", "a dog"}
+    assert len(found) > 1
+    for one in found:
+        x0, y0, x1, y1 = one.box
+        assert 0 <= x0 < x1 <= 80
+        assert 0 <= y0 < y1 <= 48
+        assert 0 <= one.score <= 1
+    for phrase in ("a cat", "a dog"):
+        scores = [one.score for one in found if one.phrase == phrase]
+        assert scores == sorted(scores, reverse=True)
+    surest = max(one.score for one in found)
+    assert {one.score for one in detector.find(image, ["a cat", "a dog"], threshold=surest - 1e-6)} == {surest}
+
+
+def test_of_boxes_on_the_same_thing_one_is_left(detector, image):
+    found = [np.array(one.box) for one in detector.find(image, ["a cat"], threshold=0.0)]
+    for number, one in enumerate(found):
+        for other in found[number + 1 :]:
+            sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+            shared = max(sides[0], 0) * max(sides[1], 0)
+            areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+            assert shared / (sum(areas) - shared) <= 0.5 + 1e-6
+
+
+class Told:
+    """Stands for a detector that knows where things are."""
+
+    def find(self, image, phrases, *, threshold):
+        """Find a cat on wide images and nothing on others."""
+        return [FoundBox((4.0, 4.0, 30.0, 28.0), "cat", 0.9)] if image.shape[1] > image.shape[0] else []
+
+
+def test_what_is_found_is_segmented_and_classed_by_its_phrase(model, tmp_path):
+    """An image on which nothing is found is done, and has no objects."""
+    import cv2
+
+    (tmp_path / "photos").mkdir()
+    for name, size in (("wide", (40, 60)), ("high", (60, 40))):
+        cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.full((*size, 3), 90, np.uint8))
+    wishes = Wishes(finder=TextFinder(Told(), ("dog", "cat")))
+    for batch in (1, 2):
+        out = tmp_path / str(batch)
+        result = segment_many(model, [tmp_path / "photos"], out, wishes, format="coco", batch=batch)
+        assert (result.done, result.without, result.failed) == (2, 0, {})
+        told = json.loads((out / "annotations.json").read_text())
+        assert [one["name"] for one in told["categories"]] == ["cat", "dog"]
+        assert [one["category_id"] for one in told["annotations"]] == [1]
+        assert len(told["images"]) == 2
+
+
+def test_what_cannot_be_looked_for_is_refused(detector, image, tmp_path):
+    with pytest.raises(UsageError, match="empty one"):
+        detector.find(image, ["a cat", " "])
+    with pytest.raises(UsageError, match="Name something"):
+        find_by_text(" , ")
+    with pytest.raises(ModelError, match="could not be opened"):
+        find_by_text("cat", str(tmp_path / "nowhere"))
