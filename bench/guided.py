@@ -57,9 +57,8 @@ class Counted:
     def decode(self, embedding: Embedding, prompts, multimask) -> MaskPrediction:
         """Answer."""
         self.count += len(prompts)
-        answer = self._decode(embedding, prompts, multimask)
         if self.truth is None:
-            return answer
+            return self._decode(embedding, prompts, multimask)
         masks, areas = self.truth
         frame = embedding.frames[0]
         cell = torch.tensor(frame.scale) * masks.shape[-1] / frame.side
@@ -71,7 +70,7 @@ class Counted:
         logits[nowhere, 0] = 10 - 20 * masks.amax(dim=0)
         quality = torch.where(inside.gather(1, order), 0.95, 0.0)
         quality[nowhere, 0] = 0.9
-        return MaskPrediction(logits, quality, answer.image_index, answer.frames)
+        return MaskPrediction(logits, quality, prompts.image_index, embedding.frames)
 
 
 def best_of_objects(sample: Sample, masks: list[RunLengths]) -> float:
@@ -89,10 +88,10 @@ def best_of_objects(sample: Sample, masks: list[RunLengths]) -> float:
 
 
 def overlaps(ones: list[RunLengths], others: list[RunLengths]) -> torch.Tensor:
-    """Return the IoU of each with each, [n, m], on as many pixels as make about 256 along the longer side."""
+    """Return the IoU of each with each, [n, m], on as many pixels as make about 128 along the longer side."""
     if not ones or not others:
         return torch.zeros(len(ones), len(others))
-    step = max(1, max(ones[0].size) // 256)
+    step = max(1, max(ones[0].size) // 128)
     a, b = (
         torch.from_numpy(np.stack([one.decode()[::step, ::step].ravel() for one in some])).float()
         for some in (ones, others)
@@ -155,7 +154,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=32, help="along each side")
     parser.add_argument("--quality", type=float, default=0.2, help="pred_iou_thresh")
     parser.add_argument("--stability", type=float, default=0.6, help="stability_score_thresh")
-    parser.add_argument("--sure", type=float, nargs="+", default=[0.2, 0.25, 0.3], help="guided_iou_thresh")
+    parser.add_argument("--sure", type=float, nargs="+", default=[0.25], help="guided_iou_thresh")
     parser.add_argument("--margin", type=float, nargs="+", default=[0.5], help="guided_margin")
     parser.add_argument("--ideal", action="store_true", help="in place of the model's answers the truth")
     arguments = parser.parse_args()

@@ -81,8 +81,7 @@ def _regions(inside: BoolMask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.in
     """Return the number of each pixel's region, int32 [h, w], and each region's area; number 0 is not inside."""
     values = np.ascontiguousarray(inside).view(np.uint8)
     _, regions, statistics, _ = cv2.connectedComponentsWithStats(values, connectivity=8)
-    areas: npt.NDArray[np.int32] = statistics[:, cv2.CC_STAT_AREA]
-    return regions.astype(np.int32, copy=False), areas
+    return regions.astype(np.int32, copy=False), statistics[:, cv2.CC_STAT_AREA].astype(np.int32, copy=False)
 
 
 def _largest(regions: npt.NDArray[np.int32], areas: npt.NDArray[np.int32]) -> int:
