@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset, open_dataset
@@ -218,7 +216,7 @@ def name_entrants(names: Iterable[str], tta: Sequence[str], cleanup: Cleanup | N
 
 
 def _open_models(
-    contestants: Sequence[Contestant], extra: Mapping[str, str], tta: Sequence[str], device: torch.device
+    contestants: Sequence[Contestant], extra: Mapping[str, str], tta: Sequence[str], device: str
 ) -> dict[str, PromptableModel]:
     models: dict[str, PromptableModel] = {}
     for one in contestants:
