@@ -15,16 +15,18 @@ from segtune.evaluation.targets import draw_targets
 from segtune.evaluation.views import View
 from segtune.prompts.correction import center_of_error
 from segtune.segment.encoding import encode_image, evaluating
+from segtune.segment.enlarge import Enlarger
+from segtune.segment.refine import Cleanup
 
 
-def answers(model, one, scored):
+def answers(model, one, scored, cleanup=None):
     """Ask a model about all objects of a sample; return what is asked about and the answers."""
     ignore = one.ignore_mask()
     with evaluating([model]):
         embedding = encode_image(model, one.image)
         view = View(embedding.frames[0], model.mask_size, ignore)
         (targets,) = draw_targets(one, ignore, ["click"], 0)
-        return targets, list(answer(model, embedding, view, targets, Interaction("click", scored)))
+        return targets, list(answer(model, embedding, view, targets, Interaction("click", scored), cleanup))
 
 
 def test_each_click_lies_in_the_largest_error_of_the_answer_before(blobs, sample):
@@ -64,6 +66,25 @@ def test_answers_hold_no_ignored_pixel(blobs, sample):
         assert not ignore[real[:, 1], real[:, 0]].any()
     uncut = answers(blobs(40), sample(4, objects=2), {0: CLICK})[1][0]
     assert any((mask.full() & ignore).any() for mask in uncut.masks)
+
+
+def test_masks_are_cleaned_before_they_are_corrected(blobs, sample):
+    """The first answers are those of the model, cleaned, and the clicks lie in the errors of what was cleaned."""
+    one, cleanup = sample(6, objects=2, ignore=True), Cleanup(largest=True, smooth=6)
+    targets, plain = answers(blobs(), one, {0: CLICK, 1: CLICKS3})
+    _, found = answers(blobs(), one, {0: CLICK, 1: CLICKS3}, cleanup)
+    assert torch.equal(plain[0].logits, found[0].logits)
+    enlarge = Enlarger(blobs().frame(one.size), blobs().mask_size)
+    ignore = one.ignore_mask()
+    for row, target in enumerate(targets):
+        # Ignored pixels are taken out of what was cleaned: they are no crack in it.
+        np.testing.assert_array_equal(
+            found[0].masks[row].full(), cleanup(enlarge(plain[0].logits[row])).full() & ~ignore
+        )
+        x, y, label = center_of_error(target.truth.full(), found[0].masks[row].full())
+        assert found[1].points[row, -1].tolist() == [x, y]
+        assert found[1].point_labels[row, -1] == label
+    assert any((a.full() != b.full()).any() for a, b in zip(plain[0].masks, found[0].masks, strict=True))
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -17,6 +17,7 @@ from segtune.evaluation.targets import Target
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import encode_image, evaluating
 from segtune.segment.everything import EverythingSettings, segment_everything
+from segtune.segment.refine import Cleanup
 
 FEW = EverythingSettings(points_per_side=6, pred_iou_thresh=0.5, stability_score_thresh=0.3)
 
@@ -147,3 +148,24 @@ def test_crops_are_read_from_the_sample(blobs, sample):
     assert [mask.area for mask in masks] == [mask.area for mask in expected]
     assert isinstance(expected[0], RunLengths)
     assert torch.is_grad_enabled()
+
+
+def test_automatic_masks_can_be_cleaned(blobs, dataset, sample):
+    """Each by itself, before ignored pixels are taken out; the model beside it is scored as it is."""
+    one, cleanup = sample(2, objects=2, ignore=True), Cleanup(smooth=8)
+    models = dict.fromkeys(("plain", "cleaned"), blobs(14))
+    result = evaluate(
+        models, dataset(one), modes=["everything", "click"], everything=dict.fromkeys(models, FEW),
+        cleanups={"cleaned": cleanup},
+    )  # fmt: skip
+    # One model under two names is one encoder.
+    assert models["plain"].encoded == 1
+    np.testing.assert_allclose(result.scores.of("plain", "everything"), np.mean(best_by_hand(blobs(14), one, FEW)))
+    with evaluating([models["plain"]]):
+        embedding = encode_image(models["plain"], one.image)
+    ignore = one.ignore_mask()
+    plain = segment_everything(models["plain"], None, FEW, embedding=embedding)
+    cleaned = find_masks(models["plain"], embedding, one, ignore, FEW, cleanup)
+    for before, after in zip(plain, cleaned, strict=True):
+        np.testing.assert_array_equal(after.mask.full(), cleanup(MaskCrop.of_runs(before.mask)).full() & ~ignore)
+    assert result.scores.of("cleaned", "click") != result.scores.of("plain", "click")

@@ -41,6 +41,22 @@ def test_an_evaluation_is_about_its_first_comparison(run_folder):
     assert read_run(run_folder).pair == ("mine", "theirs")
 
 
+def test_an_evaluation_of_cleaned_masks_is_about_them(run_folder):
+    """Where nobody compared tuned with pretrained, their names do not make the pair."""
+
+    def rename(content):
+        content["differences"] = [
+            one | {"model": "tuned + largest", "against": "tuned"}
+            for one in content["differences"]
+            if one["against"] == "pretrained"
+        ]
+        for row in content["rows"]:
+            row["model"] = {"baseline:box": "tuned + largest"}.get(row["model"], row["model"])
+
+    _edit(run_folder, rename)
+    assert read_run(run_folder).pair == ("tuned + largest", "tuned")
+
+
 def test_a_single_model_has_no_reference(run_folder):
     """One model is told of without a comparison."""
 

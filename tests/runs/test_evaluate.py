@@ -10,9 +10,10 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
 from segtune.runs.data import prepare_data
-from segtune.runs.evaluate import Contestant, name_contestants, open_as_trained, select
+from segtune.runs.evaluate import Contestant, name_contestants, name_entrants, open_as_trained, select
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
+from segtune.segment.refine import parse_cleanup
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,16 @@ def test_models_of_one_name_are_told_apart(tmp_path):
     """The second of two folders of one name is named by its place too."""
     first, second = str(tmp_path / "a" / "model"), str(tmp_path / "b" / "model")
     assert [one.name for one in name_contestants([first, second])] == ["model", f"model ({second})"]
+
+
+def test_what_is_averaged_and_cleaned_says_so():
+    """Each model's name, then the views, then the clean-up; without either nobody takes part twice."""
+    assert name_entrants(["tuned", "nano"], ["flips", "scale"], parse_cleanup("largest,holes=9")) == {
+        "tuned": "tuned + flips + scale + holes=9,largest",
+        "nano": "nano + flips + scale + holes=9,largest",
+    }
+    assert name_entrants(["nano"], ["flip"], None) == {"nano": "nano + flip"}
+    assert name_entrants(["nano"], [], None) == {}
 
 
 def test_a_model_is_not_compared_with_itself():

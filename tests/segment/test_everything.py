@@ -244,6 +244,7 @@ def test_the_defaults_are_the_published_ones():
         "stability_score_offset": 1.0, "box_nms_thresh": 0.7, "crop_n_layers": 0, "crop_nms_thresh": 0.7,
         "crop_overlap_ratio": 512 / 1500, "crop_n_points_downscale_factor": 1, "point_grids": None,
         "min_mask_region_area": 0, "min_mask_area": 0, "max_mask_share": 1.0,
+        "guided": False, "guided_stride": 4, "guided_iou_thresh": 0.88, "guided_margin": 0.5,
     }  # fmt: skip
 
 
@@ -264,6 +265,8 @@ def test_the_defaults_are_the_published_ones():
         ({"crop_n_layers": True}, "True"),
         ({"max_mask_share": 95}, "max_mask_share"),
         ({"min_mask_region_area": -1}, "min_mask_region_area"),
+        ({"points_per_side": None, "point_grids": (((0.5, 0.5),),), "guided": True}, "even grid"),
+        ({"guided_stride": 0}, "guided_stride"),
     ],
 )
 def test_wrong_settings_are_refused(wrong, told):
@@ -294,10 +297,12 @@ def test_a_models_own_thresholds_come_before_the_published_and_after_those_given
     assert settings_for(model, ["pred_iou_thresh=.5", "points_per_side=8"]) == EverythingSettings(
         points_per_side=8, pred_iou_thresh=0.5, stability_score_thresh=0.5
     )
+    assert settings_for(model, ["guided=true", "guided_stride=2"]).guided
     for text, words in (
         ("points=3", "no setting"),
         ("points_per_side=1.5", "whole"),
         ("pred_iou_thresh=x", "a number"),
+        ("guided=1", "true or false"),
     ):
         with pytest.raises(UsageError, match=words):
             settings_for(model, [text])

@@ -12,9 +12,11 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import open_dataset
 from segtune.data.formats.coco_rle import decompress
+from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.many import segment_many
 from segtune.segment.outputs import OUTPUTS
+from segtune.segment.refine import Cleanup
 from segtune.segment.session import Session
 from segtune.segment.views import averaged
 from segtune.segment.wishes import Wish, Wishes, same_for_all
@@ -76,6 +78,28 @@ def test_masks_are_those_of_a_session_each(model, photos, tmp_path, kind, batch)
         assert len(ours[name]) == len(masks)
         for one, other in zip(ours[name], masks, strict=True):
             assert np.count_nonzero(one != other) <= 2
+
+
+def test_masks_are_cleaned_like_a_session_s(model, photos, tmp_path):
+    """Prompted masks and automatic ones, each by itself."""
+    cleanup = Cleanup(largest=True, holes=40, smooth=2)
+    segment_many(model, [photos], tmp_path / "out", same_for_all(None, BOXES), format="rle", cleanup=cleanup)
+    ours = written(tmp_path / "out", "rle", photos)
+    for path in sorted(photos.glob("*.png")):
+        session = Session(model, path, cleanup=cleanup)
+        theirs = [session.segment(box=wish.box).mask.array for wish in same_for_all(None, BOXES).of_all]
+        for one, other in zip(ours[path.name], theirs, strict=True):
+            assert np.count_nonzero(one != other) <= 2
+        plain = Session(model, path).segment(box=same_for_all(None, BOXES).of_all[0].box).mask
+        np.testing.assert_array_equal(theirs[0], cleanup(plain.crop).full())
+    settings = EverythingSettings(points_per_side=2, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    segment_many(
+        model, [photos], tmp_path / "all", same_for_all(None, None), format="rle", everything=settings, cleanup=cleanup
+    )
+    promised = Cleanup(largest=True, holes=40)
+    for masks in written(tmp_path / "all", "rle", photos).values():
+        for mask in masks:
+            np.testing.assert_array_equal(mask, promised(MaskCrop.of(mask)).full())
 
 
 def test_a_labelmap_numbers_objects_with_the_smaller_on_top(model, photos, tmp_path):

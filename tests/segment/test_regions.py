@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from segtune.segment.crops import MaskCrop
-from segtune.segment.regions import remove_small_regions
+from segtune.segment.regions import fill_holes, keep_largest, remove_small_regions, remove_specks
 
 
 def on_the_whole_image(mask, smallest):
@@ -55,3 +55,27 @@ def test_pixels_that_meet_at_a_corner_are_one_region():
     found, changed = remove_small_regions(MaskCrop.of(mask), 12)
     assert not changed
     np.testing.assert_array_equal(found.full(), mask)
+
+
+def test_holes_and_specks_alone():
+    """Each leaves the other be, and a mask without any is returned as it is."""
+    mask = np.zeros((20, 20), dtype=np.bool_)
+    mask[2:12, 2:12] = True
+    mask[5, 5] = False
+    mask[16, 16] = True
+    filled, cleared = fill_holes(MaskCrop.of(mask), 5).full(), remove_specks(MaskCrop.of(mask), 5).full()
+    assert filled[5, 5]
+    assert filled[16, 16]
+    assert not cleared[5, 5]
+    assert not cleared[16, 16]
+    whole = MaskCrop.of(filled & cleared | (filled & (np.arange(20) < 13)))
+    assert fill_holes(whole, 5) is whole
+    assert remove_specks(whole, 5) is whole
+
+
+@pytest.mark.parametrize("top", [0, 1, 2, 3])
+def test_of_equal_parts_the_first_is_the_largest(top):
+    """Wherever the window begins."""
+    mask = np.zeros((20, 20), dtype=np.bool_)
+    mask[top : top + 3, 10:12] = mask[top + 1 : top + 3, 2:5] = mask[10:12, 4:7] = True
+    np.testing.assert_array_equal(np.argwhere(keep_largest(MaskCrop.of(mask)).full())[:, 1].min(), 10)

@@ -35,6 +35,14 @@ ObjectsOfRun = Annotated[
         help="What one object is. [default: as in a compared run on this data, else whole]",
     ),
 ]
+Tta = Annotated[
+    str | None,
+    typer.Option(metavar="flip|flips|scale|jitter,…", help="Score each model once more, averaged over such views."),
+]
+Refine = Annotated[
+    str | None,
+    typer.Option(metavar="largest,holes=N,…", help="Score each model once more, its masks cleaned as by segment."),
+]
 Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Of the prompts; every model gets the same ones.")]
 
 
@@ -48,6 +56,8 @@ def evaluate(
     part: Part = None,
     objects: ObjectsOfRun = None,
     format: Format = None,  # noqa: A002 - the word users know it by
+    tta: Tta = None,
+    refine: Refine = None,
     seed: Seed = 0,
     json: AsJson = False,
 ) -> int:
@@ -58,6 +68,8 @@ def evaluate(
 
     The mode everything prompts nothing: it scores the best of an image's automatic masks for each object. It takes a
     thousand clicks an image, so it is scored only where --modes names it.
+
+    With --tta or --refine each model is scored twice in one run, as it is and so, and the results are about the gain.
 
     For example:
 
@@ -79,6 +91,8 @@ def evaluate(
             objects=objects,
             format=format,
             seed=seed,
+            tta=[name.strip() for name in tta.split(",")] if tta else (),
+            refine=refine,
             progress=progress,
         )
         page = write_report(out, pictures_of(proof), progress)

@@ -63,6 +63,13 @@ Tta = Annotated[
     str | None,
     typer.Option(metavar="flip|flips|scale|jitter,…", help="Average over such views: slower, and often better."),
 ]
+Refine = Annotated[
+    str | None,
+    typer.Option(
+        metavar="largest,holes=N,…",
+        help="Clean the masks: largest, holes=N, specks=N (pixels), opening=R, closing=R, smooth=S.",
+    ),
+]
 Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
 
 
@@ -80,6 +87,7 @@ def segment(
     everything: Everything = False,
     set: Set = None,  # noqa: A002 - typer names the option after it
     tta: Tta = None,
+    refine: Refine = None,
     batch: Batch = None,
     json: AsJson = False,
 ) -> int:
@@ -98,12 +106,14 @@ def segment(
     from segtune.runs.interrupt import StopOnInterrupt
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
+    from segtune.segment.refine import parse_cleanup
     from segtune.segment.text import find_by_text
     from segtune.segment.views import averaged
     from segtune.segment.wishes import read_wishes, same_for_all
 
     if prompts is not None and (points or boxes):
         raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
+    cleanup = parse_cleanup(refine) if refine else None
     wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("auto")
@@ -113,8 +123,9 @@ def segment(
         settings = settings_for(opened, set or ()) if everything or set else None
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
         result = segment_many(
-            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch, stop=stop, progress=progress
-        )
+            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch, cleanup=cleanup, stop=stop,
+            progress=progress,
+        )  # fmt: skip
     facts = {
         "folder": str(out), "images": result.images, "done": result.done, "before": result.before,
         "without": result.without, "failed": result.failed, "seconds": round(result.seconds, 3),

@@ -17,6 +17,7 @@ from segtune.prompts.correction import center_of_error
 from segtune.rollout import Clicks, Round, rollout
 from segtune.segment.crops import MaskCrop, in_common_window
 from segtune.segment.encoding import device_of
+from segtune.segment.refine import Cleanup
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,7 @@ def answer(
     view: View,
     targets: Sequence[Target],
     interaction: Interaction,
+    cleanup: Cleanup | None = None,
 ) -> Iterator[Answers]:
     """Prompt one image's objects together and yield the answers of each mode on the way.
 
@@ -57,6 +59,7 @@ def answer(
         view: the image in the model's frame.
         targets: n objects with their first prompts.
         interaction: which first prompt, how many rounds, and which of them are scored.
+        cleanup: of the masks, before they are scored and corrected; the logits fed back stay the model's.
     """
     prompts = view.prompts([target.prompts[interaction.prompt] for target in targets]).to(device_of(model))
     masks: tuple[MaskCrop, ...] = ()
@@ -68,7 +71,7 @@ def answer(
     for current in rollout(model, embedding, prompts, rounds=interaction.rounds, correct=correct):
         logits = current.logits.detach().float().cpu()
         # Enlarged in rounds that are not scored too: the next clicks are drawn from them.
-        masks = tuple(view.enlarge(one) for one in logits)
+        masks = tuple(view.enlarge(one, cleanup) for one in logits)
         if current.number in interaction.scored:
             yield Answers(
                 interaction.scored[current.number], logits, current.quality.detach().float().cpu(), masks,

@@ -15,6 +15,7 @@ from segtune.metrics.overlap import Overlap, iou
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything, settings_for
+from segtune.segment.refine import Cleanup
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,7 @@ def find_masks(
     sample: Sample,
     ignore: BoolMask | None,
     settings: EverythingSettings | None = None,
+    cleanup: Cleanup | None = None,
 ) -> tuple[Found, ...]:
     """Return the automatic masks of an image.
 
@@ -47,12 +49,14 @@ def find_masks(
         sample: the image; read only where settings ask for crops.
         ignore: its ignored pixels, bool [H, W].
         settings: without it the published ones, with the model's own thresholds.
+        cleanup: of the masks.
     """
     settings = settings or settings_for(model)
     image = sample.image if settings.crop_n_layers else None
     found: list[Found] = []
     for one in segment_everything(model, image, settings, embedding=embedding):
-        mask = MaskCrop.of_runs(one.mask).without(ignore).tight()
+        mask = MaskCrop.of_runs(one.mask)
+        mask = (mask if cleanup is None else cleanup(mask)).without(ignore).tight()
         found.append(Found(mask, int(np.count_nonzero(mask.inside)), one.predicted_iou))
     return tuple(found)
 

@@ -21,6 +21,7 @@ from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import evaluating
 from segtune.segment.everything import EverythingSettings
+from segtune.segment.refine import Cleanup
 
 Key: TypeAlias = tuple[str, str]
 """Model and mode."""
@@ -70,6 +71,7 @@ class Contest:
         seed: of the prompts.
         baselines: whether the shapes that take no skill are scored beside the models.
         everything: model's name → how it looks for automatic masks; the published settings for models not in it.
+        cleanups: model's name → how its masks are cleaned; not at all for models not in it.
     """
 
     models: Mapping[str, PromptableModel]
@@ -77,6 +79,7 @@ class Contest:
     seed: int
     baselines: bool = True
     everything: Mapping[str, EverythingSettings] = field(default_factory=dict)
+    cleanups: Mapping[str, Cleanup] = field(default_factory=dict)
 
     def answered_by(self, model: str) -> tuple[Mode, ...]:
         """Return the modes whose prompts the model accepts."""
@@ -148,7 +151,8 @@ class Contest:
         for name in self.models:
             view = views[name]
             for interaction in plan_interactions(self.answered_by(name)):
-                for one in answer(self.models[name], embeddings[name], view, targets, interaction):
+                cleanup = self.cleanups.get(name)
+                for one in answer(self.models[name], embeddings[name], view, targets, interaction, cleanup):
                     losses = losses_of(one.logits, truths[view], view.valid)
                     scores = result.scores.setdefault((name, one.mode.name), Scores())
                     scores.add(targets, one.masks, losses, one.quality.tolist())
@@ -159,7 +163,9 @@ class Contest:
         """Return the automatic masks of each model that has a mode for them; of an image without objects none."""
         asked = [name for name in self.models if any(mode.prompt is None for mode in self.answered_by(name))]
         return {
-            name: find_masks(self.models[name], embeddings[name], sample, ignore, self.everything.get(name))
+            name: find_masks(
+                self.models[name], embeddings[name], sample, ignore, self.everything.get(name), self.cleanups.get(name)
+            )
             for name in (asked if sample.objects else ())
         }
 
@@ -188,5 +194,6 @@ class Contest:
         target = Target(0, MaskCrop.of(nothing), 0, {_FIRST_CLICK: prompt})
         for name, model in self.models.items():
             if CLICK.kinds <= model.accepts:
-                for one in answer(model, embeddings[name], views[name], [target], _ONE_CLICK):
+                cleanup = self.cleanups.get(name)
+                for one in answer(model, embeddings[name], views[name], [target], _ONE_CLICK, cleanup):
                     result.false_mask[name] = bool(one.masks[0].inside.any())

@@ -23,6 +23,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.everything import EverythingSettings
+from segtune.segment.refine import Cleanup
 
 Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
 """Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""
@@ -41,6 +42,7 @@ def evaluate(
     subject: str | None = None,
     embed: Embedder | None = None,
     everything: Mapping[str, EverythingSettings] | None = None,
+    cleanups: Mapping[str, Cleanup] | None = None,
 ) -> MatrixResult:
     """Score models in all prompt modes and say what the scores are worth.
 
@@ -58,6 +60,7 @@ def evaluate(
         subject: the model whose differences from the others are looked at; without it "tuned", or else the first.
         embed: makes embeddings in place of the models' own encoders.
         everything: model's name → settings of the mode `everything`; the published ones for models not in it.
+        cleanups: model's name → how its masks are cleaned before they are scored and corrected.
 
     Raises:
         UsageError: no models, an unknown mode or subject.
@@ -69,7 +72,7 @@ def evaluate(
         for model in models.values():
             model.to(device)
     # Unknown names are found before anything is encoded or written.
-    contest = Contest(models, find_modes(modes), seed, baselines, everything or {})
+    contest = Contest(models, find_modes(modes), seed, baselines, everything or {}, cleanups or {})
     tally = Tally(contest.columns, len(dataset))
     set_aside: list[SetAside] = []
     with ExitStack() as stack:

@@ -21,6 +21,7 @@ from segtune.prompts.objects import ObjectPrompt
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import encode_image, evaluating
 from segtune.segment.everything import EverythingSettings
+from segtune.segment.refine import Cleanup
 
 
 def predict_masks(
@@ -32,6 +33,7 @@ def predict_masks(
     objects: Sequence[int] | None = None,
     embedding: Embedding | None = None,
     everything: EverythingSettings | None = None,
+    cleanup: Cleanup | None = None,
 ) -> tuple[BoolMask, npt.NDArray[np.float32], list[ObjectPrompt]]:
     """Predict a sample's objects as `matrix.evaluate` does with the same seed.
 
@@ -43,6 +45,7 @@ def predict_masks(
         objects: which objects to return, by index; without it all that have a pixel that counts.
         embedding: of this image alone, where the evaluation was handed embeddings; made anew without it.
         everything: settings of the mode `everything`, where the evaluation was handed some.
+        cleanup: of the masks, where the evaluation had one for this model.
 
     Returns:
         Masks bool [n, H, W] at original size without ignored pixels, predicted quality float32 [n], and the n
@@ -55,10 +58,10 @@ def predict_masks(
     with evaluating([model]):
         embedding = embedding or encode_image(model, sample.image)
         if chosen.prompt is None:
-            found = list(_automatic(model, embedding, sample, objects, everything))
+            found = list(_automatic(model, embedding, sample, objects, everything, cleanup))
         else:
             asked = Interaction(chosen.prompt, {chosen.corrections: chosen})
-            found = list(_prompted(model, embedding, sample, asked, seed, objects))
+            found = list(_prompted(model, embedding, sample, asked, seed, objects, cleanup))
     # numpy refuses to stack an empty list.
     stacked = np.stack([one.mask.full() for one in found]) if found else np.zeros((0, *sample.size), dtype=np.bool_)
     return stacked, np.array([one.quality for one in found], dtype=np.float32), [one.prompt for one in found]
@@ -77,13 +80,14 @@ def _prompted(
     asked: Interaction,
     seed: int,
     objects: Sequence[int] | None,
+    cleanup: Cleanup | None,
 ) -> Iterator[_Prediction]:
     ignore = sample.ignore_mask()
     view = View(embedding.frames[0], model.mask_size, ignore)
     for targets in draw_targets(sample, ignore, [asked.prompt], seed):
         rows = _wanted(targets, objects)
         # The whole chunk is decoded even for one of its objects: batches of another size round otherwise.
-        for one in answer(model, embedding, view, targets, asked) if rows else ():
+        for one in answer(model, embedding, view, targets, asked, cleanup) if rows else ():
             for row in rows:
                 prompt = _with_clicks(targets[row].prompts[asked.prompt], one, row)
                 yield _Prediction(one.masks[row], float(one.quality[row]), prompt)
@@ -95,9 +99,10 @@ def _automatic(
     sample: Sample,
     objects: Sequence[int] | None,
     everything: EverythingSettings | None,
+    cleanup: Cleanup | None,
 ) -> Iterator[_Prediction]:
     ignore = sample.ignore_mask()
-    found = find_masks(model, embedding, sample, ignore, everything)
+    found = find_masks(model, embedding, sample, ignore, everything, cleanup)
     for targets in draw_targets(sample, ignore, (), 0):  # no prompts, so no seed either
         masks, quality = match_masks(targets, found)
         for row in _wanted(targets, objects):

@@ -16,6 +16,7 @@ from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt
 from segtune.segment.crops import MaskCrop
 from segtune.segment.enlarge import Enlarger
+from segtune.segment.refine import Cleanup
 
 
 class View:
@@ -37,9 +38,11 @@ class View:
         self.valid = masks_to_frame(torch.from_numpy(counted), frame, mask_size)[0] > 0.5
         """bool [h, w]: cells that hold image and are not ignored."""
 
-    def enlarge(self, logits: Tensor) -> MaskCrop:
-        """Return the mask of logits [h, w] at original size, without ignored pixels."""
-        return self._enlarger(logits).without(self._ignore)
+    def enlarge(self, logits: Tensor, cleanup: Cleanup | None = None) -> MaskCrop:
+        """Return the mask of logits [h, w] at original size, cleaned if so wanted, without ignored pixels."""
+        mask = self._enlarger(logits)
+        # First, as in use, where nobody knows of ignored pixels: they must not look like holes.
+        return (mask if cleanup is None else cleanup(mask)).without(self._ignore)
 
     def truth(self, targets: Sequence[Target]) -> Tensor:
         """Return float32 [n, h, w]: the share of each cell that the objects cover."""

@@ -22,9 +22,7 @@ def pictures_of(proof: Proof) -> Pictures:
     Args:
         proof: models, images and seed of an evaluation. The model that is judged comes last in a picture.
     """
-    # As `evaluation.matrix` chooses its subject.
-    judged = "tuned" if "tuned" in proof.models else next(iter(proof.models))
-    order = [name for name in proof.models if name != judged] + [judged]
+    order = [name for name in proof.models if name != proof.subject] + [proof.subject]
     row_of = {name: row for row, name in enumerate(proof.dataset.names)}
 
     def picture(image: str, mode: str) -> Collage | None:
@@ -49,7 +47,9 @@ def _answer(proof: Proof, name: str, sample: Sample, row: int, mode: str, object
     model = proof.models[name]
     # The very embedding that was scored: the cache rounds, so a fresh one would differ.
     embedding = None if proof.embed is None else proof.embed(model, sample, row)
-    masks, _, prompts = predict_masks(model, sample, mode, proof.seed, objects=objects, embedding=embedding)
+    masks, _, prompts = predict_masks(
+        model, sample, mode, proof.seed, objects=objects, embedding=embedding, cleanup=proof.cleanups.get(name)
+    )
     scores = [_iou(mask, sample.objects[number].decode(), sample) for mask, number in zip(masks, objects, strict=True)]
     return Answer(name, [RunLengths.encode(mask) for mask in masks], scores, prompts)
 

@@ -90,8 +90,10 @@ class RunView:
     def pair(self) -> tuple[str | None, str | None]:
         """(subject, reference): the model the report is about, and the one it is held against, if any."""
         real = [model for model in self.results.models if not is_baseline(model)]
-        # The names that a fit gives; an evaluation may have others.
-        if "tuned" in real and "pretrained" in real:
+        # Of no image there are no differences, and the names are those that a fit gives; an evaluation may be about
+        # others, such as a model whose masks are cleaned.
+        told = {(one.model, one.against) for one in self.results.differences}
+        if ("tuned", "pretrained") in told or (not told and {"tuned", "pretrained"} <= set(real)):
             return "tuned", "pretrained"
         for difference in self.results.differences:
             if difference.model in real and difference.against in real:

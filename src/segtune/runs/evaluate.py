@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,8 @@ from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
+from segtune.segment.refine import Cleanup, parse_cleanup
+from segtune.segment.views import averaged, check_views
 
 Part = Literal["train", "val", "test", "all"]
 
@@ -74,6 +76,8 @@ def evaluate_models(
     objects: str | None = None,
     format: str | None = None,  # noqa: A002 - the word users know it by
     seed: int = 0,
+    tta: Sequence[str] = (),
+    refine: str | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Proof:
@@ -82,6 +86,9 @@ def evaluate_models(
     Without `split`, and where a compared model is a run on this data, that run's stored test part is scored, else all
     of the data. Images that a compared run was trained or chosen on, or that nearly equal one of those, are left out,
     unless `part` is said: then they stay, are counted, and the report says so in red.
+
+    With `tta` or `refine` each model is scored twice, as it is and as it is then, so that what they bring is told like
+    any other difference: the results are about the first model with them.
 
     Args:
         model: a run folder, hub id, local folder, original .pth, or "nano".
@@ -94,6 +101,8 @@ def evaluate_models(
         objects: what one object is; without it as a compared run on this data has it, else "whole".
         format: name of the data format; without it that of such a run, else detected.
         seed: of the prompts.
+        tta: views to average over (`segtune.segment.views.VIEWS`).
+        refine: mask clean-up (`segtune.segment.refine.parse_cleanup`).
         device: "cpu", "cuda", or "auto".
         progress: what people see.
 
@@ -107,12 +116,14 @@ def evaluate_models(
             f"{out} is the folder of a run, whose own figures and report an evaluation would replace. Give --out "
             "another folder; nothing was touched."
         )
+    cleanup = parse_cleanup(refine) if refine else None
+    check_views(tta)
     contestants = name_contestants([model, *against])
     dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
     keep_large_blocks()
-    place = pick_device(device)
-    models: dict[str, PromptableModel] = {one.name: open_model(one.spec, device=place) for one in contestants}
+    extra = name_entrants([one.name for one in contestants], tta, cleanup)
+    models = _open_models(contestants, extra, tta, pick_device(device))
     # Before the work: it holds the time of the start.
     surroundings = describe_surroundings()
     proof = prove(
@@ -121,12 +132,11 @@ def evaluate_models(
         folder.path,
         modes=modes,
         seed=seed,
-        subject=contestants[0].name,
-        data={
-            "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects},
-            "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
-        },
+        subject=extra.get(contestants[0].name, contestants[0].name),
+        data=_describe_data(data, dataset, chosen)
+        | ({"tta": list(tta), "refine": cleanup and str(cleanup)} if extra else {}),
         split=None if chosen.split is None else describe_split(chosen.split),
+        cleanups=dict.fromkeys(extra.values(), cleanup) if cleanup is not None else {},
         progress=progress,
     )  # fmt: skip
     specs = {one.name: one.spec for one in contestants}
@@ -161,6 +171,13 @@ def open_as_trained(
     return open_dataset(data, format=format, objects=objects or "whole")
 
 
+def _describe_data(data: Path, dataset: Dataset, chosen: Selection) -> dict[str, Any]:
+    return {
+        "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects},
+        "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
+    }  # fmt: skip
+
+
 def describe_split(split: Split) -> dict[str, Any]:
     """Return what metrics.json says of a split."""
     sizes = {"train": len(split.train), "val": len(split.val), "test": len(split.test)}
@@ -190,6 +207,23 @@ def name_contestants(specs: Sequence[str]) -> list[Contestant]:
             name = f"{name} ({spec})"
         found.append(Contestant(name, spec, run))
     return found
+
+
+def name_entrants(names: Iterable[str], tta: Sequence[str], cleanup: Cleanup | None) -> dict[str, str]:
+    """Return each model's name → what it is called where views are averaged or masks cleaned; empty without either."""
+    more = [*tta, *([str(cleanup)] if cleanup is not None else [])]
+    return {name: " + ".join([name, *more]) for name in names} if more else {}
+
+
+def _open_models(
+    contestants: Sequence[Contestant], extra: Mapping[str, str], tta: Sequence[str], device: str
+) -> dict[str, PromptableModel]:
+    models: dict[str, PromptableModel] = {}
+    for one in contestants:
+        opened = open_model(one.spec, device=device)
+        # Side by side in the table, the plain one first: it is what the other is held against.
+        models |= {one.name: opened} | ({extra[one.name]: averaged(opened, tta)} if extra else {})
+    return models
 
 
 def select(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from segtune.data.dataset import Dataset
 from segtune.evaluation.matrix import Embedder, evaluate
 from segtune.evaluation.results import Results, write_matrix, write_results
 from segtune.models.family import PromptableModel
+from segtune.segment.refine import Cleanup
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,18 @@ class Proof:
         models: name → model, as they were scored.
         dataset: the images that were scored.
         seed: of the prompts.
+        subject: the model that the results are about.
         embed: hands in the embeddings they were scored on, where those were cached.
+        cleanups: model's name → how its masks were cleaned.
     """
 
     results: Results
     models: Mapping[str, PromptableModel]
     dataset: Dataset
     seed: int
+    subject: str
     embed: Embedder | None = None
+    cleanups: Mapping[str, Cleanup] = field(default_factory=dict)
 
 
 def prove(
@@ -45,6 +50,7 @@ def prove(
     split: Mapping[str, Any] | None = None,
     crowned: bool | None = None,
     embed: Embedder | None = None,
+    cleanups: Mapping[str, Cleanup] | None = None,
     progress: Progress = SILENT,
 ) -> Proof:
     """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
@@ -60,14 +66,16 @@ def prove(
         split: hash, seed and sizes of the split.
         crowned: whether the tuned model was kept.
         embed: hands in cached embeddings.
+        cleanups: model's name → how its masks are cleaned.
         progress: what people see.
     """
     folder.mkdir(parents=True, exist_ok=True)
     matrix = evaluate(
-        models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, progress=progress
-    )
+        models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
+        progress=progress,
+    )  # fmt: skip
     results = matrix.results(data=data, split=split, crowned=crowned)
     write_matrix(folder / "matrix.csv", results.rows)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)
-    return Proof(results, models, dataset, seed, embed)
+    return Proof(results, models, dataset, seed, matrix.subject, embed, cleanups or {})

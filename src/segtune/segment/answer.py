@@ -15,6 +15,7 @@ from segtune.data.formats.polygons import Ring, trace
 from segtune.rollout import Round
 from segtune.segment.crops import MaskCrop
 from segtune.segment.enlarge import Enlarger
+from segtune.segment.refine import Cleanup
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +26,19 @@ class Mask:
         logits: float32 [h, w] over the model's square, on the CPU; fed back, they are where the next answer begins.
         quality: predicted IoU, as the model says it; it may leave 0 to 1.
         enlarger: of the image.
+        cleanup: of the mask at original size; the logits stay what the model gave.
     """
 
     logits: Tensor
     quality: float
     enlarger: Enlarger
+    cleanup: Cleanup | None = None
 
     @cached_property
     def crop(self) -> MaskCrop:
         """The mask at original size, held as the part that is not empty."""
-        return self.enlarger(self.logits)
+        crop = self.enlarger(self.logits)
+        return crop if self.cleanup is None else self.cleanup(crop)
 
     @property
     def array(self) -> BoolMask:
@@ -75,12 +79,13 @@ class Answer:
         return np.array([mask.quality for mask in self.masks], dtype=np.float32)
 
 
-def read_answers(current: Round, enlargers: Sequence[Enlarger]) -> list[Answer]:
+def read_answers(current: Round, enlargers: Sequence[Enlarger], cleanup: Cleanup | None = None) -> list[Answer]:
     """Return the masks of a decode as answers.
 
     Args:
         current: P prompts answered.
         enlargers: of the B images.
+        cleanup: of all masks.
 
     Returns:
         P answers.
@@ -90,7 +95,7 @@ def read_answers(current: Round, enlargers: Sequence[Enlarger]) -> list[Answer]:
     return [
         Answer(
             tuple(
-                Mask(one, float(value), enlargers[image])
+                Mask(one, float(value), enlargers[image], cleanup)
                 for one, value, exists in zip(logits[row], quality[row], present[row], strict=True)
                 if exists
             ),

@@ -60,6 +60,14 @@ class MaskCrop:
         inner = MaskCrop.of(self.inside)
         return MaskCrop(self.size, self.top + inner.top, self.left + inner.left, inner.inside)
 
+    def widened(self, margin: int) -> MaskCrop:
+        """Return the same mask in a window wider by a margin on each side, as far as the image goes."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom, right = min(self.size[0], self.rows.stop + margin), min(self.size[1], self.columns.stop + margin)
+        wide = np.zeros((bottom - top, right - left), dtype=np.bool_)
+        wide[self.top - top : self.rows.stop - top, self.left - left : self.columns.stop - left] = self.inside
+        return MaskCrop(self.size, top, left, wide)
+
     def within(self, size: tuple[int, int], top: int, left: int) -> MaskCrop:
         """Return the mask in a larger image of `size`, whose pixel (top, left) is this one's first."""
         return MaskCrop(size, self.top + top, self.left + left, self.inside)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from segtune.core.errors import ModelError, UsageError, unknown_name
+from segtune.core.geometry import Frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import POINT_POSITIVE, Embedding, Image, Prompts
 from segtune.models.family import PromptableModel
@@ -24,6 +25,7 @@ from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.grid import Crop, Points, cut_crops, point_grid
+from segtune.segment.points import Blind, Guided, PointSource
 from segtune.segment.regions import remove_small_regions
 from segtune.segment.suppression import suppress
 
@@ -36,7 +38,7 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class EverythingSettings:
-    """How everything mode looks and what it keeps; names and values are the published ones but for the last two.
+    """How everything mode looks and what it keeps; those not published are the last six.
 
     Attributes:
         points_per_side: clicks along each side of the image; None where `point_grids` says them.
@@ -53,9 +55,14 @@ class EverythingSettings:
         min_mask_region_area: fills holes and removes specks of fewer pixels; 0 leaves them.
         min_mask_area: drops masks of fewer pixels; 0 keeps all.
         max_mask_share: drops masks that cover more than this share of the image; 1 keeps all. SA-1B was made with .95.
+        guided: clicks only where no good mask is yet, in passes from coarse to fine (`segment.points.Guided`).
+        guided_stride: the first of these passes clicks every so many-th point along each side.
+        guided_iou_thresh: predicted IoU from which on a mask that is kept spares clicks inside it.
+        guided_margin: how near to its contour clicks are not spared, in steps of the grid.
 
     Raises:
-        UsageError: a value out of its range, or both or neither of `points_per_side` and `point_grids`.
+        UsageError: a value out of its range, both or neither of `points_per_side` and `point_grids`, or guided
+            without `points_per_side`.
     """
 
     points_per_side: int | None = 32
@@ -72,6 +79,10 @@ class EverythingSettings:
     min_mask_region_area: int = 0
     min_mask_area: int = 0
     max_mask_share: float = 1.0
+    guided: bool = False
+    guided_stride: int = 4
+    guided_iou_thresh: float = 0.88
+    guided_margin: float = 0.5
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -84,6 +95,11 @@ class EverythingSettings:
                 f"points_per_side={self.points_per_side} and "
                 f"{'no' if self.point_grids is None else len(self.point_grids)} point_grids. Set the other to None."
             )
+        if self.guided and self.points_per_side is None:
+            raise UsageError(
+                "Guided clicks are chosen from an even grid, but points_per_side is None. Set it, and point_grids to "
+                "None, or guided to False."
+            )
         self._check_layers()
 
     def grid(self, layer: int) -> Points:
@@ -91,6 +107,15 @@ class EverythingSettings:
         if self.point_grids is not None:
             return np.array(self.point_grids[layer], dtype=np.float64).reshape(-1, 2)
         return point_grid(self._side(layer))
+
+    def clicks(self, layer: int, frame: Frame) -> PointSource:
+        """Return what a crop of a layer is clicked at, given where it lies in the model's square."""
+        if not self.guided:
+            return Blind(self.grid(layer), self.points_per_batch)
+        return Guided(
+            self._side(layer), self.points_per_batch, frame,
+            stride=self.guided_stride, quality=self.guided_iou_thresh, margin=self.guided_margin,
+        )  # fmt: skip
 
     def _side(self, layer: int) -> int:
         return int((self.points_per_side or 0) / self.crop_n_points_downscale_factor**layer)
@@ -129,13 +154,19 @@ _RANGES: dict[str, tuple[float, float]] = {
     "min_mask_region_area": (0, float("inf")),
     "min_mask_area": (0, float("inf")),
     "max_mask_share": (0, 1),
+    "guided_stride": (1, 1024),
+    "guided_iou_thresh": (0, 1),
+    "guided_margin": (0, float("inf")),
 }
 """From and to; settings whose default is whole take whole numbers."""
 
 _WHOLE = frozenset(
     {"points_per_side", "points_per_batch", "crop_n_layers", "crop_n_points_downscale_factor",
-     "min_mask_region_area", "min_mask_area"}
+     "min_mask_region_area", "min_mask_area", "guided_stride"}
 )  # fmt: skip
+
+_SWITCH = "guided"
+"""The setting that is true or false."""
 
 
 @dataclass(frozen=True)
@@ -180,8 +211,13 @@ def settings_for(model: PromptableModel, overrides: Sequence[str] = ()) -> Every
     chosen: dict[str, Any] = dict(model.thresholds)
     for text in overrides:
         name, _, value = text.partition("=")
-        if name not in _RANGES:
-            raise unknown_name("setting of everything mode", name, _RANGES)
+        if name not in (*_RANGES, _SWITCH):
+            raise unknown_name("setting of everything mode", name, (*_RANGES, _SWITCH))
+        if name == _SWITCH:
+            if value not in ("true", "false"):
+                raise UsageError(f"{name} must be true or false, but '{value}' was given. Write {name}=true.")
+            chosen[name] = value == "true"
+            continue
         try:
             chosen[name] = int(value) if name in _WHOLE else float(value)
         except ValueError as error:
@@ -235,11 +271,11 @@ def _segment_crop(
 ) -> list[AutomaticMask]:
     """Return the masks of one crop of an image of `size`, without doubles, the highest predicted IoU first."""
     height, width = crop.size
-    points = (settings.grid(crop.layer) * (width, height)).astype(np.float32)
     enlarge = Enlarger(embedding.frames[0], model.mask_size)
+    source = settings.clicks(crop.layer, embedding.frames[0])
     found: list[AutomaticMask] = []
-    for start in range(0, len(points), settings.points_per_batch):
-        some = points[start : start + settings.points_per_batch]
+    for places in source:
+        some = (places * (width, height)).astype(np.float32)
         prompts = _clicks(some, device_of(model))
         # One click is ambiguous: three masks each. All on one image, so what does not depend on them is shared.
         prediction = model.decode(embedding, prompts, torch.ones_like(prompts.has_box))
@@ -251,12 +287,15 @@ def _segment_crop(
         # Brought to the CPU once, not one by one; and all logits at once would take gigabytes.
         clicks, predicted = rows.tolist(), quality[rows, slots].tolist()
         del prediction
+        good: list[int] = []
         for row, mask, stability in _stable_masks(logits, enlarge, settings):
             whole = mask.within(size, crop.box[1], crop.box[0])
             if _is_kept(whole, crop, settings):
                 x, y = (float(value) for value in some[clicks[row]])
                 point = x + crop.box[0], y + crop.box[1]
                 found.append(AutomaticMask(whole.runs(), predicted[row], stability, point, crop.box))
+                good.append(row)
+        source.hear(logits[good], quality[rows, slots][good])
     return _without_doubles(found, [one.predicted_iou for one in found], settings.box_nms_thresh)
 
 

@@ -18,6 +18,7 @@ from segtune.core.errors import DataError, SegtuneError, UsageError, unknown_nam
 from segtune.core.files import hash_text
 from segtune.core.geometry import Frame
 from segtune.core.progress import SILENT, Progress
+from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, Image
 from segtune.data.formats.regions import OBJECT
 from segtune.data.images import read_image
@@ -27,12 +28,14 @@ from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt
 from segtune.rollout import ask
 from segtune.segment.answer import read_answers
+from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import device_of, evaluating
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
 from segtune.segment.outputs import OUTPUTS, Found, Result
+from segtune.segment.refine import Cleanup
 from segtune.segment.wishes import Wishes
 
 _READERS = 2
@@ -94,6 +97,7 @@ def segment_many(
     everything: EverythingSettings | None = None,
     format: str = "png",  # noqa: A002 - the word users know it by
     batch: int | None = None,
+    cleanup: Cleanup | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> ManyResult:
@@ -110,6 +114,7 @@ def segment_many(
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`.
         batch: images encoded at once; None: what suits the model and the device.
+        cleanup: of all masks.
         stop: asked before each batch.
         progress: hears of every image.
 
@@ -134,7 +139,7 @@ def segment_many(
         raise DataError(_nothing_asked(images, wishes))
     output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
     begun = time.perf_counter()
-    journal = Journal(out, _describe_job(model, wishes, everything, format))
+    journal = Journal(out, _describe_job(model, wishes, everything, format, cleanup))
     before = journal.done()
     left = [image for image in wanted if image.name not in before]
     done, stopped = 0, False
@@ -143,7 +148,7 @@ def segment_many(
         for group in _read_in_batches(model, left, wishes, batch or _batch_size(model)):
             if stopped := stop():
                 break
-            for result in _segment(model, [one for one in group if isinstance(one, _Ready)], everything):
+            for result in _segment(model, [one for one in group if isinstance(one, _Ready)], everything, cleanup):
                 output.write(out, result, classes)
                 objects = [output.keep(found) for found in result.objects]
                 journal.add({"image": result.name, "size": result.size, "objects": objects})
@@ -200,7 +205,7 @@ def _read_in_batches(
 
 
 def _segment(
-    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None
+    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None, cleanup: Cleanup | None
 ) -> Iterator[Result]:
     """Encode a batch at once, then yield the masks of one image after another."""
     if not ready:
@@ -209,17 +214,23 @@ def _segment(
     with evaluating([model]):
         embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device_of(model)), frames)
     if everything is None:
-        yield from _answer(model, ready, embedding)
+        yield from _answer(model, ready, embedding, cleanup)
         return
     for row, one in enumerate(ready):
         maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
         alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
         masks = segment_everything(model, one.values, everything, embedding=alone)
-        found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
+        found = tuple(Found(_cleaned(mask.mask, cleanup), OBJECT, mask.predicted_iou) for mask in masks)
         yield Result(one.image.name, one.image.stem, one.frame.original, found)
 
 
-def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
+def _cleaned(mask: RunLengths, cleanup: Cleanup | None) -> RunLengths:
+    return mask if cleanup is None else cleanup(MaskCrop.of_runs(mask)).runs()
+
+
+def _answer(
+    model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding, cleanup: Cleanup | None
+) -> Iterator[Result]:
     """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
     frames = embedding.frames
     if not any(one.prompts for one in ready):
@@ -229,7 +240,7 @@ def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embeddin
     prompts = [prompt for one in ready for prompt in one.prompts]
     with evaluating([model]):
         answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
-    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
+    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames], cleanup))
     for one in ready:
         found = tuple(
             Found(answer.mask.runs, label, answer.mask.quality)
@@ -248,12 +259,14 @@ def _describe_job(
     wishes: Wishes,
     everything: EverythingSettings | None,
     format: str,  # noqa: A002
+    cleanup: Cleanup | None,
 ) -> dict[str, Any]:
     """Return what two runs must share to be the same job."""
     asked = wishes.to_json() | {"folder": str(wishes.folder.absolute())}
     job = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
     # By way of JSON, as the journal gives it back.
     whole = None if everything is None else json.loads(json.dumps(asdict(everything)))
+    job |= {"refine": str(cleanup)} if cleanup is not None else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 

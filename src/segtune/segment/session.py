@@ -27,6 +27,7 @@ from segtune.segment.answer import Answer, read_answers
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.given import Box, Point, given_prompt
+from segtune.segment.refine import Cleanup
 
 _FORMAT = "segtune embedding 1"
 
@@ -37,9 +38,16 @@ class Session:
     Args:
         model: any promptable model, or what `open_model` takes. It is switched to evaluation for each answer.
         image: uint8 [H, W, 3] RGB, an image file's path, or the embedding of one image by this model.
+        cleanup: of all masks.
     """
 
-    def __init__(self, model: PromptableModel | str | Path, image: Image | str | Path | Embedding) -> None:
+    def __init__(
+        self,
+        model: PromptableModel | str | Path,
+        image: Image | str | Path | Embedding,
+        *,
+        cleanup: Cleanup | None = None,
+    ) -> None:
         self.model = model if isinstance(model, PromptableModel) else open_model(model)
         if isinstance(image, str | Path):
             image = read_image(Path(image))
@@ -47,6 +55,7 @@ class Session:
             with evaluating([self.model]):
                 image = encode_image(self.model, image)
         self.embedding = image
+        self.cleanup = cleanup
         self._enlarger = Enlarger(self._frame, self.model.mask_size)
 
     @property
@@ -101,7 +110,7 @@ class Session:
 
     def answers(self, current: Round) -> list[Answer]:
         """Return the masks of a decode, at original size."""
-        return read_answers(current, [self._enlarger])
+        return read_answers(current, [self._enlarger], self.cleanup)
 
     def save(self, path: Path | str) -> None:
         """Write the embedding, so that `load` needs no image encoder's run.
@@ -115,12 +124,13 @@ class Session:
             save_file({name: value.contiguous().cpu() for name, value in maps.items()}, temporary, note)
 
     @classmethod
-    def load(cls, model: PromptableModel | str | Path, path: Path | str) -> Session:
+    def load(cls, model: PromptableModel | str | Path, path: Path | str, *, cleanup: Cleanup | None = None) -> Session:
         """Open a saved embedding.
 
         Args:
             model: the one it was made with; decoders may differ, the image encoder may not.
             path: of the file.
+            cleanup: of all masks.
 
         Raises:
             ModelError: no such file, damaged, no embedding, or of another image encoder.
@@ -142,7 +152,7 @@ class Session:
         told = json.loads(note["frame"])
         frame = Frame(tuple(told["original"]), tuple(told["resized"]), told["side"])
         maps = {name: value.to(device_of(model)) for name, value in maps.items()}
-        return cls(model, Embedding(maps.pop("features"), (frame,), maps))
+        return cls(model, Embedding(maps.pop("features"), (frame,), maps), cleanup=cleanup)
 
     @property
     def _frame(self) -> Frame:

@@ -47,8 +47,8 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 """What can be averaged with the plain view, by name."""
 
 
-def averaged(model: PromptableModel, names: Sequence[str]) -> PromptableModel:
-    """Return a model that answers with the mean over the plain view and those named; the model itself, without any.
+def check_views(names: Sequence[str]) -> None:
+    """Refuse unknown names.
 
     Raises:
         UsageError: an unknown name.
@@ -56,6 +56,15 @@ def averaged(model: PromptableModel, names: Sequence[str]) -> PromptableModel:
     for name in names:
         if name not in VIEWS:
             raise unknown_name("view", name, VIEWS)
+
+
+def averaged(model: PromptableModel, names: Sequence[str]) -> PromptableModel:
+    """Return a model that answers with the mean over the plain view and those named; the model itself, without any.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    check_views(names)
     views = tuple(dict.fromkeys(view for name in names for view in VIEWS[name]))
     return Averaged(model, views) if views else model
 
