@@ -24,12 +24,12 @@ Inputs = Annotated[
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the masks and results.jsonl go.")]
 OutFormat = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="png|labelmap|coco|yolo|geojson|rle",
         help="png: a file per object. labelmap: object numbers. coco: annotations.json. yolo, geojson: outlines. "
-        "rle: run lengths, a JSON file per image.",
+        "rle: run lengths, a JSON file per image. [default: png; rle with --everything --tiles]",
     ),
 ]
 Points = Annotated[
@@ -52,6 +52,15 @@ Tta = Annotated[
     str | None,
     typer.Option(metavar="flip|flips|scale|jitter,…", help="Average over such views: slower, and often better."),
 ]
+Tiles = Annotated[
+    bool,
+    typer.Option(
+        "--tiles", help="Images of any size, read by window: --everything tile by tile, prompts zoomed on their object."
+    ),
+]
+TileSide = Annotated[
+    int | None, typer.Option(metavar="N", help="Side of a tile in pixels; implies --tiles. [default: 1024]")
+]
 Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
 
 
@@ -59,7 +68,7 @@ def segment(
     model: Model,
     inputs: Inputs,
     out: Out,
-    format: OutFormat = "png",  # noqa: A002 - the word users know it by
+    format: OutFormat = None,  # noqa: A002 - the word users know it by
     points: Points = None,
     boxes: Boxes = None,
     prompts: PromptFile = None,
@@ -67,6 +76,8 @@ def segment(
     set: Set = None,  # noqa: A002 - typer names the option after it
     tta: Tta = None,
     batch: Batch = None,
+    tiles: Tiles = False,
+    tile_side: TileSide = None,
     json: AsJson = False,
 ) -> int:
     """Segment objects in one image or a million, by clicks, boxes and masks in pixels of the original images.
@@ -78,25 +89,30 @@ def segment(
         segtune segment runs/polyps "photos/**/*.jpg" --out masks --prompts boxes.json
         segtune segment nano photo.jpg --out masks --points "120,80;40,30,-"
         segtune segment runs/cells plates --out cells --everything --format labelmap
+        segtune segment runs/fields satellite.tif --out fields --everything --tiles
     """
     from segtune.models.open import open_model
     from segtune.runs.device import pick_device
     from segtune.runs.interrupt import StopOnInterrupt
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
+    from segtune.segment.tiles import TileSettings
     from segtune.segment.views import averaged
     from segtune.segment.wishes import read_wishes, same_for_all
 
     if prompts is not None and (points or boxes):
         raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
     wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
+    tiled = TileSettings() if tile_side is None else TileSettings(side=tile_side)
     with shown() as progress, StopOnInterrupt() as stop:
         opened = open_model(model, device=pick_device("auto"))
         settings = settings_for(opened, set or ()) if everything or set else None
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
+        whole = settings is not None and (tiles or tile_side is not None)
         result = segment_many(
-            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch, stop=stop, progress=progress
-        )
+            viewed, inputs, out, wishes, everything=settings, format=format or ("rle" if whole else "png"), batch=batch,
+            tiles=tiled if tiles or tile_side is not None else None, stop=stop, progress=progress,
+        )  # fmt: skip
     facts = {
         "folder": str(out), "images": result.images, "done": result.done, "before": result.before,
         "without": result.without, "failed": result.failed, "seconds": round(result.seconds, 3),

@@ -6,9 +6,11 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,9 @@ from segtune.segment.enlarge import Enlarger
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
-from segtune.segment.outputs import OUTPUTS, Found, Result
+from segtune.segment.large import segment_large
+from segtune.segment.outputs import OUTPUTS, Failed, Found, Result
+from segtune.segment.tiles import TileSettings
 from segtune.segment.wishes import Wishes
 
 _READERS = 2
@@ -79,12 +83,6 @@ class _Ready:
     labels: list[str]
 
 
-@dataclass(frozen=True)
-class _Failed:
-    image: InputImage
-    reason: str
-
-
 def segment_many(
     model: PromptableModel,
     inputs: Sequence[str | Path],
@@ -94,6 +92,7 @@ def segment_many(
     everything: EverythingSettings | None = None,
     format: str = "png",  # noqa: A002 - the word users know it by
     batch: int | None = None,
+    tiles: TileSettings | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> ManyResult:
@@ -109,7 +108,8 @@ def segment_many(
         wishes: what is asked of each image.
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`.
-        batch: images encoded at once; None: what suits the model and the device.
+        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         stop: asked before each batch.
         progress: hears of every image.
 
@@ -134,23 +134,30 @@ def segment_many(
         raise DataError(_nothing_asked(images, wishes))
     output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
     begun = time.perf_counter()
-    journal = Journal(out, _describe_job(model, wishes, everything, format))
+    journal = Journal(out, _describe_job(model, wishes, everything, format, tiles))
     before = journal.done()
     left = [image for image in wanted if image.name not in before]
     done, stopped = 0, False
     with progress.stage("segment", len(wanted)) as advance:
         advance(len(wanted) - len(left))
-        for group in _read_in_batches(model, left, wishes, batch or _batch_size(model)):
+        work: Iterator[Iterable[Result | Failed]]
+        if tiles is None:
+            work = _in_batches(model, left, wishes, everything, batch or _batch_size(model))
+        else:
+            work = segment_large(model, left, wishes, everything, tiles, stop=stop, note=partial(advance, 0))
+        for group in work:
             if stopped := stop():
                 break
-            for result in _segment(model, [one for one in group if isinstance(one, _Ready)], everything):
-                output.write(out, result, classes)
-                objects = [output.keep(found) for found in result.objects]
-                journal.add({"image": result.name, "size": result.size, "objects": objects})
+            for one in group:
+                if isinstance(one, Failed):
+                    journal.add({"image": one.name, "error": one.reason})
+                    advance()
+                    continue
+                output.write(out, one, classes)
+                objects = [output.keep(found) for found in one.objects]
+                journal.add({"image": one.name, "size": one.size, "objects": objects})
                 done += 1
-            for failure in (one for one in group if isinstance(one, _Failed)):
-                journal.add({"image": failure.image.name, "error": failure.reason})
-            advance(len(group), f"{done / (time.perf_counter() - begun):.1f} images/s")
+                advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
     if output.finish is not None and not stopped:
         asked = {image.name for image in wanted}
         output.finish(out, (line for line in journal.results() if line["image"] in asked), classes)
@@ -163,24 +170,39 @@ def segment_many(
     )  # fmt: skip
 
 
+def _in_batches(
+    model: PromptableModel,
+    images: Sequence[InputImage],
+    wishes: Wishes,
+    everything: EverythingSettings | None,
+    size: int,
+) -> Iterator[Iterator[Result | Failed]]:
+    """Yield, `size` images at a time, what comes of them; nothing is encoded before it is asked for."""
+    for group in _read_in_batches(model, images, wishes, size):
+        yield chain(
+            _segment(model, [one for one in group if isinstance(one, _Ready)], everything),
+            (one for one in group if isinstance(one, Failed)),
+        )
+
+
 def _read_in_batches(
     model: PromptableModel, images: Sequence[InputImage], wishes: Wishes, size: int
-) -> Iterator[list[_Ready | _Failed]]:
+) -> Iterator[list[_Ready | Failed]]:
     """Yield images read and prepared, `size` at a time, while the next ones are being read."""
 
-    def read(image: InputImage) -> _Ready | _Failed:
+    def read(image: InputImage) -> _Ready | Failed:
         try:
             values = read_image(image.path)
             asked = wishes.of(image)
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
-            return _Failed(image, str(error))
+            return Failed(image.name, str(error))
         return _Ready(image, values, pixels, frame, prompts, [wish.label for wish in asked])
 
     with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
-        waiting: deque[Future[_Ready | _Failed]] = deque()
-        group: list[_Ready | _Failed] = []
+        waiting: deque[Future[_Ready | Failed]] = deque()
+        group: list[_Ready | Failed] = []
         upcoming = iter(images)
         try:
             while True:
@@ -245,12 +267,14 @@ def _describe_job(
     wishes: Wishes,
     everything: EverythingSettings | None,
     format: str,  # noqa: A002
+    tiles: TileSettings | None,
 ) -> dict[str, Any]:
     """Return what two runs must share to be the same job."""
     asked = wishes.to_json() | {"folder": str(wishes.folder.absolute())}
-    job = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+    job: dict[str, Any] = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
     # By way of JSON, as the journal gives it back.
     whole = None if everything is None else json.loads(json.dumps(asdict(everything)))
+    job |= {"tiles": asdict(tiles)} if tiles else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 
