@@ -2,8 +2,8 @@
 
     python bench/zoom.py --data ../shared/datasets/kvasir_seg ../shared/datasets/dsb2018_nuclei --images 24
 
-The tight box of each object is the prompt. IoU is at original size, a mean over the objects of an image, then over images;
-intervals of the paired difference, over images (`evaluation.statistics`). Small: under 2 % of the image.
+The tight box of each object is the prompt. IoU is at original size, a mean over the objects of an image, then over
+images; intervals of the paired difference, over images (`evaluation.statistics`). Small: under 2 % of the image.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def line(data: str, name: str, rows: list[tuple], column: int, margin: float) ->
     shown = f"({interval.low:+.3f} to {interval.high:+.3f})" if interval else ""
     seconds = np.mean([row[3][column][1] for row in rows])
     return (
-        f"| {data}, {name} | {len(rows)} | {len(images)} | {margin:g} | {bootstrap.mean(0):.3f} | {bootstrap.mean(1):.3f} | "
+        f"| {data}, {name} | {len(rows)} | {len(images)} | {margin:g} | {bootstrap.mean(0):.3f} | "
+        f"{bootstrap.mean(1):.3f} | "
         f"{bootstrap.mean(1, 0):+.3f} {shown} | {'' if p is None else f'{p:.1e}'} | {seconds:.2f} |"
     )
 

@@ -22,11 +22,13 @@ class Brightness(Sam):
     """Answers every prompt with what is bright in the pixels it was given, inside its box where it has one."""
 
     def encode(self, pixels, frames):
+        """Keep the pixels and remember what was looked at."""
         self.seen = [*getattr(self, "seen", []), frames[0].original]
         embedding = super().encode(pixels, frames)
         return type(embedding)(pixels, embedding.frames, embedding.extra)
 
     def decode(self, embedding, prompts, multimask):
+        """Say what is bright, and mind that clicks are where they should be."""
         size = self.mask_size
         pixels = torch.nn.functional.interpolate(embedding.features, size, mode="area").mean(dim=1)  # [1, h, w]
         logits = pixels.repeat(len(prompts.image_index), 1, 1)
