@@ -118,16 +118,7 @@ def segment_many(
         DataError: no image is there, or what is asked is of none of them.
         ResourceError: the disk is full; what was complete stays.
     """
-    if format not in OUTPUTS:
-        raise unknown_name("format", format, OUTPUTS)
-    prompted = bool(wishes.of_all or wishes.by_name)
-    if everything is None and not prompted:
-        raise UsageError(
-            "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
-            "everything."
-        )
-    if everything is not None and prompted:
-        raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
+    _check_asked(wishes, everything, format)
     images = find_inputs(inputs)
     wanted = images if everything is not None else [image for image in images if wishes.of(image)]
     if not wanted:
@@ -168,6 +159,20 @@ def segment_many(
         out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
         time.perf_counter() - begun, stopped,
     )  # fmt: skip
+
+
+def _check_asked(wishes: Wishes, everything: EverythingSettings | None, format: str) -> None:  # noqa: A002
+    """Refuse what cannot be done before anything is opened."""
+    if format not in OUTPUTS:
+        raise unknown_name("format", format, OUTPUTS)
+    prompted = bool(wishes.of_all or wishes.by_name)
+    if everything is None and not prompted:
+        raise UsageError(
+            "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
+            "everything."
+        )
+    if everything is not None and prompted:
+        raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
 
 
 def _in_batches(
