@@ -72,15 +72,19 @@ def test_only_what_is_asked_for_is_decoded(picture, tmp_path, monkeypatch):
     assert decoded == [1, 6]
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK", "1", "I;16", "F", "LA"])
-@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
-def test_other_files_are_as_read_whole(picture, tmp_path, mode, kind):
+MODES = {
+    "png": ("RGB", "L", "P", "RGBA", "1", "I;16", "LA"),
+    "jpg": ("RGB", "L", "CMYK", "1"),
+    "tif": ("RGB", "L", "P", "RGBA", "CMYK", "1", "I;16", "F", "LA"),
+    "webp": ("RGB", "RGBA"),
+}
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes])
+def test_other_files_are_as_read_whole(picture, tmp_path, kind, mode):
     path = tmp_path / f"a.{kind}"
     shown = PIL.Image.fromarray(picture[:, :, 0].astype(np.uint16) * 9) if mode == "I;16" else None
-    try:
-        (shown or PIL.Image.fromarray(picture).convert(mode)).save(path)
-    except (OSError, ValueError, KeyError):
-        pytest.skip("no such file")
+    (shown or PIL.Image.fromarray(picture).convert(mode)).save(path)
     whole = read_image(path)
     with open_windows(path) as windows:
         assert windows.size == whole.shape[:2]
