@@ -18,6 +18,8 @@ def test_the_code_leaves_what_the_page_says(tmp_path):
     assert len(names["boxed"].masks) == 1
     assert len(names["answers"]) == 3
     assert names["work"].answer is not None
+    assert names["zoomed"].mask.size == names["session"].size
+    assert len(names["found"]) > 0
     for name in pictures():
         assert cv2.imread(str(tmp_path / name)).shape[1] == 3 * names["image"].shape[1]
         assert (DOCS / "pictures" / name).exists()
@@ -28,6 +30,8 @@ def test_every_command_ends_well(tmp_path):
     assert len(codes) == 5
     assert set(codes.values()) == {0}, codes
     assert len(list((tmp_path / "masks").glob("*.json"))) == 3
+    assert len(list((tmp_path / "tiled").glob("*.json"))) == 3
+    assert len(list((tmp_path / "zoomed").glob("*.png"))) == 3
     assert (tmp_path / "more" / "annotations.json").exists()
     assert (tmp_path / "clicks" / "clicks.svg").exists()
 

@@ -25,12 +25,12 @@ Inputs = Annotated[
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the masks and results.jsonl go.")]
 OutFormat = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="png|labelmap|coco|yolo|geojson|rle",
         help="png: a file per object. labelmap: object numbers. coco: annotations.json. yolo, geojson: outlines. "
-        "rle: run lengths, a JSON file per image.",
+        "rle: run lengths, a JSON file per image. [default: png; rle with --everything --tiles]",
     ),
 ]
 Points = Annotated[
@@ -70,6 +70,15 @@ Refine = Annotated[
         help="Clean the masks: largest, holes=N, specks=N (pixels), opening=R, closing=R, smooth=S.",
     ),
 ]
+Tiles = Annotated[
+    bool,
+    typer.Option(
+        "--tiles", help="Images of any size, read by window: --everything tile by tile, prompts zoomed on their object."
+    ),
+]
+TileSide = Annotated[
+    int | None, typer.Option(metavar="N", help="Side of a tile in pixels; implies --tiles. [default: 1024]")
+]
 Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
 
 
@@ -77,7 +86,7 @@ def segment(
     model: Model,
     inputs: Inputs,
     out: Out,
-    format: OutFormat = "png",  # noqa: A002 - the word users know it by
+    format: OutFormat = None,  # noqa: A002 - the word users know it by
     points: Points = None,
     boxes: Boxes = None,
     prompts: PromptFile = None,
@@ -89,6 +98,8 @@ def segment(
     tta: Tta = None,
     refine: Refine = None,
     batch: Batch = None,
+    tiles: Tiles = False,
+    tile_side: TileSide = None,
     json: AsJson = False,
 ) -> int:
     """Segment objects in one image or a million, by clicks, boxes and masks in pixels of the original images.
@@ -100,6 +111,7 @@ def segment(
         segtune segment runs/polyps "photos/**/*.jpg" --out masks --prompts boxes.json
         segtune segment nano photo.jpg --out masks --points "120,80;40,30,-"
         segtune segment runs/cells plates --out cells --everything --format labelmap
+        segtune segment runs/fields satellite.tif --out fields --everything --tiles
     """
     from segtune.models.open import open_model
     from segtune.runs.device import pick_device
@@ -108,6 +120,7 @@ def segment(
     from segtune.segment.many import segment_many
     from segtune.segment.refine import parse_cleanup
     from segtune.segment.text import find_by_text
+    from segtune.segment.tiles import TileSettings
     from segtune.segment.views import averaged
     from segtune.segment.wishes import read_wishes, same_for_all
 
@@ -115,6 +128,7 @@ def segment(
         raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
     cleanup = parse_cleanup(refine) if refine else None
     wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
+    tiled = TileSettings() if tile_side is None else TileSettings(side=tile_side)
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("auto")
         if text:
@@ -122,9 +136,10 @@ def segment(
         opened = open_model(model, device=device)
         settings = settings_for(opened, set or ()) if everything or set else None
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
+        whole = settings is not None and (tiles or tile_side is not None)
         result = segment_many(
-            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch, cleanup=cleanup, stop=stop,
-            progress=progress,
+            viewed, inputs, out, wishes, everything=settings, format=format or ("rle" if whole else "png"), batch=batch,
+            tiles=tiled if tiles or tile_side is not None else None, cleanup=cleanup, stop=stop, progress=progress,
         )  # fmt: skip
     facts = {
         "folder": str(out), "images": result.images, "done": result.done, "before": result.before,

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -33,6 +34,9 @@ from segtune.data.headers import quick_size
 
 PIXEL_LIMIT = 178_956_970
 """Most pixels an image may have unless another limit is given: Pillow's own bound against decompression bombs."""
+
+UNLIMITED = sys.maxsize
+"""Given as that limit: none."""
 
 
 class UnreadableError(DataError):

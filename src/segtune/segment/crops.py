@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from segtune.core.rle import BoolMask, RunLengths
+from segtune.data.formats.runs import decode_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,10 @@ class MaskCrop:
     @classmethod
     def of_runs(cls, mask: RunLengths) -> MaskCrop:
         """Cut a run-length mask to its tight box."""
-        return cls.of(mask.decode())
+        if mask.box is None:
+            return cls(mask.size, 0, 0, np.zeros((0, 0), dtype=np.bool_))
+        x0, y0, x1, y1 = mask.box
+        return cls(mask.size, y0, x0, np.ascontiguousarray(decode_window(mask, slice(y0, y1), slice(x0, x1))))
 
     @property
     def rows(self) -> slice:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
 
+_EDGE = 0.02
+"""Share of a crop's longer side within which a mask touches the crop's edge: the published 20 pixels of 1024."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -38,6 +41,26 @@ class Crop:
     def columns(self) -> slice:
         """Columns of the image."""
         return slice(self.box[0], self.box[2])
+
+
+def is_cut_off(box: tuple[int, int, int, int], crop: Crop, size: tuple[int, int]) -> bool:
+    """Say whether what fills a box ends at an edge of its crop where the image goes on.
+
+    Args:
+        box: tight, x0, y0, x1, y1 in pixels of the crop.
+        crop: of the image.
+        size: (height, width) of the image.
+    """
+    edge = max(1, round(_EDGE * max(crop.size)))
+    x0, y0, x1, y1 = box
+    left, top, right, bottom = crop.box
+    height, width = size
+    return (
+        (left > 0 and x0 < edge)
+        or (top > 0 and y0 < edge)
+        or (right < width and x1 > right - left - edge)
+        or (bottom < height and y1 > bottom - top - edge)
+    )
 
 
 def point_grid(side: int) -> Points:

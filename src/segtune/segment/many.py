@@ -6,9 +6,11 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from segtune.core.errors import DataError, SegtuneError, UsageError, unknown_nam
 from segtune.core.files import hash_text
 from segtune.core.geometry import Frame
 from segtune.core.progress import SILENT, Progress
-from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, Image
 from segtune.data.formats.regions import OBJECT
 from segtune.data.images import read_image
@@ -34,8 +35,10 @@ from segtune.segment.enlarge import Enlarger
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
-from segtune.segment.outputs import OUTPUTS, Found, Result
+from segtune.segment.large import segment_large
+from segtune.segment.outputs import OUTPUTS, Failed, Found, Result
 from segtune.segment.refine import Cleanup
+from segtune.segment.tiles import TileSettings
 from segtune.segment.wishes import Wishes
 
 _READERS = 2
@@ -82,12 +85,6 @@ class _Ready:
     labels: list[str]
 
 
-@dataclass(frozen=True)
-class _Failed:
-    image: InputImage
-    reason: str
-
-
 def segment_many(
     model: PromptableModel,
     inputs: Sequence[str | Path],
@@ -97,6 +94,7 @@ def segment_many(
     everything: EverythingSettings | None = None,
     format: str = "png",  # noqa: A002 - the word users know it by
     batch: int | None = None,
+    tiles: TileSettings | None = None,
     cleanup: Cleanup | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
@@ -113,7 +111,8 @@ def segment_many(
         wishes: what is asked of each image.
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`.
-        batch: images encoded at once; None: what suits the model and the device.
+        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks.
         stop: asked before each batch.
         progress: hears of every image.
@@ -123,15 +122,7 @@ def segment_many(
         DataError: no image is there, or what is asked is of none of them.
         ResourceError: the disk is full; what was complete stays.
     """
-    if format not in OUTPUTS:
-        raise unknown_name("format", format, OUTPUTS)
-    if everything is None and not wishes:
-        raise UsageError(
-            "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
-            "everything."
-        )
-    if everything is not None and wishes:
-        raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
+    _check_asked(wishes, everything, tiles, format)
     images = find_inputs(inputs)
     all_wanted = everything is not None or wishes.finder is not None
     wanted = images if all_wanted else [image for image in images if wishes.of(image)]
@@ -139,23 +130,31 @@ def segment_many(
         raise DataError(_nothing_asked(images, wishes))
     output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
     begun = time.perf_counter()
-    journal = Journal(out, _describe_job(model, wishes, everything, format, cleanup))
+    journal = Journal(out, _describe_job(model, wishes, everything, format, tiles, cleanup))
     before = journal.done()
     left = [image for image in wanted if image.name not in before]
     done, stopped = 0, False
     with progress.stage("segment", len(wanted)) as advance:
         advance(len(wanted) - len(left))
-        for group in _read_in_batches(model, left, wishes, batch or _batch_size(model)):
+        work: Iterator[Iterable[Result | Failed]]
+        if tiles is None:
+            work = _in_batches(model, left, wishes, everything, batch or _batch_size(model))
+        else:
+            work = segment_large(model, left, wishes, everything, tiles, stop=stop, note=partial(advance, 0))
+        for group in work:
             if stopped := stop():
                 break
-            for result in _segment(model, [one for one in group if isinstance(one, _Ready)], everything, cleanup):
+            for one in group:
+                if isinstance(one, Failed):
+                    journal.add({"image": one.name, "error": one.reason})
+                    advance()
+                    continue
+                result = _cleaned(one, cleanup)
                 output.write(out, result, classes)
                 objects = [output.keep(found) for found in result.objects]
                 journal.add({"image": result.name, "size": result.size, "objects": objects})
                 done += 1
-            for failure in (one for one in group if isinstance(one, _Failed)):
-                journal.add({"image": failure.image.name, "error": failure.reason})
-            advance(len(group), f"{done / (time.perf_counter() - begun):.1f} images/s")
+                advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
     if output.finish is not None and not stopped:
         asked = {image.name for image in wanted}
         output.finish(out, (line for line in journal.results() if line["image"] in asked), classes)
@@ -168,24 +167,61 @@ def segment_many(
     )  # fmt: skip
 
 
+def _check_asked(
+    wishes: Wishes,
+    everything: EverythingSettings | None,
+    tiles: TileSettings | None,
+    format: str,  # noqa: A002
+) -> None:
+    """Refuse what cannot be done before anything is opened."""
+    if format not in OUTPUTS:
+        raise unknown_name("format", format, OUTPUTS)
+    if everything is None and not wishes:
+        raise UsageError(
+            "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
+            "everything."
+        )
+    if everything is not None and wishes:
+        raise UsageError("Everything mode takes no prompts, but some were given. Leave one of the two out.")
+    if tiles is not None and wishes.finder is not None:
+        raise UsageError(
+            "Text is looked for in whole images, but tiles were asked for. Leave one of the two out, or give boxes."
+        )
+
+
+def _in_batches(
+    model: PromptableModel,
+    images: Sequence[InputImage],
+    wishes: Wishes,
+    everything: EverythingSettings | None,
+    size: int,
+) -> Iterator[Iterator[Result | Failed]]:
+    """Yield, `size` images at a time, what comes of them; nothing is encoded before it is asked for."""
+    for group in _read_in_batches(model, images, wishes, size):
+        yield chain(
+            _segment(model, [one for one in group if isinstance(one, _Ready)], everything),
+            (one for one in group if isinstance(one, Failed)),
+        )
+
+
 def _read_in_batches(
     model: PromptableModel, images: Sequence[InputImage], wishes: Wishes, size: int
-) -> Iterator[list[_Ready | _Failed]]:
+) -> Iterator[list[_Ready | Failed]]:
     """Yield images read and prepared, `size` at a time, while the next ones are being read."""
 
-    def read(image: InputImage) -> _Ready | _Failed:
+    def read(image: InputImage) -> _Ready | Failed:
         try:
             values = read_image(image.path)
             asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
-            return _Failed(image, str(error))
+            return Failed(image.name, str(error))
         return _Ready(image, values, pixels, frame, prompts, [wish.label for wish in asked])
 
     with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
-        waiting: deque[Future[_Ready | _Failed]] = deque()
-        group: list[_Ready | _Failed] = []
+        waiting: deque[Future[_Ready | Failed]] = deque()
+        group: list[_Ready | Failed] = []
         upcoming = iter(images)
         try:
             while True:
@@ -205,7 +241,7 @@ def _read_in_batches(
 
 
 def _segment(
-    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None, cleanup: Cleanup | None
+    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None
 ) -> Iterator[Result]:
     """Encode a batch at once, then yield the masks of one image after another."""
     if not ready:
@@ -214,23 +250,24 @@ def _segment(
     with evaluating([model]):
         embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device_of(model)), frames)
     if everything is None:
-        yield from _answer(model, ready, embedding, cleanup)
+        yield from _answer(model, ready, embedding)
         return
     for row, one in enumerate(ready):
         maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
         alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
         masks = segment_everything(model, one.values, everything, embedding=alone)
-        found = tuple(Found(_cleaned(mask.mask, cleanup), OBJECT, mask.predicted_iou) for mask in masks)
+        found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
         yield Result(one.image.name, one.image.stem, one.frame.original, found)
 
 
-def _cleaned(mask: RunLengths, cleanup: Cleanup | None) -> RunLengths:
-    return mask if cleanup is None else cleanup(MaskCrop.of_runs(mask)).runs()
+def _cleaned(result: Result, cleanup: Cleanup | None) -> Result:
+    if cleanup is None:
+        return result
+    clean = (replace(one, mask=cleanup(MaskCrop.of_runs(one.mask)).runs()) for one in result.objects)
+    return replace(result, objects=tuple(clean))
 
 
-def _answer(
-    model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding, cleanup: Cleanup | None
-) -> Iterator[Result]:
+def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
     """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
     frames = embedding.frames
     if not any(one.prompts for one in ready):
@@ -240,7 +277,7 @@ def _answer(
     prompts = [prompt for one in ready for prompt in one.prompts]
     with evaluating([model]):
         answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
-    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames], cleanup))
+    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
     for one in ready:
         found = tuple(
             Found(answer.mask.runs, label, answer.mask.quality)
@@ -259,14 +296,16 @@ def _describe_job(
     wishes: Wishes,
     everything: EverythingSettings | None,
     format: str,  # noqa: A002
+    tiles: TileSettings | None,
     cleanup: Cleanup | None,
 ) -> dict[str, Any]:
     """Return what two runs must share to be the same job."""
     asked = wishes.to_json() | {"folder": str(wishes.folder.absolute())}
-    job = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+    job: dict[str, Any] = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
     # By way of JSON, as the journal gives it back.
     whole = None if everything is None else json.loads(json.dumps(asdict(everything)))
     job |= {"refine": str(cleanup)} if cleanup is not None else {}
+    job |= {"tiles": asdict(tiles)} if tiles else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 

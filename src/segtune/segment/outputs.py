@@ -18,6 +18,7 @@ from segtune.data.formats.geojson import feature_of
 from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.writing import write_mask
 from segtune.data.formats.yolo import outline_line, write_classes
+from segtune.segment.crops import MaskCrop
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """An image that could not be segmented: its name, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class OutputFormat:
     """One way of writing masks.
 
@@ -87,7 +96,8 @@ def _write_labelmap(folder: Path, result: Result, _: Sequence[str]) -> None:
     kind = np.uint8 if len(result.objects) < 256 else np.uint16
     numbers = np.zeros(result.size, dtype=kind)
     for place in sorted(range(len(result.objects)), key=lambda place: -result.objects[place].mask.area):
-        numbers[result.objects[place].mask.decode()] = place + 1
+        crop = MaskCrop.of_runs(result.objects[place].mask)
+        numbers[crop.rows, crop.columns][crop.inside] = place + 1
     with replacing(folder / f"{result.stem}.png") as temporary:
         PIL.Image.fromarray(numbers).save(temporary, format="PNG")
 

@@ -14,7 +14,7 @@ from segtune.core.errors import UsageError
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image
 from segtune.data.formats.regions import OBJECT
-from segtune.data.images import read_image
+from segtune.data.images import PIXEL_LIMIT, read_image
 from segtune.prompts.objects import ObjectPrompt
 from segtune.segment.given import given_prompt
 from segtune.segment.inputs import InputImage
@@ -37,15 +37,15 @@ class Wish(BaseModel):
     mask: str | None = None
     label: str = OBJECT
 
-    def prompt(self, size: tuple[int, int], folder: Path) -> ObjectPrompt:
-        """Return the prompt on an image of `size` (height, width).
+    def prompt(self, size: tuple[int, int], folder: Path, pixel_limit: int = PIXEL_LIMIT) -> ObjectPrompt:
+        """Return the prompt on an image of `size` (height, width); its mask has at most `pixel_limit` pixels.
 
         Raises:
             UsageError: it does not fit the image.
             DataError: the mask cannot be read.
         """
         points = [(x, y, int(rest[0]) if rest else 1) for x, y, *rest in self.points]
-        mask = None if self.mask is None else _read_mask(folder / self.mask)
+        mask = None if self.mask is None else _read_mask(folder / self.mask, pixel_limit)
         return given_prompt(size, points=points, box=self.box, mask=mask)
 
 
@@ -193,8 +193,8 @@ def _parts(text: str) -> Sequence[str]:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _read_mask(path: Path) -> BoolMask:
-    values = read_image(path).max(axis=2)
+def _read_mask(path: Path, pixel_limit: int) -> BoolMask:
+    values = read_image(path, pixel_limit).max(axis=2)
     # 0 and 1 are in use too, and as brightness nothing of them would be left.
     inside: BoolMask = values > (0 if values.max() <= 1 else 127)
     return inside

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.core.rle import RunLengths
-from segtune.data.formats.runs import Indices, from_runs
+from segtune.data.formats.runs import Indices, decode_window, from_runs
 
 Ring = npt.NDArray[np.float64]
 """Vertices x, y of a closed outline, [n, 2]; the last joins the first."""
@@ -38,13 +38,17 @@ def trace(mask: RunLengths) -> list[list[Ring]]:
     Returns:
         One polygon for each 4-connected part: its outer ring, then its holes.
     """
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(mask.decode().view(np.uint8), connectivity=4)
+    if mask.box is None:
+        return []
+    left, top, right, bottom = mask.box
+    inside = np.ascontiguousarray(decode_window(mask, slice(top, bottom), slice(left, right)))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(inside.view(np.uint8), connectivity=4)
     polygons = []
     for part in range(1, count):
         x, y, width, height = (int(value) for value in boxes[part, :4])
         rings = _rings(labels[y : y + height, x : x + width] == part)
         rings.sort(key=lambda ring: -abs(signed_area(ring)))  # the outer ring encloses the others
-        polygons.append([ring + np.array([x, y]) for ring in rings])
+        polygons.append([ring + np.array([left + x, top + y]) for ring in rings])
     return polygons
 
 

@@ -36,6 +36,25 @@ def runs_of(mask: RunLengths) -> tuple[Indices, Indices]:
     return bounds[0::2][: len(ends)], ends
 
 
+def decode_window(mask: RunLengths, rows: slice, columns: slice) -> BoolMask:
+    """Return a window of a mask as bool [h, w], at the cost of the window's columns.
+
+    Args:
+        mask: the whole mask.
+        rows: start and stop, inside the mask.
+        columns: likewise.
+    """
+    height = mask.size[0]
+    first, last = columns.start * height, columns.stop * height
+    bounds = np.cumsum(mask.counts, dtype=np.int64)
+    # A pixel is inside when an odd number of runs ended before it.
+    ended, end = np.searchsorted(bounds, first, side="right"), np.searchsorted(bounds, last, side="left")
+    lengths = np.diff(np.concatenate([[first], bounds[ended : max(ended, end)], [last]]))
+    inside = (ended + np.arange(len(lengths))) % 2 == 1
+    window = np.repeat(inside, lengths).reshape((height, columns.stop - columns.start), order="F")
+    return window[rows]
+
+
 def union(masks: Sequence[RunLengths]) -> RunLengths:
     """Return the union of one or more masks of the same size."""
     if len(masks) == 1:

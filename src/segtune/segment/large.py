@@ -1,0 +1,85 @@
+"""Images of any size among many: each read by window, everything mode in tiles, prompts zoomed on their objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from segtune.core.errors import DataError, UsageError
+from segtune.data.formats.regions import OBJECT
+from segtune.data.images import UNLIMITED
+from segtune.data.window_files import open_windows
+from segtune.data.windows import Windows
+from segtune.models.family import PromptableModel
+from segtune.segment.everything import EverythingSettings
+from segtune.segment.inputs import InputImage
+from segtune.segment.outputs import Failed, Found, Result
+from segtune.segment.tiles import TileSettings, segment_everything_tiled
+from segtune.segment.wishes import Wishes
+from segtune.segment.zoom import ZoomSettings, segment_zoomed
+
+
+def segment_large(
+    model: PromptableModel,
+    images: Sequence[InputImage],
+    wishes: Wishes,
+    everything: EverythingSettings | None,
+    settings: TileSettings,
+    *,
+    stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda _: None,
+) -> Iterator[list[Result | Failed]]:
+    """Yield what comes of one image after another; an image in the midst of which somebody asks to stop gives nothing.
+
+    Args:
+        model: any promptable model.
+        images: to segment.
+        wishes: what is asked of each.
+        everything: find all masks instead, with these settings in each tile.
+        settings: of the tiles; their side is also that of the window around clicks that is looked at first.
+        stop: asked after each tile and each prompt.
+        note: hears how far an image has come.
+    """
+
+    def told(done: int, total: int, what: str) -> None:
+        note(f"{what} {done} of {total}")
+        if stop():
+            raise _StoppedError
+
+    for image in images:
+        try:
+            with open_windows(image.path) as windows:
+                if everything is None:
+                    found = _prompted(model, windows, image, wishes, settings, told)
+                else:
+                    masks = segment_everything_tiled(
+                        model, windows, settings, everything, on_tile=lambda done, total: told(done, total, "tile")
+                    )
+                    found = [Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks]
+                yield [Result(image.name, image.stem, windows.size, tuple(found))]
+        except _StoppedError:
+            yield []
+        except (DataError, UsageError) as error:
+            yield [Failed(image.name, str(error))]
+
+
+def _prompted(
+    model: PromptableModel,
+    windows: Windows,
+    image: InputImage,
+    wishes: Wishes,
+    settings: TileSettings,
+    told: Callable[[int, int, str], None],
+) -> list[Found]:
+    asked = wishes.of(image)
+    prompts = [wish.prompt(windows.size, wishes.folder, UNLIMITED) for wish in asked]
+    zoom = ZoomSettings(first=settings.side)
+    found = []
+    for number, (wish, prompt) in enumerate(zip(asked, prompts, strict=True), 1):
+        mask = segment_zoomed(model, windows, prompt, zoom)
+        found.append(Found(mask.mask, wish.label, mask.quality))
+        told(number, len(prompts), "prompt")
+    return found
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop in the midst of an image."""
