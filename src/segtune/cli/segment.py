@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from segtune.cli.options import AsJson
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
-from segtune.core.errors import INTERRUPTED, DataError, UsageError
+from segtune.core.errors import INTERRUPTED, DataError
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or a hub id.")
@@ -122,13 +122,13 @@ def segment(
     from segtune.segment.text import find_by_text
     from segtune.segment.tiles import TileSettings
     from segtune.segment.views import averaged
-    from segtune.segment.wishes import read_wishes, same_for_all
+    from segtune.segment.wishes import gather_wishes
 
-    if prompts is not None and (points or boxes):
-        raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
     cleanup = parse_cleanup(refine) if refine else None
-    wishes = read_wishes(prompts) if prompts is not None else same_for_all(points, boxes)
-    tiled = TileSettings() if tile_side is None else TileSettings(side=tile_side)
+    wishes = gather_wishes(points, boxes, prompts)
+    tiled = TileSettings() if tiles else None
+    if tile_side is not None:
+        tiled = TileSettings(side=tile_side)
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("auto")
         if text:
@@ -136,16 +136,11 @@ def segment(
         opened = open_model(model, device=device)
         settings = settings_for(opened, set or ()) if everything or set else None
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
-        whole = settings is not None and (tiles or tile_side is not None)
         result = segment_many(
-            viewed, inputs, out, wishes, everything=settings, format=format or ("rle" if whole else "png"), batch=batch,
-            tiles=tiled if tiles or tile_side is not None else None, cleanup=cleanup, stop=stop, progress=progress,
+            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch,
+            tiles=tiled, cleanup=cleanup, stop=stop, progress=progress,
         )  # fmt: skip
-    facts = {
-        "folder": str(out), "images": result.images, "done": result.done, "before": result.before,
-        "without": result.without, "failed": result.failed, "seconds": round(result.seconds, 3),
-        "stopped": result.stopped,
-    }  # fmt: skip
+    facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)
     if result.stopped:
         return INTERRUPTED

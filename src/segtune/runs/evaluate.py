@@ -126,15 +126,11 @@ def evaluate_models(
     models = _open_models(contestants, extra, tta, pick_device(device))
     # Before the work: it holds the time of the start.
     surroundings = describe_surroundings()
+    told = _describe_data(data, dataset, chosen)
+    told |= {"tta": list(tta), "refine": cleanup and str(cleanup)} if extra else {}
     proof = prove(
-        models,
-        chosen.dataset,
-        folder.path,
-        modes=modes,
-        seed=seed,
+        models, chosen.dataset, folder.path, modes=modes, seed=seed, data=told,
         subject=extra.get(contestants[0].name, contestants[0].name),
-        data=_describe_data(data, dataset, chosen)
-        | ({"tta": list(tta), "refine": cleanup and str(cleanup)} if extra else {}),
         split=None if chosen.split is None else describe_split(chosen.split),
         cleanups=dict.fromkeys(extra.values(), cleanup) if cleanup is not None else {},
         progress=progress,

@@ -36,7 +36,7 @@ from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
 from segtune.segment.large import segment_large
-from segtune.segment.outputs import OUTPUTS, Failed, Found, Result
+from segtune.segment.outputs import OUTPUTS, Failed, Found, OutputFormat, Result
 from segtune.segment.refine import Cleanup
 from segtune.segment.tiles import TileSettings
 from segtune.segment.wishes import Wishes
@@ -92,7 +92,7 @@ def segment_many(
     wishes: Wishes,
     *,
     everything: EverythingSettings | None = None,
-    format: str = "png",  # noqa: A002 - the word users know it by
+    format: str | None = None,  # noqa: A002 - the word users know it by
     batch: int | None = None,
     tiles: TileSettings | None = None,
     cleanup: Cleanup | None = None,
@@ -110,7 +110,7 @@ def segment_many(
         out: folder of the results; its results.jsonl says what was done.
         wishes: what is asked of each image.
         everything: find all masks of each image instead, with these settings.
-        format: one of `OUTPUTS`.
+        format: one of `OUTPUTS`; None: "rle" for everything in tiles, else "png".
         batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks.
@@ -122,6 +122,7 @@ def segment_many(
         DataError: no image is there, or what is asked is of none of them.
         ResourceError: the disk is full; what was complete stays.
     """
+    format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
     _check_asked(wishes, everything, tiles, format)
     images = find_inputs(inputs)
     all_wanted = everything is not None or wishes.finder is not None
@@ -133,6 +134,7 @@ def segment_many(
     journal = Journal(out, _describe_job(model, wishes, everything, format, tiles, cleanup))
     before = journal.done()
     left = [image for image in wanted if image.name not in before]
+    write = partial(_write, out, journal, output, classes, cleanup)
     done, stopped = 0, False
     with progress.stage("segment", len(wanted)) as advance:
         advance(len(wanted) - len(left))
@@ -145,15 +147,7 @@ def segment_many(
             if stopped := stop():
                 break
             for one in group:
-                if isinstance(one, Failed):
-                    journal.add({"image": one.name, "error": one.reason})
-                    advance()
-                    continue
-                result = _cleaned(one, cleanup)
-                output.write(out, result, classes)
-                objects = [output.keep(found) for found in result.objects]
-                journal.add({"image": result.name, "size": result.size, "objects": objects})
-                done += 1
+                done += write(one)
                 advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
     if output.finish is not None and not stopped:
         asked = {image.name for image in wanted}
@@ -165,6 +159,25 @@ def segment_many(
         out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
         time.perf_counter() - begun, stopped,
     )  # fmt: skip
+
+
+def _write(
+    out: Path,
+    journal: Journal,
+    output: OutputFormat,
+    classes: Sequence[str],
+    cleanup: Cleanup | None,
+    one: Result | Failed,
+) -> bool:
+    """Write what came of an image, its files first, then its line; say whether it was segmented."""
+    if isinstance(one, Failed):
+        journal.add({"image": one.name, "error": one.reason})
+        return False
+    result = _cleaned(one, cleanup)
+    output.write(out, result, classes)
+    objects = [output.keep(found) for found in result.objects]
+    journal.add({"image": result.name, "size": result.size, "objects": objects})
+    return True
 
 
 def _check_asked(

@@ -162,6 +162,19 @@ def same_for_all(points: str | None, boxes: str | None) -> Wishes:
     return Wishes(tuple(Wish(points=clicks, box=frame) for frame in frames))
 
 
+def gather_wishes(points: str | None, boxes: str | None, file: Path | None) -> Wishes:
+    """Return the wishes of a file, or those of `same_for_all`.
+
+    Raises:
+        UsageError: both are given, or what is given cannot be read.
+    """
+    if file is None:
+        return same_for_all(points, boxes)
+    if points or boxes:
+        raise UsageError("Prompts come from a file or from --points and --boxes, not both. Leave one of them out.")
+    return read_wishes(file)
+
+
 def read_wishes(path: Path) -> Wishes:
     """Return the prompts in a JSON file: {"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1], …}]}.
 
