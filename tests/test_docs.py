@@ -27,7 +27,7 @@ def test_the_code_leaves_what_the_page_says(tmp_path):
 
 def test_every_command_ends_well(tmp_path):
     codes = run_commands(tmp_path)
-    assert len(codes) == 5
+    assert len(codes) == 7
     assert set(codes.values()) == {0}, codes
     assert len(list((tmp_path / "masks").glob("*.json"))) == 3
     assert len(list((tmp_path / "tiled").glob("*.json"))) == 3
