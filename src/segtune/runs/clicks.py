@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from segtune.core.errors import UsageError
 from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.clicks import MOST_CLICKS, ClickResult, score_clicks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.open import open_model
 from segtune.runs.device import pick_device
-from segtune.runs.evaluate import Part, name_contestants, open_as_trained, select
-from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.evaluate import Part, name_contestants, open_as_trained, other_than_a_run, select
+from segtune.runs.folder import describe_surroundings, now
 
 
 def click_models(
@@ -52,12 +51,7 @@ def click_models(
     Raises:
         SegtuneError: a model or data that cannot be used, nothing left to score, or `out` is a run folder.
     """
-    folder = RunFolder(Path(out))
-    if folder.settings.exists():
-        raise UsageError(
-            f"{out} is the folder of a run, which a benchmark does not write into. Give --out another folder; nothing "
-            "was touched."
-        )
+    folder = other_than_a_run(Path(out))
     contestants = name_contestants([model, *against])
     dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)

@@ -109,13 +109,7 @@ def evaluate_models(
     Raises:
         SegtuneError: a model or data that cannot be used, nothing left to score, or `out` is a run folder.
     """
-    folder = RunFolder(Path(out))
-    # First of all: nothing may be written before this is known.
-    if folder.settings.exists():
-        raise UsageError(
-            f"{out} is the folder of a run, whose own figures and report an evaluation would replace. Give --out "
-            "another folder; nothing was touched."
-        )
+    folder = other_than_a_run(Path(out))
     cleanup = parse_cleanup(refine) if refine else None
     check_views(tta)
     contestants = name_contestants([model, *against])
@@ -140,6 +134,22 @@ def evaluate_models(
         **surroundings, finished=now(), model={"base": model, "compared": specs}, data={"path": str(data)}
     )
     return proof
+
+
+def other_than_a_run(out: Path) -> RunFolder:
+    """Return the folder that figures go to.
+
+    Raises:
+        UsageError: it is the folder of a run.
+    """
+    folder = RunFolder(out)
+    # First of all: nothing may be written before this is known.
+    if folder.settings.exists():
+        raise UsageError(
+            f"{out} is the folder of a run, whose own figures and report others would replace. Give --out another "
+            "folder; nothing was touched."
+        )
+    return folder
 
 
 def open_as_trained(
