@@ -126,9 +126,8 @@ def segment(
 
     cleanup = parse_cleanup(refine) if refine else None
     wishes = gather_wishes(points, boxes, prompts)
-    tiled = TileSettings() if tiles else None
-    if tile_side is not None:
-        tiled = TileSettings(side=tile_side)
+    side = {} if tile_side is None else {"side": tile_side}
+    tiled = TileSettings(**side) if tiles or side else None
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("auto")
         if text:

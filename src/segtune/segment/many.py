@@ -125,8 +125,7 @@ def segment_many(
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
     _check_asked(wishes, everything, tiles, format)
     images = find_inputs(inputs)
-    all_wanted = everything is not None or wishes.finder is not None
-    wanted = images if all_wanted else [image for image in images if wishes.of(image)]
+    wanted = images if everything or wishes.finder else [image for image in images if wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
     output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
