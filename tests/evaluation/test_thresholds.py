@@ -35,7 +35,7 @@ def test_false_masks_are_kept_out_and_true_ones_in():
     assert (fitted.best.precision, fitted.best.recall, fitted.best.f1) == (1, 1, 1)
     assert 0.3 <= fitted.best.pred_iou_thresh < 0.6
     assert 0.4 < fitted.best.stability_score_thresh <= 0.9
-    assert fitted.before.f1 == 0, "the published thresholds keep nothing"
+    assert fitted.given.f1 == 0, "the published thresholds keep nothing"
     assert (fitted.images, fitted.objects, fitted.candidates) == (1, 2, 5)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from segtune.metrics.overlap import Overlap, dice, iou, overlap, precision, recall
+from segtune.metrics.overlap import Overlap, dice, iou, iou_of_counts, overlap, precision, recall
 
 
 def random_masks(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -33,6 +33,16 @@ def test_empty_conventions(predicted, truth, expected):
     """Both empty scores one in every metric, one empty scores zero in every metric."""
     known = counts(0, predicted, truth)
     assert [score(known).item() for score in (iou, dice, precision, recall)] == [expected] * 4
+
+
+def test_counts_without_masks_score_as_masks_do():
+    """IoU of pairs of which only counts are known is that of their masks, whatever shapes are broadcast."""
+    predicted, truth = random_masks(4, 9, 7), random_masks(3, 9, 7, seed=1)
+    shared = (predicted[:, None] & truth).sum((-1, -2)).numpy()
+    sizes = (masks.sum((-1, -2)).numpy() for masks in (predicted[:, None], truth))
+    expected = iou(overlap(predicted[:, None], truth)).numpy()
+    assert iou_of_counts(shared, *sizes).tolist() == expected.tolist()
+    assert iou_of_counts(0, 0, [0, 4]).tolist() == [1.0, 0.0]
 
 
 def test_counts_equal_sets_of_pixels():

@@ -34,11 +34,11 @@ def calibrate(run: Run, data: Data = None, most: Most = 50, points: Points = 16,
 
     with shown() as progress:
         fitted = fit(run, data, most=most, points_per_side=points, progress=progress)
-    best, before = fitted.best, fitted.before
+    best, published = fitted.best, fitted.given
     text = (
         f"Predicted IoU above {best.pred_iou_thresh:g}, stability from {best.stability_score_thresh:g}: precision "
         f"{best.precision:.2f}, recall {best.recall:.2f}, F1 {best.f1:.2f} on {fitted.objects} objects of "
-        f"{fitted.images} images. The published thresholds give F1 {before.f1:.2f} (recall {before.recall:.2f})."
+        f"{fitted.images} images. The published thresholds give F1 {published.f1:.2f} (recall {published.recall:.2f})."
     )
     answer(asdict(fitted), text, as_json=json)
     return 0

@@ -196,6 +196,9 @@ def _look_at_aside(dataset: Dataset, files: FileFacts) -> Iterator[tuple[str, st
 
 def _agreement(dataset: Dataset, duplicates: Duplicates) -> dict[tuple[str, str], float]:
     """Return the IoU between the masks of images of the same picture."""
+    # Here, as it brings torch along, which takes longer to import than most data sets to check.
+    from segtune.metrics.overlap import iou_of_counts
+
     pairs = (pair for group in duplicates.exact for pair in combinations(group, 2))
     names = set(dataset.names)
     found = {}
@@ -203,7 +206,8 @@ def _agreement(dataset: Dataset, duplicates: Duplicates) -> dict[tuple[str, str]
     for first, second in islice((pair for pair in pairs if set(pair) <= names), _MOST_COMPARED):
         masks = [covered_pixels(dataset.subset([name])[0]) for name in (first, second)]
         if masks[0].shape == masks[1].shape and masks[0].any() and masks[1].any():
-            found[first, second] = float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
+            counts = (int(np.count_nonzero(mask)) for mask in (masks[0] & masks[1], *masks))
+            found[first, second] = float(iou_of_counts(*counts))
     return found
 
 

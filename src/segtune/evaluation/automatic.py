@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from segtune.core.rle import BoolMask
 from segtune.core.types import Embedding, Sample
 from segtune.evaluation.targets import Target
-from segtune.metrics.overlap import Overlap, iou
+from segtune.metrics.overlap import iou_of_counts
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything, settings_for
@@ -72,11 +71,10 @@ def match_masks(targets: Sequence[Target], found: Sequence[Found]) -> tuple[list
     """
     masks: list[MaskCrop] = []
     quality: list[float] = []
-    areas = torch.tensor([one.area for one in found], dtype=torch.int64)
+    areas = np.array([one.area for one in found], dtype=np.int64)
     for target in targets:
-        shared = torch.tensor([shared_pixels(target.truth, one.mask) for one in found], dtype=torch.int64)
-        scores = iou(Overlap(shared, areas, torch.full_like(areas, target.area)))
-        best = int(scores.argmax()) if bool(shared.any()) else None
+        shared = np.array([shared_pixels(target.truth, one.mask) for one in found], dtype=np.int64)
+        best = int(iou_of_counts(shared, areas, target.area).argmax()) if shared.any() else None
         nothing = MaskCrop(target.truth.size, 0, 0, np.zeros((0, 0), dtype=np.bool_))
         masks.append(nothing if best is None else found[best].mask)
         quality.append(0.0 if best is None else found[best].quality)

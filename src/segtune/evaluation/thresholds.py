@@ -16,6 +16,7 @@ from segtune.core.errors import DataError
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image, Sample
 from segtune.evaluation.automatic import shared_pixels
+from segtune.metrics.overlap import iou_of_counts
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything
@@ -54,14 +55,14 @@ class FittedThresholds:
 
     Attributes:
         best: those of the highest F1.
-        before: what the thresholds so far give.
+        given: what the thresholds of the settings give, to compare with.
         images: looked at.
         objects: on them.
         candidates: masks that were chosen among.
     """
 
     best: Level
-    before: Level
+    given: Level
     images: int
     objects: int
     candidates: int
@@ -98,12 +99,15 @@ def find_candidates(model: PromptableModel, image: Image, sample: Sample, settin
     found = segment_everything(model, image, every)
     truths = [truth for truth in (_counted(mask.decode(), ignore) for mask in sample.objects) if truth.inside.size]
     masks = [MaskCrop.of_runs(one.mask).without(ignore).tight() for one in found]
-    overlaps = np.array([[_iou(mask, truth) for truth in truths] for mask in masks], dtype=np.float32)
+    shared = np.array([[shared_pixels(mask, truth) for truth in truths] for mask in masks])
+    areas, sizes = (np.array([np.count_nonzero(one.inside) for one in crops]) for crops in (masks, truths))
+    shape = len(masks), len(truths)
+    overlaps = iou_of_counts(shared.reshape(shape), areas[:, None], sizes).astype(np.float32)
     return Candidates(
         np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4),
         np.array([one.predicted_iou for one in found], dtype=np.float32),
         np.array([one.stability_score for one in found], dtype=np.float32),
-        overlaps.reshape(len(found), len(truths)),
+        overlaps,
     )
 
 
@@ -141,8 +145,8 @@ def fit_thresholds(images: Iterable[Candidates], settings: EverythingSettings) -
             f"Of {len(quality)} masks not one is of any of the {objects} objects (IoU {MATCH} or more), so no "
             "threshold helps. Tune the model on clicks first, or give images of what it knows."
         )
-    before = level(settings.pred_iou_thresh, settings.stability_score_thresh)
-    return FittedThresholds(best, before, len(held), objects, len(quality))
+    given = level(settings.pred_iou_thresh, settings.stability_score_thresh)
+    return FittedThresholds(best, given, len(held), objects, len(quality))
 
 
 def _grid(quality: npt.NDArray[np.float32]) -> Iterator[tuple[float, float]]:
@@ -154,7 +158,7 @@ def _grid(quality: npt.NDArray[np.float32]) -> Iterator[tuple[float, float]]:
 
 
 def _level(held: list[Candidates], objects: int, settings: EverythingSettings) -> Level:
-    kept = right = found = 0
+    kept = found = 0
     for one in held:
         rows = np.flatnonzero(
             (one.quality > settings.pred_iou_thresh) & (one.stability >= settings.stability_score_thresh)
@@ -166,16 +170,11 @@ def _level(held: list[Candidates], objects: int, settings: EverythingSettings) -
             place = int(one.iou[row].argmax()) if one.iou.shape[1] else -1
             if place >= 0 and one.iou[row, place] >= MATCH and place not in taken:
                 taken.add(place)
-        kept, right, found = kept + len(rows), right + len(taken), found + len(taken)
-    precision, recall = right / kept if kept else 0.0, found / objects
-    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+        kept, found = kept + len(rows), found + len(taken)
+    precision, recall = found / kept if kept else 0.0, found / objects
+    f1 = 2 * precision * recall / (precision + recall) if found else 0.0
     return Level(settings.pred_iou_thresh, settings.stability_score_thresh, precision, recall, f1)
 
 
 def _counted(mask: BoolMask, ignore: BoolMask | None) -> MaskCrop:
     return MaskCrop.of(mask if ignore is None else mask & ~ignore)
-
-
-def _iou(one: MaskCrop, other: MaskCrop) -> float:
-    shared = shared_pixels(one, other)
-    return shared / max(1, int(np.count_nonzero(one.inside)) + int(np.count_nonzero(other.inside)) - shared)

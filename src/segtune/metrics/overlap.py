@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -58,6 +60,18 @@ def overlap(predicted: Tensor, truth: Tensor, ignore: Tensor | None = None) -> O
 def iou(counts: Overlap) -> Tensor:
     """Return |P ∩ T| / |P ∪ T| as float64: 1 when both are empty, 0 when one is."""
     return _ratio(counts.intersection, counts.union, counts.union == 0)
+
+
+def iou_of_counts(shared: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return `iou` of masks of which only the numbers of pixels are known, as float64 of the broadcast shape.
+
+    Args:
+        shared: pixels in both masks of a pair, whole numbers.
+        first: pixels of the one mask, broadcast against `shared`.
+        second: pixels of the other, likewise.
+    """
+    counts = (torch.from_numpy(np.array(value, dtype=np.int64)) for value in (shared, first, second))
+    return iou(Overlap(*counts)).numpy()
 
 
 def dice(counts: Overlap) -> Tensor:

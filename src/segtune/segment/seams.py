@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from segtune.core.rle import BoolMask
 from segtune.data.formats.runs import Indices, decode_window, from_runs, runs_of, union
+from segtune.metrics.overlap import iou_of_counts
 from segtune.segment.everything import AutomaticMask
 from segtune.segment.grid import Crop, is_cut_off
 
@@ -164,7 +165,8 @@ def _links(overlaps: _Matrix, split: int, is_cut: npt.NDArray[np.bool_], agreeme
         agreement: least IoU.
     """
     areas = np.diag(overlaps)
-    iou = overlaps / np.maximum(areas[:, None] + areas[None] - overlaps, 1)
+    # Where neither is in what both tiles see, they agree on nothing.
+    iou = np.where(overlaps > 0, iou_of_counts(overlaps, areas[:, None], areas), 0.0)
     links: list[tuple[int, int]] = []
     partner: dict[int, int] = {}
     rows, columns = np.nonzero(iou[:split, split:] >= agreement)
@@ -242,9 +244,9 @@ def _without_doubles(masks: Sequence[AutomaticMask], threshold: float) -> list[A
         shared = np.maximum(sides, 0).prod(axis=1)
         near = shared > threshold * (areas[number] + areas[rest] - shared)
         for other in (np.flatnonzero(near) + number + 1).tolist():
-            both = one.area + masks[other].area
-            joined = union([one.mask, masks[other].mask]).area
-            dropped[other] |= both - joined > threshold * joined
+            areas_of_both = one.area, masks[other].area
+            common = sum(areas_of_both) - union([one.mask, masks[other].mask]).area
+            dropped[other] |= bool(iou_of_counts(common, *areas_of_both) > threshold)
     return [one for one, gone in zip(masks, dropped.tolist(), strict=True) if not gone]
 
 
