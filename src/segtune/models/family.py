@@ -48,7 +48,7 @@ class PromptableModel(StagedModel, ABC):
     """
 
     family: ClassVar[str]
-    accepts: ClassVar[frozenset[str]]
+    accepts: frozenset[str]
     preparation: Preparation
     encoder_precision: Precision = "fp32"
     variant: str = ""

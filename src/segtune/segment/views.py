@@ -80,7 +80,6 @@ class Averaged(PromptableModel):
     """
 
     family: ClassVar[str] = "averaged"
-    accepts: ClassVar[frozenset[str]] = frozenset({"points", "boxes", "masks"})
 
     def __init__(self, model: PromptableModel, views: Sequence[View]) -> None:
         super().__init__()
@@ -88,6 +87,7 @@ class Averaged(PromptableModel):
             raise UsageError("A view's scale must be above 0 and at most 1, for the image must stay in the square.")
         self.model = model
         self.views = tuple(views)
+        self.accepts = model.accepts
         self.preparation = model.preparation
         self.variant = repr(self.views)
         self.thresholds = model.thresholds

@@ -33,7 +33,7 @@ class Sam(PromptableModel):
     """
 
     family: ClassVar[str] = "sam"
-    accepts: ClassVar[frozenset[str]] = frozenset({"points", "boxes", "masks"})
+    accepts = frozenset({"points", "boxes", "masks"})
 
     def __init__(
         self,
