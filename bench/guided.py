@@ -25,11 +25,12 @@ from segtune.core.geometry import masks_to_frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, MaskPrediction, Sample
 from segtune.data.dataset import open_dataset
-from segtune.evaluation.automatic import Found, match_masks
+from segtune.evaluation.automatic import Found, match_masks, shared_pixels
 from segtune.evaluation.statistics import Bootstrap
 from segtune.evaluation.targets import draw_targets
+from segtune.metrics.overlap import iou_of_counts
 from segtune.models.open import open_model
-from segtune.segment.crops import MaskCrop, in_common_window
+from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import encode_image, evaluating
 from segtune.segment.everything import EverythingSettings, segment_everything
 
@@ -81,9 +82,9 @@ def best_of_objects(sample: Sample, masks: list[RunLengths]) -> float:
     scores: list[float] = []
     for targets in draw_targets(sample, ignore, (), 0):
         matched, _ = match_masks(targets, found)
-        for target, mask in zip(targets, matched, strict=True):
-            one, other, _, _ = in_common_window(target.truth, mask)
-            scores.append((one & other).sum() / (one | other).sum())
+        shared = [shared_pixels(target.truth, mask) for target, mask in zip(targets, matched, strict=True)]
+        sizes = [int(mask.inside.sum()) for mask in matched]
+        scores += iou_of_counts(shared, [target.area for target in targets], sizes).tolist()
     return float(np.mean(scores))
 
 
@@ -96,8 +97,7 @@ def overlaps(ones: list[RunLengths], others: list[RunLengths]) -> torch.Tensor:
         torch.from_numpy(np.stack([one.decode()[::step, ::step].ravel() for one in some])).float()
         for some in (ones, others)
     )
-    shared = a @ b.T
-    return shared / (a.sum(1)[:, None] + b.sum(1) - shared).clamp(min=1)
+    return torch.from_numpy(iou_of_counts(a @ b.T, a.sum(1)[:, None], b.sum(1)))
 
 
 def recall(blind: list[RunLengths], guided: list[RunLengths]) -> tuple[float, float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from segtune.core.rle import RunLengths
-from segtune.evaluation.automatic import Found, find_masks, match_masks
+from segtune.evaluation.automatic import MOST_MASKS, SCORED, Found, find_masks, match_masks
 from segtune.evaluation.matrix import evaluate
 from segtune.evaluation.predict import predict_masks
 from segtune.evaluation.targets import Target
@@ -91,11 +92,42 @@ def test_the_matrix_scores_the_best_automatic_mask(blobs, dataset, sample, tmp_p
     assert {row["loss"] for row in rows} == {""}
 
 
+def test_thresholds_of_a_model_have_no_say(blobs, dataset, sample, monkeypatch):
+    """The best of more masks is never worse: fitted thresholds must not make a model better than itself."""
+    monkeypatch.setattr("segtune.evaluation.automatic.SCORED", replace(SCORED, points_per_side=6))
+    models = {"plain": blobs(14), "strict": blobs(14), "lax": blobs(14)}
+    models["strict"].thresholds = {"pred_iou_thresh": 0.999, "stability_score_thresh": 0.999}
+    models["lax"].thresholds = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
+    found = evaluate(models, dataset(sample(1)), modes=["everything"])
+    scores = [found.scores.of(name, "everything").tolist() for name in models]
+    assert scores[0] == scores[1] == scores[2] != [0.0]
+    told = found.data["everything"]
+    assert told["most_masks"] == MOST_MASKS
+    assert {one["pred_iou_thresh"] for one in told["settings"].values()} == {0.0}
+
+
+def test_only_the_masks_believed_in_most_are_scored(blobs, sample, monkeypatch):
+    """A model gains nothing by the number of its masks: of many, those of highest predicted IoU count."""
+    model, one = blobs(14), sample(1)
+    embedding = encode_image(model, one.image)
+    every = find_masks(model, embedding, one, None, FEW)
+    assert len(every) > 3
+    monkeypatch.setattr("segtune.evaluation.automatic.MOST_MASKS", 3)
+    assert [mask.quality for mask in find_masks(model, embedding, one, None, FEW)] == [
+        mask.quality for mask in every[:3]
+    ]
+    assert every[2].quality >= max(mask.quality for mask in every[3:])
+
+
 def test_settings_are_each_models_own(blobs, dataset, sample):
-    """A model that has none gets the published ones, under which these masks are not good enough."""
-    found = evaluate({"a": blobs(14), "b": blobs(14)}, dataset(sample(1)), modes=["everything"], everything={"a": FEW})
+    """What is said for one model holds for it alone, and is told."""
+    none = replace(FEW, pred_iou_thresh=1.0)
+    found = evaluate(
+        {"a": blobs(14), "b": blobs(14)}, dataset(sample(1)), modes=["everything"], everything={"a": FEW, "b": none}
+    )
     assert found.scores.of("a", "everything") > 0
     assert found.scores.of("b", "everything") == 0
+    assert found.data["everything"]["settings"]["b"]["pred_iou_thresh"] == 1.0
 
 
 def test_an_image_is_searched_once_however_many_objects(blobs, dataset, sample):
@@ -143,7 +175,8 @@ def test_crops_are_read_from_the_sample(blobs, sample):
         embedding = encode_image(model, one.image)
     crops = EverythingSettings(**{**vars(FEW), "crop_n_layers": 1})
     masks = find_masks(model, embedding, one, None, crops)
-    expected = [mask.mask for mask in segment_everything(model, one.image, crops)]
+    every = sorted(segment_everything(model, one.image, crops), key=lambda mask: -mask.predicted_iou)
+    expected = [mask.mask for mask in every[:MOST_MASKS]]
     assert [mask.mask.runs() for mask in masks] == expected
     assert [mask.area for mask in masks] == [mask.area for mask in expected]
     assert isinstance(expected[0], RunLengths)

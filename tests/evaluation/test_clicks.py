@@ -7,7 +7,7 @@ import csv
 import numpy as np
 import pytest
 
-from segtune.core.errors import DataError
+from segtune.core.errors import DataError, ModelError, UsageError
 from segtune.evaluation.clicks import TARGETS, clicks_needed, score_clicks
 from segtune.evaluation.matrix import evaluate
 
@@ -61,6 +61,19 @@ def test_fewer_clicks_for_the_better_model(blobs, ten):
     result = score_clicks({"sees": blobs(), "guesses": blobs(radius=3.0, gain=0.0)}, ten, limit=4)
     sees, guesses = (curve.noc[0].clicks.mean for curve in result.curves)
     assert result.gains[0].clicks.mean == pytest.approx(sees - guesses)
+    assert result.gains[0].clicks.mean < 0
+
+
+def test_what_cannot_be_asked_is_told_before_anything_is_scored(blobs, ten, tmp_path):
+    class NoMasks(type(blobs())):
+        accepts = frozenset({"points", "boxes"})
+
+    with pytest.raises(ModelError, match="'one' understands boxes, points only"):
+        score_clicks({"one": NoMasks()}, ten, limit=2, folder=tmp_path)
+    for models, limit in (({}, 3), ({"one": blobs()}, 0)):
+        with pytest.raises(UsageError, match="at least one"):
+            score_clicks(models, ten, limit=limit, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_images_without_objects_have_no_clicks(blobs, dataset, sample):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from segtune.core.errors import DataError
+from segtune.core.rle import RunLengths
 from segtune.data.drawn import drawn_dataset
-from segtune.evaluation.thresholds import MATCH, Candidates, find_candidates, fit_thresholds
+from segtune.evaluation.thresholds import Candidates, find_candidates, fit_thresholds
 from segtune.models.open import open_model
 from segtune.segment.everything import EverythingSettings, segment_everything
 
@@ -67,9 +70,22 @@ def test_candidates_are_everything_modes_own():
         np.testing.assert_allclose(every.iou[row], expected, rtol=1e-6)
 
 
+def test_masks_of_ignored_pixels_are_no_candidates():
+    """Ignored pixels count in nothing: a mask of them alone is neither right nor wrong."""
+    model = open_model("nano")
+    sample = drawn_dataset(1, side=128, first=900_000_500)[0]
+    settings = EverythingSettings(points_per_side=4)
+    every = find_candidates(model, sample.image, sample, settings)
+    left = np.zeros(sample.size, dtype=np.bool_)
+    left[:, : sample.size[1] // 2] = True
+    some = find_candidates(model, sample.image, replace(sample, ignore=RunLengths.encode(left)), settings)
+    hidden = every.boxes[:, 2] <= sample.size[1] // 2
+    assert hidden.any()
+    assert len(some.quality) == (~hidden).sum() > 0
+
+
 def test_nothing_to_choose_from_is_an_error():
     with pytest.raises(DataError, match="0 objects"):
         fit_thresholds([candidates([(0, 0.7, 0.9, None)], 0)], SETTINGS)
     with pytest.raises(DataError, match="no threshold helps"):
         fit_thresholds([candidates([(0, 0.7, 0.9, None)], 1)], SETTINGS)
-    assert MATCH == 0.5

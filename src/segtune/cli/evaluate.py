@@ -66,8 +66,8 @@ def evaluate(
     Images that a compared run was trained on, or that nearly equal one of those, are left out and counted, unless
     --part says otherwise.
 
-    The mode everything prompts nothing: it scores the best of an image's automatic masks for each object. It takes a
-    thousand clicks an image, so it is scored only where --modes names it.
+    The mode everything prompts nothing: it scores for each object the best of the 100 automatic masks that the model
+    believes in most. It takes a thousand clicks an image, so it is scored only where --modes names it.
 
     With --tta or --refine each model is scored twice in one run, as it is and so, and the results are about the gain.
 

@@ -1,9 +1,14 @@
-"""Mode `everything`: the automatic masks of an image, and for each true object the best of them."""
+"""Mode `everything`: the automatic masks of an image, and for each true object the best of them.
+
+The best of more masks is never worse, so every model gets the same number: the hundred it believes in most, as object
+proposals are scored elsewhere (recall at 100). No threshold has a say, and so neither has who fitted one to what.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -13,8 +18,14 @@ from segtune.evaluation.targets import Target
 from segtune.metrics.overlap import iou_of_counts
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
-from segtune.segment.everything import EverythingSettings, segment_everything, settings_for
+from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.refine import Cleanup
+
+MOST_MASKS = 100
+"""So many automatic masks of an image are scored, those of highest predicted IoU."""
+
+SCORED = EverythingSettings(pred_iou_thresh=0.0, stability_score_thresh=0.0)
+"""How masks are looked for unless something else is said: the published way but for its thresholds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +51,22 @@ def find_masks(
     settings: EverythingSettings | None = None,
     cleanup: Cleanup | None = None,
 ) -> tuple[Found, ...]:
-    """Return the automatic masks of an image.
+    """Return the automatic masks of an image that the model believes in most, at most `MOST_MASKS`.
 
     Args:
         model: the model.
         embedding: of this image alone.
         sample: the image; read only where settings ask for crops.
         ignore: its ignored pixels, bool [H, W].
-        settings: without it the published ones, with the model's own thresholds.
+        settings: without it `SCORED`.
         cleanup: of the masks.
     """
-    settings = settings or settings_for(model)
+    settings = settings or SCORED
     image = sample.image if settings.crop_n_layers else None
     found: list[Found] = []
-    for one in segment_everything(model, image, settings, embedding=embedding):
+    # Sorted here: with crops or cleaning the published order is another. Equal ones stay in that order.
+    every = sorted(segment_everything(model, image, settings, embedding=embedding), key=lambda one: -one.predicted_iou)
+    for one in islice(every, MOST_MASKS):
         mask = MaskCrop.of_runs(one.mask)
         mask = (mask if cleanup is None else cleanup(mask)).without(ignore).tight()
         found.append(Found(mask, int(np.count_nonzero(mask.inside)), one.predicted_iou))

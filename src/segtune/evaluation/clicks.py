@@ -8,15 +8,16 @@ gets there counts with (Sofiiuk et al. 2022, RITM). Means are over an image's ob
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from segtune.core.errors import DataError
+from segtune.core.errors import DataError, ModelError, UsageError
 from segtune.core.files import replacing
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset, SetAside
@@ -25,6 +26,9 @@ from segtune.evaluation.matrix import Embedder, score_images
 from segtune.evaluation.modes import CLICK, CLICKS3, Mode
 from segtune.evaluation.statistics import Bootstrap
 from segtune.models.family import PromptableModel
+
+if TYPE_CHECKING:
+    from _csv import Writer
 
 MOST_CLICKS = 20
 """The limit in the literature."""
@@ -152,28 +156,36 @@ def score_clicks(
         progress: hears of every image.
 
     Raises:
+        UsageError: no model, or a limit below one click.
+        ModelError: a model does not take clicks and masks.
         DataError: no image with an object could be scored.
         ResourceError: the disk is full.
     """
+    if not models or limit < 1:
+        raise UsageError(
+            f"Clicks are counted for at least one model, up to at least one click; got {len(models)} models and a "
+            f"limit of {limit}. Name a model and take a limit of 1 or more."
+        )
     modes = tuple(_mode(count) for count in range(1, limit + 1))
     contest = Contest(models, modes, seed, baselines=False)
+    _check_models(contest)
     gathered, set_aside = _Gathered(), []
-    path = None if folder is None else folder / "clicks_per_object.csv"
-    lines: list[list[Any]] = []
-    with progress.stage("clicks", len(dataset)) as advance:
+    with ExitStack() as stack:
+        table = None if folder is None else stack.enter_context(_open_table(folder, limit))
+        advance = stack.enter_context(progress.stage("clicks", len(dataset)))
         for one in score_images(contest, dataset, embed=embed):
             if isinstance(one, SetAside):
                 set_aside.append(one)
             elif one.objects:
-                lines += _gather(gathered, one, models, modes)
+                lines = _gather(gathered, one, models, modes)
+                if table is not None:
+                    table.writerows(lines)
             advance()
-    if not gathered.rows:
-        raise DataError(
-            f"None of the {len(dataset)} images of {dataset.root} has an object that could be clicked at. Choose "
-            "another part or other data."
-        )
-    if path is not None:
-        _write(path, lines, limit)
+        if not gathered.rows:
+            raise DataError(
+                f"None of the {len(dataset)} images of {dataset.root} has an object that could be clicked at. Choose "
+                "another part or other data."
+            )
     return _conclude(gathered, tuple(models), limit, seed, tuple(set_aside))
 
 
@@ -256,13 +268,27 @@ def _conclude(
     return ClickResult(curves, gains, len(values), gathered.objects, limit, set_aside)
 
 
-def _write(path: Path, lines: Sequence[Sequence[Any]], limit: int) -> None:
+def _check_models(contest: Contest) -> None:
+    for name, model in contest.models.items():
+        if len(contest.answered_by(name)) < len(contest.modes):
+            raise ModelError(
+                f"Clicks are given one after another, each with the mask so far, but the model '{name}' understands "
+                f"{', '.join(sorted(model.accepts))} only. Leave it out, or measure it by segtune evaluate."
+            )
+
+
+@contextmanager
+def _open_table(folder: Path, limit: int) -> Iterator[Writer]:
+    """Yield the writer of `clicks_per_object.csv`, which appears under its name when the context ends well."""
     heads = [
         *_COLUMNS,
         *(f"iou_{count}" for count in range(1, limit + 1)),
         *(f"noc_{target:.2f}" for target in TARGETS),
     ]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(folder / "clicks_per_object.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(heads)
-        writer.writerows(lines)
+        yield writer

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from segtune.data.dataset import SetAside
+from segtune.evaluation.automatic import MOST_MASKS, SCORED
 from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.contest import Column, Contest
 from segtune.evaluation.results import Bucket, Difference, Empty, Results, Row
@@ -87,6 +88,7 @@ def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[S
         "empty_images": tally.empty_images,
         "set_aside": [asdict(one) for one in set_aside],
         "not_answered": _not_answered(contest),
+        **_describe_everything(contest),
         "seed": contest.seed,
         "sizes": {name: list(limits) for name, limits in SIZES.items()},
         "interval": {
@@ -137,6 +139,13 @@ def _difference(
     low, high = (interval.low, interval.high) if interval else (None, None)
     mean, p = bootstrap.mean(one, other), bootstrap.wilcoxon(one, other)
     return Difference(column[0], rival[0], *column[1:], mean, low, high, p, images)
+
+
+def _describe_everything(contest: Contest) -> dict[str, Any]:
+    """Return how each model looked for automatic masks, where it did."""
+    asked = [name for name in contest.models if any(mode.prompt is None for mode in contest.answered_by(name))]
+    settings = {name: asdict(contest.everything.get(name, SCORED)) for name in asked}
+    return {"everything": {"most_masks": MOST_MASKS, "settings": settings}} if settings else {}
 
 
 def _not_answered(contest: Contest) -> list[dict[str, str]]:

@@ -70,7 +70,7 @@ class Contest:
         modes: prompt modes.
         seed: of the prompts.
         baselines: whether the shapes that take no skill are scored beside the models.
-        everything: model's name → how it looks for automatic masks; the published settings for models not in it.
+        everything: model's name → how it looks for automatic masks; `automatic.SCORED` for models not in it.
         cleanups: model's name → how its masks are cleaned; not at all for models not in it.
     """
 

@@ -59,7 +59,7 @@ def evaluate(
         device: where to bring the models; where they are, without it.
         subject: the model whose differences from the others are looked at; without it "tuned", or else the first.
         embed: makes embeddings in place of the models' own encoders.
-        everything: model's name → settings of the mode `everything`; the published ones for models not in it.
+        everything: model's name → settings of the mode `everything`; without thresholds for models not in it.
         cleanups: model's name → how its masks are cleaned before they are scored and corrected.
 
     Raises:

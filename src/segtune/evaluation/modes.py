@@ -45,7 +45,7 @@ BOX = Mode("box", "a tight box", "box", kinds=frozenset({"boxes"}), has_baseline
 LOOSE_BOX = Mode("loose_box", "a box up to 20 % too large", "loose_box", kinds=frozenset({"boxes"}), has_baselines=True)
 POINT_BOX = Mode("point_box", "a click and a tight box", "point_box", kinds=frozenset({"points", "boxes"}))
 MASK = Mode("mask", "a coarse mask", "mask", kinds=frozenset({"masks"}))
-EVERYTHING = Mode("everything", "no prompt: the best automatic mask of each object", None)
+EVERYTHING = Mode("everything", "no prompt: the best of the 100 likeliest automatic masks for each object", None)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from segtune.metrics.overlap import iou_of_counts
 from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything
-from segtune.segment.suppression import suppress
+from segtune.segment.suppression import without_doubles
 
 MATCH = 0.5
 """IoU from which on a mask is said to be of an object, as in panoptic segmentation (Kirillov et al. 2019)."""
@@ -96,9 +96,11 @@ def find_candidates(model: PromptableModel, image: Image, sample: Sample, settin
     """
     ignore = sample.ignore_mask()
     every = replace(settings, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0, crop_nms_thresh=1.0)
-    found = segment_everything(model, image, every)
+    found = list(segment_everything(model, image, every))
     truths = [truth for truth in (_counted(mask.decode(), ignore) for mask in sample.objects) if truth.inside.size]
-    masks = [MaskCrop.of_runs(one.mask).without(ignore).tight() for one in found]
+    seen = [(one, MaskCrop.of_runs(one.mask).without(ignore).tight()) for one in found]
+    # A mask of ignored pixels alone is neither right nor wrong.
+    found, masks = [one for one, mask in seen if mask.inside.size], [mask for _, mask in seen if mask.inside.size]
     shared = np.array([[shared_pixels(mask, truth) for truth in truths] for mask in masks])
     areas, sizes = (np.array([np.count_nonzero(one.inside) for one in crops]) for crops in (masks, truths))
     shape = len(masks), len(truths)
@@ -163,7 +165,7 @@ def _level(held: list[Candidates], objects: int, settings: EverythingSettings) -
         rows = np.flatnonzero(
             (one.quality > settings.pred_iou_thresh) & (one.stability >= settings.stability_score_thresh)
         )
-        rows = rows[suppress(one.boxes[rows], one.quality[rows], settings.box_nms_thresh)]
+        rows = rows[without_doubles(one.boxes[rows], one.quality[rows], settings.box_nms_thresh)]
         # Each mask speaks for one object and each object for one mask, the more certain masks first.
         taken: set[int] = set()
         for row in rows:

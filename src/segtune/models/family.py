@@ -43,7 +43,8 @@ class PromptableModel(StagedModel, ABC):
         accepts: kinds of prompt it understands, of "points", "boxes", "masks", "text".
         preparation: how its base wants images; picklable, for the processes that read them.
         encoder_precision: "bf16" runs the image encoder, and nothing else, in mixed precision.
-        thresholds: of everything mode, fitted to this model (`segtune calibrate`); none: the published ones.
+        thresholds: of everything mode, fitted to this model (`segtune calibrate`), or to the one it was tuned from
+            as long as it was not; none: the published ones.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
 

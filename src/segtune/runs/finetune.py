@@ -12,6 +12,7 @@ from typing import Any
 
 from segtune.adapters.scopes import Trainable, train_only
 from segtune.core.errors import UsageError
+from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints
@@ -21,7 +22,7 @@ from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.models.save import save_model
+from segtune.models.save import RECORD, THRESHOLDS, save_model
 from segtune.runs.data import RunData, prepare_data
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
@@ -306,6 +307,9 @@ def _conclude(
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
     """Put the new model in place of an earlier one; cut off between the two, --resume writes it again."""
     fresh = folder.model.with_name(".model.tmp")
+    # Of a run that is concluded once more: `segtune calibrate` has written them there since.
+    if (earlier := folder.model / RECORD).is_file():
+        model.thresholds = read_json(earlier).get(THRESHOLDS, model.thresholds)
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
     shutil.rmtree(folder.model, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from segtune.core.progress import SILENT, Progress
@@ -33,8 +32,4 @@ def score_means(
     """
     # Baselines do not learn: their figures would be the same in every epoch.
     matrix = evaluate({"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed)
-    means: dict[str, dict[str, float]] = defaultdict(dict)
-    for row in matrix.rows:
-        if row.mean is not None:
-            means[row.mode][row.metric] = row.mean
-    return dict(means)
+    return matrix.means("model")

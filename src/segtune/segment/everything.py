@@ -27,7 +27,7 @@ from segtune.segment.enlarge import Enlarger
 from segtune.segment.grid import Crop, Points, cut_crops, point_grid
 from segtune.segment.points import Blind, Guided, PointSource
 from segtune.segment.regions import remove_small_regions
-from segtune.segment.suppression import suppress
+from segtune.segment.suppression import without_doubles
 
 _EDGE = 20
 """Pixels within which a mask touches the edge of its crop, as published."""
@@ -337,10 +337,8 @@ def _has_wanted_area(area: int, size: tuple[int, int], settings: EverythingSetti
 
 def _without_doubles(found: Sequence[AutomaticMask], scores: Sequence[float], threshold: float) -> list[AutomaticMask]:
     """Return the masks whose boxes overlap no better one's much, the best first."""
-    # As published: to the last row and column, not past them.
-    boxes: npt.NDArray[np.float32] = np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4)
-    boxes[:, 2:] -= 1
-    return [found[row] for row in suppress(boxes, np.array(scores, dtype=np.float32), threshold)]
+    boxes = np.array([one.box for one in found], dtype=np.float32).reshape(-1, 4)
+    return [found[row] for row in without_doubles(boxes, np.array(scores, dtype=np.float32), threshold)]
 
 
 def _clean(found: Sequence[AutomaticMask], settings: EverythingSettings) -> list[AutomaticMask]:
