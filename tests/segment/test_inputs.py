@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from segtune.core.errors import DataError
+from segtune.core.errors import DataError, UsageError
 from segtune.segment.inputs import find_inputs
 
 
@@ -40,3 +40,16 @@ def test_two_images_of_one_stem_keep_their_extensions(photos):
 def test_nothing_is_an_error(photos, given):
     with pytest.raises(DataError, match=r"does not exist|No image"):
         find_inputs([str(photos / given)])
+
+
+def test_results_below_the_images_are_no_images(photos):
+    """A job that goes on does not take its own masks for images."""
+    assert [image.name for image in find_inputs([photos], without=photos / "deep")] == ["a.jpg", "other/b.jpg"]
+    with pytest.raises(UsageError, match="All 4 images lie in"):
+        find_inputs([photos], without=photos)
+
+
+def test_a_list_that_is_no_text_is_told(photos):
+    (photos / "some.txt").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(DataError, match="one path per line"):
+        find_inputs([photos / "some.txt"])

@@ -211,7 +211,7 @@ def test_everything_is_what_single_images_give(model, photos, tmp_path):
     """Encoded in batches; a model with views of its own takes part like any other."""
     settings = EverythingSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1)
     for viewed in (model, averaged(model, ["flip"])):
-        out = tmp_path / viewed.variant.replace("/", "")[:10]
+        out = tmp_path / viewed.family
         segment_many(viewed, [photos], out, Wishes(), everything=settings, format="rle", batch=2)
         found = 0
         for path in sorted(photos.glob("*.png")):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from segtune.core.errors import DataError
+from segtune.core.errors import DataError, UsageError
 from segtune.data.formats.tree import Tree
 from segtune.data.formats.writing import written_names
 from segtune.data.images import is_image_name
@@ -31,20 +31,34 @@ class InputImage:
     stem: str = ""
 
 
-def find_inputs(inputs: Iterable[str | Path]) -> list[InputImage]:
+def find_inputs(inputs: Iterable[str | Path], *, without: Path | None = None) -> list[InputImage]:
     """Return the images meant by files, folders (with those below), patterns (`photos/**/*.jpg`) and lists.
 
     A list is a .txt file with a path per line, relative to where it lies. Order is that of the inputs; folders and
     patterns are sorted. An image that is meant twice comes once.
 
+    Args:
+        inputs: see above.
+        without: a folder whose images are not meant, as that of the results, which may lie below the images.
+
     Raises:
         DataError: nothing is there, or no image is among it.
+        UsageError: all images lie in `without`.
     """
     inputs = list(inputs)
     found: dict[Path, str] = {}
+    left_out = 0
     for given in inputs:
         for path, name in _expand(str(given)):
-            found.setdefault(path.absolute(), name)
+            if without is not None and path.resolve().is_relative_to(without.resolve()):
+                left_out += 1
+            else:
+                found.setdefault(path.absolute(), name)
+    if left_out and not found:
+        raise UsageError(
+            f"All {left_out} images lie in {without}, where the results are to go, and might be replaced by them. Give "
+            "--out another folder."
+        )
     if not found:
         raise DataError(
             f"No image was found in {', '.join(map(str, inputs)) or 'nothing'}. Give image files, a folder, a pattern "
@@ -62,7 +76,7 @@ def _expand(given: str) -> Iterator[tuple[Path, str]]:
             if is_image_name(below):
                 yield path / below, below
     elif path.is_file() and path.suffix.lower() == _LIST:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in _read_list(path):
             if line.strip():
                 yield from _expand(str(path.parent / line.strip()))
     elif path.exists():
@@ -73,6 +87,15 @@ def _expand(given: str) -> Iterator[tuple[Path, str]]:
             yield from _expand(match)
     else:
         raise DataError(f"{path} does not exist. Give image files, a folder, a pattern in quotes, or a list.")
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} cannot be read as a list of images ({error}). Write one path per line, in UTF-8."
+        ) from error
 
 
 def _distinct(found: dict[Path, str]) -> Sequence[tuple[Path, str]]:

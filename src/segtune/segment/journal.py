@@ -15,6 +15,8 @@ NAME = "results.jsonl"
 
 _SCHEMA = 1
 
+_LONGEST_HEAD = 1 << 20
+
 
 class Journal:
     """The file `results.jsonl`: first the job, then a line per image, each written whole.
@@ -33,18 +35,14 @@ class Journal:
     def __init__(self, folder: Path, job: Mapping[str, Any]) -> None:
         self.path = folder / NAME
         head = {"schema": _SCHEMA, "job": dict(job)}
+        # Whose folder it is comes first: until that is known nothing in it is touched.
         with storage_errors(self.path):
+            begun = _is_begun(folder, head)
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        kept = self._mend()
-        if not kept:
+        self._mend()
+        if not begun:
             self._append(head)
-        elif (first := next(self._lines(), None)) != head:
-            os.close(self._file)
-            raise UsageError(
-                f"{folder} holds the results of another job: {_difference(first, head)} differs. Give --out another "
-                "folder; nothing in it was touched."
-            )
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append an image's line."""
@@ -88,8 +86,8 @@ class Journal:
             for text in file:
                 yield json.loads(text)
 
-    def _mend(self) -> int:
-        """Cut off a last line that is not whole; return the bytes that are left."""
+    def _mend(self) -> None:
+        """Cut off a last line that is not whole."""
         size = os.lseek(self._file, 0, os.SEEK_END)
         end = size
         while end:
@@ -101,10 +99,43 @@ class Journal:
             end = start
         if end < size:
             os.ftruncate(self._file, end)
-        return end
 
 
-def _difference(first: Any, head: Mapping[str, Any]) -> str:
-    there = first.get("job", {}) if isinstance(first, Mapping) else {}
-    keys = [key for key in head["job"] if there.get(key) != head["job"][key]]
-    return ", ".join(keys) or "its form"
+def _is_begun(folder: Path, head: Mapping[str, Any]) -> bool:
+    """Say whether the folder holds this job's results; a new job needs a folder without anything of the user's.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    if not folder.is_dir():
+        return False
+    path = folder / NAME
+    written = (json.dumps(head) + "\n").encode()
+    first = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            first = file.readline(_LONGEST_HEAD)
+    if first == written:
+        return True
+    # Cut off by a kill while its first line was being written, the job has nothing else there yet.
+    others = [each.name for each in folder.iterdir() if each != path and not each.name.startswith(".")]
+    if written.startswith(first) and not others:
+        return False
+    if first:
+        raise UsageError(
+            f"{folder} holds the results of another job: {_difference(first, head)}. Give --out another folder; "
+            "nothing in it was touched."
+        )
+    raise UsageError(
+        f"{folder} is not empty (it has {min(others)}), and what is there might be replaced. Give --out a new or an "
+        "empty folder; nothing in it was touched."
+    )
+
+
+def _difference(first: bytes, head: Mapping[str, Any]) -> str:
+    try:
+        there = json.loads(first)["job"]
+        keys = [key for key in {**head["job"], **there} if there.get(key) != head["job"].get(key)]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return f"its {NAME} was not written by segtune segment"
+    return f"{', '.join(keys) or 'the version'} differs"

@@ -124,7 +124,7 @@ def segment_many(
     """
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
     _check_asked(wishes, everything, tiles, format)
-    images = find_inputs(inputs)
+    images = find_inputs(inputs, without=Path(out))
     wanted = images if everything or wishes.finder else [image for image in images if wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
