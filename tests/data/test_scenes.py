@@ -130,8 +130,8 @@ def test_suite_has_kinds_of_its_own():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_draws(layout, monkeypatch):
     """Each kind of scene draws at small and larger sides and gives objects."""
-    for name in set(LAYOUTS) - {layout}:
-        monkeypatch.delitem(LAYOUTS, name)
+    # In place of the table: entries deleted from it come back at its end, and their order decides what a seed draws.
+    monkeypatch.setattr("segtune.data.scenes.LAYOUTS", {layout: LAYOUTS[layout]})
     for seed in range(4):
         assert draw_scene(seed, side=96).objects
     assert draw_scene(0, side=320).objects

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -45,12 +43,6 @@ def masks_of(expected, number, size):
 @pytest.mark.parametrize("number", range(4))
 def test_nano_finds_the_published_masks(number, monkeypatch):
     """As many, in the same order, each the same but for pixels at the outline: one image, crops, clean-up."""
-    if "SEGTUNE_ALONE" not in os.environ:
-        # In a process of its own: which masks survive hangs on rounding, which other tests' settings may change.
-        name = f"{__file__}::test_nano_finds_the_published_masks[{number}]"
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
-        assert subprocess.run(command, env={**os.environ, "SEGTUNE_ALONE": "1"}, check=False).returncode == 0
-        return
     case = load_tool(monkeypatch).CASES[number]
     model, expected = open_model("nano"), dict(np.load(KEPT))
     assert str(expected["fingerprint"]) == fingerprint(model), (
