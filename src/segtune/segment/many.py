@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -18,6 +18,7 @@ from segtune.data.formats.regions import OBJECT
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.segment.batches import Task, answer_images
+from segtune.segment.cluster import answer_on_cluster, check_place
 from segtune.segment.everything import EverythingSettings
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
@@ -63,6 +64,7 @@ def segment_many(
     batch: int | None = None,
     tiles: TileSettings | None = None,
     cleanup: Cleanup | None = None,
+    on: str | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
 ) -> ManyResult:
@@ -81,17 +83,22 @@ def segment_many(
         batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks.
+        on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
+            Files are written by this process either way; paths of images must hold on all machines.
         stop: asked before each batch.
         progress: hears of every image.
 
     Raises:
         UsageError: an unknown format, nothing asked, or `out` holds the results of another job.
         DataError: no image is there, or what is asked is of none of them.
-        ResourceError: the disk is full; what was complete stays.
+        MissingExtraError: Ray is not installed.
+        ResourceError: the disk is full, or the cluster ended the job; what was complete stays.
     """
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
     task = Task(wishes, everything, tiles, cleanup)
     _check_asked(task, format)
+    if on is not None:
+        check_place(on)
     images = find_inputs(inputs)
     wanted = images if everything or wishes.finder else [image for image in images if wishes.of(image)]
     if not wanted:
@@ -104,7 +111,7 @@ def segment_many(
     done, stopped = 0, False
     with progress.stage("segment", len(wanted)) as advance:
         advance(len(wanted) - len(left))
-        with closing(answer_images(model, left, task, batch=batch, stop=stop, note=partial(advance, 0))) as groups:
+        with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
             for group in groups:
                 if stopped := stop():
                     break
@@ -120,6 +127,20 @@ def segment_many(
         out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
         time.perf_counter() - begun, stopped,
     )  # fmt: skip
+
+
+def _answer(
+    on: str | None,
+    model: PromptableModel,
+    images: Sequence[InputImage],
+    task: Task,
+    batch: int | None,
+    stop: Callable[[], bool],
+    note: Callable[[str], None],
+) -> Generator[Iterable[Result | Failed], None, None]:
+    if on is None:
+        return answer_images(model, images, task, batch=batch, stop=stop, note=note)
+    return answer_on_cluster(on, model, images, task, batch=batch, stop=stop)
 
 
 def _write(out: Path, journal: Journal, output: OutputFormat, classes: Sequence[str], one: Result | Failed) -> bool:
