@@ -31,6 +31,9 @@ _PLACES = ("local", "auto")
 _PATIENCE = 0.5
 """Seconds between two looks at whether somebody asks to stop."""
 
+_CONNECTS = 3
+"""Tries: at a ray:// address the process that serves one client now and then dies as it starts (Ray 2.60)."""
+
 _CALLS = 4
 """That the coordinator answers at once: one waits for the next results, the others count beginnings."""
 
@@ -94,7 +97,7 @@ def answer_on_cluster(
                 ray.kill(coordinator)
         except (ray.exceptions.RayActorError, ImportError) as error:
             raise ResourceError(
-                f"The cluster at '{on}' ended the job ({_first_line(error)}). What was done is kept, and the same "
+                f"The cluster at '{on}' ended the job ({_lines(error)[0]}). What was done is kept, and the same "
                 "command goes on from there. All its machines need segtune, in the same version as here."
             ) from error
 
@@ -148,20 +151,29 @@ def _connected(on: str) -> Iterator[Any]:
             )
         yield ray
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    own = {"include_dashboard": False} if on == "local" else {}
     try:
         with _own_signals():
-            ray.init(address=on, **quiet, **own)
+            _connect(ray, on)
     except Exception as error:  # Ray raises all kinds, some of no class of their own
         raise UsageError(
-            f"No Ray answers at '{on}' ({_first_line(error)}). Start one (ray start --head), give the address of one "
-            "that runs (ray://HOST:10001), or use this machine alone (local)."
+            f"No Ray could be had at '{on}' ({_lines(error)[-1]}). Start one (ray start --head), give the address "
+            "of one that runs (ray://HOST:10001), or use this machine alone (local, or no --on at all)."
         ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _connect(ray: Any, on: str) -> None:
+    own = {"include_dashboard": False} if on == "local" else {}
+    for tries_left in range(_CONNECTS - 1, -1, -1):
+        try:
+            ray.init(address=on, log_to_driver=False, logging_level=logging.ERROR, **own)
+            return
+        except ConnectionAbortedError:
+            if not tries_left:
+                raise
 
 
 @contextmanager
@@ -177,5 +189,5 @@ def _own_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _lines(error: Exception) -> list[str]:
+    return str(error).strip().splitlines() or [type(error).__name__]
