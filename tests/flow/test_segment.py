@@ -11,6 +11,7 @@ import time
 
 import cv2
 import numpy as np
+import pytest
 
 
 def test_a_folder_by_a_box(answer, discs, micro, tmp_path):
@@ -50,6 +51,32 @@ def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
         assert "Traceback" not in err
     assert "30 images could not be segmented" in out
     assert "… and 10 more" in out
+
+
+def test_a_place_that_is_none_or_cannot_be_reached_from_here_is_told(segtune, discs, micro, tmp_path, monkeypatch):
+    """Before the model is opened, with the code of any missing extra."""
+    words = ("segment", tmp_path / "no-model", discs / "images", "--out", tmp_path / "out", "--points", "1,2", "--on")
+    code, _, err = segtune(*words, "moon")
+    assert (code, "ray://HOST:PORT" in err) == (2, True)
+    monkeypatch.setattr("segtune.segment.cluster.find_spec", lambda name: None)
+    code, _, err = segtune(*words, "local")
+    assert (code, "pip install 'segtune[ray]'" in err) == (7, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_ray_of_this_machine_gives_the_same(answer, discs, micro, tmp_path, monkeypatch):
+    """Started for the job alone and gone after it."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'segtune[ray]'")
+    pytest.importorskip("ray.data", reason="Ray Data is not installed: pip install 'segtune[ray]'")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    words = ("segment", micro, discs / "images", "--boxes", "10,10,50,40", "--batch", "4")
+    assert answer(*words, "--out", tmp_path / "here")[0] == 0
+    code, facts = answer(*words, "--out", tmp_path / "there", "--on", "local")
+    assert (code, facts["done"]) == (0, 30)
+    assert not ray.is_initialized()
+    here, there = (sorted((tmp_path / name).glob("*.png")) for name in ("here", "there"))
+    assert [path.name for path in there] == [path.name for path in here]
+    assert [path.read_bytes() for path in there] == [path.read_bytes() for path in here]
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_nothing_done_twice(answer, micro, tmp_path):

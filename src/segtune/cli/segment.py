@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from segtune.cli.options import AsJson
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 from segtune.core.errors import INTERRUPTED, DataError
+
+if TYPE_CHECKING:
+    from segtune.segment.many import ManyResult
+    from segtune.segment.tiles import TileSettings
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or a hub id.")
@@ -79,6 +83,13 @@ Tiles = Annotated[
 TileSide = Annotated[
     int | None, typer.Option(metavar="N", help="Side of a tile in pixels; implies --tiles. [default: 1024]")
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="local|auto|ray://HOST:PORT",
+        help="Compute on a Ray cluster: a new one on this machine, the one it belongs to, or another. Extra ray.",
+    ),
+]
 Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
 
 
@@ -100,6 +111,7 @@ def segment(
     batch: Batch = None,
     tiles: Tiles = False,
     tile_side: TileSide = None,
+    on: On = None,
     json: AsJson = False,
 ) -> int:
     """Segment objects in one image or a million, by clicks, boxes and masks in pixels of the original images.
@@ -112,24 +124,25 @@ def segment(
         segtune segment nano photo.jpg --out masks --points "120,80;40,30,-"
         segtune segment runs/cells plates --out cells --everything --format labelmap
         segtune segment runs/fields satellite.tif --out fields --everything --tiles
+        segtune segment runs/polyps /shared/photos --out masks --prompts boxes.json --on ray://head:10001
     """
     from segtune.models.open import open_model
     from segtune.runs.device import pick_device
     from segtune.runs.interrupt import StopOnInterrupt
+    from segtune.segment.cluster import check_place
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
     from segtune.segment.refine import parse_cleanup
     from segtune.segment.text import find_by_text
-    from segtune.segment.tiles import TileSettings
     from segtune.segment.views import averaged
     from segtune.segment.wishes import gather_wishes
 
+    if on:
+        check_place(on)
     cleanup = parse_cleanup(refine) if refine else None
     wishes = gather_wishes(points, boxes, prompts)
-    side = {} if tile_side is None else {"side": tile_side}
-    tiled = TileSettings(**side) if tiles or side else None
     with shown() as progress, StopOnInterrupt() as stop:
-        device = pick_device("auto")
+        device = pick_device("cpu" if on else "auto")  # on a cluster the workers compute
         if text:
             wishes = replace(wishes, finder=find_by_text(text, detector, text_threshold, device=device))
         opened = open_model(model, device=device)
@@ -137,10 +150,21 @@ def segment(
         viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
         result = segment_many(
             viewed, inputs, out, wishes, everything=settings, format=format, batch=batch,
-            tiles=tiled, cleanup=cleanup, stop=stop, progress=progress,
+            tiles=_tiling(tiles, tile_side), cleanup=cleanup, on=on, stop=stop, progress=progress,
         )  # fmt: skip
     facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)
+    return _exit_code(result)
+
+
+def _tiling(tiles: bool, side: int | None) -> TileSettings | None:
+    from segtune.segment.tiles import TileSettings
+
+    given = {} if side is None else {"side": side}
+    return TileSettings(**given) if tiles or given else None
+
+
+def _exit_code(result: ManyResult) -> int:
     if result.stopped:
         return INTERRUPTED
     return DataError.exit_code if result.failed and not result.done + result.before else 0

@@ -6,7 +6,7 @@ The detector is one of transformers' for zero-shot detection (OWLv2, Grounding D
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class TextFinder:
         """Return what two jobs must share to be the same."""
         return {"detector": self.name, "phrases": list(self.phrases), "threshold": self.threshold}
 
+    def to(self, device: str) -> TextFinder:
+        """Return it with its detector on another device."""
+        return replace(self, detector=self.detector.to(device))
+
 
 class TextDetector:
     """Finds boxes of what phrases name.
@@ -110,6 +114,10 @@ class TextDetector:
                 "needs none. Without a detector, segment by boxes or clicks."
             ) from error
         return cls(model.to(device).eval(), processor)
+
+    def to(self, device: torch.device | str) -> TextDetector:
+        """Return it on another device."""
+        return TextDetector(self._model.to(device), self._processor)
 
     @torch.no_grad()
     def find(self, image: Image, phrases: Sequence[str], *, threshold: float = THRESHOLD) -> list[FoundBox]:

@@ -90,7 +90,7 @@ class Averaged(PromptableModel):
         self.accepts = model.accepts
         self.preparation = model.preparation
         self.variant = repr(self.views)
-        self.thresholds = model.thresholds
+        self.thresholds = dict(model.thresholds)  # a read-only view cannot be pickled
 
     @property
     def side(self) -> int:

@@ -65,6 +65,9 @@ class Finder(Protocol):
     def describe(self) -> dict[str, Any]:
         """Return what tells it from others, for JSON."""
 
+    def to(self, device: str) -> Finder:
+        """Return it on another device; it can be pickled from the CPU."""
+
 
 @dataclass(frozen=True)
 class Wishes:

@@ -1,0 +1,195 @@
+"""What is done with each of many images: read ahead, encoded in batches, answered one after another."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import torch
+
+from segtune.core.errors import SegtuneError
+from segtune.core.geometry import Frame
+from segtune.core.types import Embedding, Image
+from segtune.data.formats.regions import OBJECT
+from segtune.data.images import read_image
+from segtune.models.family import PromptableModel
+from segtune.prompts.collate import collate
+from segtune.prompts.objects import ObjectPrompt
+from segtune.rollout import ask
+from segtune.segment.answer import read_answers
+from segtune.segment.crops import MaskCrop
+from segtune.segment.encoding import device_of, evaluating
+from segtune.segment.enlarge import Enlarger
+from segtune.segment.everything import EverythingSettings, segment_everything
+from segtune.segment.inputs import InputImage
+from segtune.segment.large import segment_large
+from segtune.segment.outputs import Failed, Found, Result
+from segtune.segment.refine import Cleanup
+from segtune.segment.tiles import TileSettings
+from segtune.segment.wishes import Wishes
+
+_READERS = 2
+_TOKENS_AT_ONCE = 4096
+"""Encoded in one batch on a CPU: one image of ViT-B, 16 of nano; larger batches only take memory."""
+
+_GPU_BATCHES = 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done with each image.
+
+    Attributes:
+        wishes: what is asked of it.
+        everything: find all its masks instead, with these settings.
+        tiles: read it by window, whatever its size.
+        cleanup: of all masks.
+    """
+
+    wishes: Wishes
+    everything: EverythingSettings | None = None
+    tiles: TileSettings | None = None
+    cleanup: Cleanup | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """An image read and prepared."""
+
+    image: InputImage
+    values: Image
+    pixels: torch.Tensor
+    frame: Frame
+    prompts: list[ObjectPrompt]
+    labels: list[str]
+
+
+def answer_images(
+    model: PromptableModel,
+    images: Sequence[InputImage],
+    task: Task,
+    *,
+    batch: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    note: Callable[[str], None] = lambda told: None,
+) -> Generator[Iterable[Result | Failed], None, None]:
+    """Yield what comes of images, group by group, each group once it is asked for.
+
+    Args:
+        model: any promptable model, on its device.
+        images: to segment.
+        task: what is to be done with each.
+        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        stop: asked in the midst of an image in tiles, which then gives nothing.
+        note: hears how far such an image has come.
+    """
+    groups: Iterator[Iterable[Result | Failed]]
+    if task.tiles is None:
+        groups = _in_batches(model, images, task, batch or batch_size(model, device_of(model).type))
+    else:
+        groups = segment_large(model, images, task.wishes, task.everything, task.tiles, stop=stop, note=note)
+    for group in groups:
+        yield (_cleaned(one, task.cleanup) for one in group)
+
+
+def batch_size(model: PromptableModel, device: str) -> int:
+    """Return how many images are encoded at once on a kind of device ("cpu", "cuda")."""
+    tokens = math.prod(model.mask_size) // 16
+    return max(1, _TOKENS_AT_ONCE // tokens) * (1 if device == "cpu" else _GPU_BATCHES)
+
+
+def _in_batches(
+    model: PromptableModel, images: Sequence[InputImage], task: Task, size: int
+) -> Iterator[Iterator[Result | Failed]]:
+    """Yield, `size` images at a time, what comes of them; nothing is encoded before it is asked for."""
+    for group in _read_in_batches(model, images, task.wishes, size):
+        yield chain(
+            _segment(model, [one for one in group if isinstance(one, _Ready)], task.everything),
+            (one for one in group if isinstance(one, Failed)),
+        )
+
+
+def _read_in_batches(
+    model: PromptableModel, images: Sequence[InputImage], wishes: Wishes, size: int
+) -> Iterator[list[_Ready | Failed]]:
+    """Yield images read and prepared, `size` at a time, while the next ones are being read."""
+
+    def read(image: InputImage) -> _Ready | Failed:
+        try:
+            values = read_image(image.path)
+            asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
+            prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
+            pixels, (frame,) = model.prepare([values])
+        except SegtuneError as error:
+            return Failed(image.name, str(error))
+        return _Ready(image, values, pixels, frame, prompts, [wish.label for wish in asked])
+
+    with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
+        waiting: deque[Future[_Ready | Failed]] = deque()
+        group: list[_Ready | Failed] = []
+        upcoming = iter(images)
+        try:
+            while True:
+                while len(waiting) < 2 * size and (image := next(upcoming, None)) is not None:
+                    waiting.append(readers.submit(read, image))
+                if not waiting:
+                    break
+                group.append(waiting.popleft().result())
+                if len(group) == size:
+                    yield group
+                    group = []
+            if group:
+                yield group
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _segment(
+    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None
+) -> Iterator[Result]:
+    """Encode a batch at once, then yield the masks of one image after another."""
+    if not ready:
+        return
+    frames = tuple(one.frame for one in ready)
+    with evaluating([model]):
+        embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device_of(model)), frames)
+    if everything is None:
+        yield from _answer(model, ready, embedding)
+        return
+    for row, one in enumerate(ready):
+        maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
+        alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
+        masks = segment_everything(model, one.values, everything, embedding=alone)
+        found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
+        yield Result(one.image.name, one.image.stem, one.frame.original, found)
+
+
+def _cleaned(result: Result | Failed, cleanup: Cleanup | None) -> Result | Failed:
+    if cleanup is None or isinstance(result, Failed):
+        return result
+    clean = (replace(one, mask=cleanup(MaskCrop.of_runs(one.mask)).runs()) for one in result.objects)
+    return replace(result, objects=tuple(clean))
+
+
+def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
+    """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
+    frames = embedding.frames
+    if not any(one.prompts for one in ready):
+        yield from (Result(one.image.name, one.image.stem, one.frame.original, ()) for one in ready)
+        return
+    rows = [row for row, one in enumerate(ready) for _ in one.prompts]
+    prompts = [prompt for one in ready for prompt in one.prompts]
+    with evaluating([model]):
+        answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
+    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
+    for one in ready:
+        found = tuple(
+            Found(answer.mask.runs, label, answer.mask.quality)
+            for label, answer in zip(one.labels, answers, strict=False)
+        )
+        yield Result(one.image.name, one.image.stem, one.frame.original, found)
