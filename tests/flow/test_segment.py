@@ -43,6 +43,15 @@ def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
         (("--points", "1,2", "--prompts", tmp_path / "none.json"), 2, "not both"),
         (("--prompts", tmp_path / "none.json"), 2, "none.json"),
         (("--points", "1,2", "--format", "gif"), 2, "gif"),
+        (("--points", "1,2", "--detector", "owl"), 2, "--detector is about --text"),
+        (("--points", "1,2", "--text-threshold", "0.5"), 2, "about --text"),
+        (("--points", "1,2", "--set", "points_per_side=4"), 2, "--set is about --everything"),
+        (("--text", "a", "--everything"), 2, "takes no prompts"),
+        (("--text", "a", "--tiles"), 2, "whole images"),
+        (("--text", ""), 2, "Name something"),
+        (("--points", "1,2", "--tiles", "--batch", "2"), 2, "one by one"),
+        (("--points", "1,2", "--tta", ""), 2, "view"),
+        (("--points", "1,2", "--refine", ""), 2, "clean-up"),
         (("--points", "100,100"), 4, ""),
     ):
         found, out, err = segtune("segment", micro, discs / "images", "--out", tmp_path / "out", *words)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from segtune.core.errors import UsageError
@@ -25,7 +28,7 @@ def test_a_line_cut_short_is_taken_back(tmp_path):
         expected = {"three"} | {
             name for name in ("one", "two") if f'"{name}", "objects": []}}\n'.encode() in whole[:length]
         }
-        assert again.done() == expected, length
+        assert set(again.done()) == expected, length
         again.close()
         assert journal.path.read_bytes()[:head] == whole[:head]
 
@@ -66,7 +69,50 @@ def test_an_image_that_failed_is_tried_again(tmp_path):
     journal.add({"image": "one", "error": "broken"})
     journal.add({"image": "two", "error": "broken"})
     journal.add({"image": "one", "objects": []})
-    assert journal.done() == {"one"}
+    assert set(journal.done()) == {"one"}
     assert journal.failed() == {"two": "broken"}
     assert [line["image"] for line in journal.results(["two", "one"])] == ["one"]
     journal.close()
+
+
+def test_a_line_that_the_disk_takes_half_of_is_taken_back(tmp_path):
+    """In a process of its own, for which files may only grow to a few hundred bytes."""
+    code = f"""
+import resource, signal
+from pathlib import Path
+from segtune.core.errors import ResourceError
+from segtune.segment.journal import Journal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+journal = Journal(Path({str(tmp_path / "out")!r}), {{"model": "m"}})
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, resource.RLIM_INFINITY))
+for number in range(100):
+    try:
+        journal.add({{"image": f"{{number:03}}", "objects": []}})
+    except ResourceError as error:
+        assert "disk is full" in str(error)
+        print(number, sorted(journal.done()) == [f"{{one:03}}" for one in range(number)])
+        break
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split()[1:] == ["True"], done.stderr
+    assert int(done.stdout.split()[0]) > 0
+
+
+def test_a_job_is_done_by_one_process_at_a_time(tmp_path):
+    with Journal(tmp_path, JOB) as journal:
+        journal.add({"image": "one", "objects": []})
+        with pytest.raises(UsageError, match="Another process"):
+            Journal(tmp_path, JOB)
+    with Journal(tmp_path, JOB) as journal:
+        assert set(journal.done()) == {"one"}
+
+
+def test_files_that_a_kill_left_half_are_removed(tmp_path):
+    """Those that are written beside their place and never got there, however deep."""
+    Journal(tmp_path, JOB).close()
+    (tmp_path / "deep").mkdir()
+    for name in (".one.0123456789ab.tmp.png", "deep/.two.0123456789ab.tmp.png"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / "one.png").write_bytes(b"whole")
+    Journal(tmp_path, JOB).close()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "one.png", "results.jsonl"]

@@ -170,8 +170,8 @@ def test_done_images_are_left_alone_and_failed_ones_tried_again(model, photos, t
 
 
 def test_a_stop_keeps_what_was_done(model, photos, tmp_path):
-    """Asked before each batch, it goes on from there when called again."""
-    asked = iter([False, False, True])
+    """Asked after each image, it goes on from there when called again."""
+    asked = iter([False, False, False, True])
     wishes = same_for_all("20,20", None)
     first = segment_many(model, [photos], tmp_path / "out", wishes, batch=1, stop=lambda: next(asked))
     second = segment_many(model, [photos], tmp_path / "out", wishes, batch=1)
@@ -184,6 +184,50 @@ def test_another_job_in_the_same_folder_is_refused(model, photos, tmp_path):
     segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None))
     with pytest.raises(UsageError, match="prompts differs"):
         segment_many(model, [photos], tmp_path / "out", same_for_all("21,20", None))
+
+
+def test_another_image_of_the_same_name_is_not_taken_for_the_one_that_was_done(model, photos, tmp_path):
+    """Its name alone does not say which image a mask is of."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "0.png").write_bytes((photos / "2.png").read_bytes())
+    segment_many(model, [photos / "0.png"], tmp_path / "out", same_for_all(None, BOXES))
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    with pytest.raises(UsageError, match=r"under the name 0\.png"):
+        segment_many(model, [tmp_path / "other"], tmp_path / "out", same_for_all(None, BOXES))
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
+def test_an_image_that_comes_later_takes_no_files_of_one_that_was_done(model, photos, tmp_path):
+    """Sorted before it, it would have had the name without its extension."""
+    box = same_for_all(None, "4,4,30,28")
+    segment_many(model, [photos], tmp_path / "out", box)
+    masks = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert len(masks) == 5
+    cv2.imwrite(str(photos / "0.bmp"), np.full((40, 60, 3), 90, np.uint8))
+    again = segment_many(model, [photos], tmp_path / "out", box)
+    assert (again.done, again.before) == (1, 5)
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.png")}
+    assert len(after) == 6
+    assert masks.items() <= after.items()
+
+
+def test_a_stop_is_heard_between_images_and_between_clicks(model, photos, tmp_path):
+    """Not only between batches, of which one may take minutes."""
+    asked = []
+
+    def stop():
+        asked.append(None)
+        return len(asked) > 2
+
+    first = segment_many(model, [photos], tmp_path / "out", same_for_all(None, BOXES), batch=5, stop=stop)
+    assert (first.done, first.stopped) == (2, True)
+    asked.clear()
+    settings = EverythingSettings(points_per_side=8, points_per_batch=4)
+    found = segment_many(
+        model, [photos], tmp_path / "all", Wishes(), everything=settings, format="rle", batch=5, stop=stop
+    )
+    assert (found.done, found.stopped) == (0, True)
+    assert len(asked) < 16
 
 
 def test_prompts_of_single_images(model, photos, tmp_path):

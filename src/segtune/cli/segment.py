@@ -12,10 +12,11 @@ import typer
 from segtune.cli.options import AsJson
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
-from segtune.core.errors import INTERRUPTED, DataError
+from segtune.core.errors import INTERRUPTED, DataError, UsageError
 
 if TYPE_CHECKING:
     from segtune.segment.many import ManyResult
+    from segtune.segment.text import TextFinder
     from segtune.segment.tiles import TileSettings
 
 Model = Annotated[
@@ -56,7 +57,10 @@ Detector = Annotated[
     typer.Option(metavar="MODEL", help="Finds what --text names: an OWLv2 or Grounding DINO by hub id or folder."),
 ]
 Threshold = Annotated[
-    float, typer.Option("--text-threshold", min=0, max=1, metavar="S", help="Score from which on the detector counts.")
+    float | None,
+    typer.Option(
+        "--text-threshold", min=0, max=1, metavar="S", help="Score from which on --text's boxes count. [default: 0.2]"
+    ),
 ]
 Everything = Annotated[bool, typer.Option("--everything", help="All masks that a grid of clicks finds, no prompts.")]
 Set = Annotated[
@@ -103,7 +107,7 @@ def segment(
     prompts: PromptFile = None,
     text: Text = None,
     detector: Detector = None,
-    text_threshold: Threshold = 0.2,
+    text_threshold: Threshold = None,
     everything: Everything = False,
     set: Set = None,  # noqa: A002 - typer names the option after it
     tta: Tta = None,
@@ -129,32 +133,65 @@ def segment(
     from segtune.models.open import open_model
     from segtune.runs.device import pick_device
     from segtune.runs.interrupt import StopOnInterrupt
-    from segtune.segment.cluster import check_place
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
     from segtune.segment.refine import parse_cleanup
-    from segtune.segment.text import find_by_text
     from segtune.segment.views import averaged
     from segtune.segment.wishes import gather_wishes
 
-    if on:
-        check_place(on)
-    cleanup = parse_cleanup(refine) if refine else None
+    _check_together(
+        on, text=text, detector=detector, text_threshold=text_threshold, set=set, everything=everything,
+        tiles=tiles or tile_side, batch=batch,
+    )  # fmt: skip
+    cleanup = None if refine is None else parse_cleanup(refine)
     wishes = gather_wishes(points, boxes, prompts)
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("cpu" if on else "auto")  # on a cluster the workers compute
-        if text:
-            wishes = replace(wishes, finder=find_by_text(text, detector, text_threshold, device=device))
+        if text is not None:
+            wishes = replace(wishes, finder=_finder(text, detector, text_threshold, device))
         opened = open_model(model, device=device)
-        settings = settings_for(opened, set or ()) if everything or set else None
-        viewed = averaged(opened, [name.strip() for name in tta.split(",")] if tta else [])
+        settings = settings_for(opened, set or ()) if everything else None
+        views = [] if tta is None else [name.strip() for name in tta.split(",")]
         result = segment_many(
-            viewed, inputs, out, wishes, everything=settings, format=format, batch=batch,
+            averaged(opened, views), inputs, out, wishes, everything=settings, format=format, batch=batch,
             tiles=_tiling(tiles, tile_side), cleanup=cleanup, on=on, stop=stop, progress=progress,
         )  # fmt: skip
     facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)
     return _exit_code(result)
+
+
+_NEEDS = {"--detector": "--text", "--text-threshold": "--text", "--set": "--everything"}
+"""Options that say nothing without another."""
+
+_APART = (
+    ("--text", "--everything", "Everything mode takes no prompts"),
+    ("--text", "--tiles", "Text is looked for in whole images"),
+    ("--batch", "--tiles", "Tiles are encoded one by one"),
+)
+"""Pairs of options of which one would be ignored, and why."""
+
+
+def _check_together(on: str | None, **options: object) -> None:
+    """Refuse options that would be ignored and a place that cannot be reached, before anything is opened."""
+    from segtune.segment.cluster import check_place
+
+    named = {f"--{name.replace('_', '-')}": value for name, value in options.items()}
+    given = {name for name, value in named.items() if value is not None and value is not False and value != []}
+    for name, other in _NEEDS.items():
+        if name in given and other not in given:
+            raise UsageError(f"{name} is about {other}, which was not given. Add {other}, or leave {name} out.")
+    for one, other, why in _APART:
+        if {one, other} <= given:
+            raise UsageError(f"{why}, but both {one} and {other} were given. Leave one of them out.")
+    if on is not None:
+        check_place(on)
+
+
+def _finder(text: str, detector: str | None, threshold: float | None, device: str) -> TextFinder:
+    from segtune.segment.text import THRESHOLD, find_by_text
+
+    return find_by_text(text, detector, THRESHOLD if threshold is None else threshold, device=device)
 
 
 def _tiling(tiles: bool, side: int | None) -> TileSettings | None:

@@ -29,6 +29,7 @@ from segtune.segment.inputs import InputImage
 from segtune.segment.large import segment_large
 from segtune.segment.outputs import Failed, Found, Result
 from segtune.segment.refine import Cleanup
+from segtune.segment.stopping import StoppedError, stopping
 from segtune.segment.tiles import TileSettings
 from segtune.segment.wishes import Wishes
 
@@ -58,10 +59,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class _Ready:
-    """An image read and prepared."""
+    """An image read and prepared; at its own size it is kept only where somebody looks at it again."""
 
     image: InputImage
-    values: Image
+    values: Image | None
     pixels: torch.Tensor
     frame: Frame
     prompts: list[ObjectPrompt]
@@ -84,12 +85,12 @@ def answer_images(
         images: to segment.
         task: what is to be done with each.
         batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
-        stop: asked in the midst of an image in tiles, which then gives nothing.
+        stop: asked in the midst of an image in tiles or in everything mode, which then gives nothing.
         note: hears how far such an image has come.
     """
     groups: Iterator[Iterable[Result | Failed]]
     if task.tiles is None:
-        groups = _in_batches(model, images, task, batch or batch_size(model, device_of(model).type))
+        groups = _in_batches(model, images, task, batch or batch_size(model, device_of(model).type), stop)
     else:
         groups = segment_large(model, images, task.wishes, task.everything, task.tiles, stop=stop, note=note)
     for group in groups:
@@ -103,20 +104,21 @@ def batch_size(model: PromptableModel, device: str) -> int:
 
 
 def _in_batches(
-    model: PromptableModel, images: Sequence[InputImage], task: Task, size: int
+    model: PromptableModel, images: Sequence[InputImage], task: Task, size: int, stop: Callable[[], bool]
 ) -> Iterator[Iterator[Result | Failed]]:
     """Yield, `size` images at a time, what comes of them; nothing is encoded before it is asked for."""
-    for group in _read_in_batches(model, images, task.wishes, size):
+    for group in _read_in_batches(model, images, task, size):
         yield chain(
-            _segment(model, [one for one in group if isinstance(one, _Ready)], task.everything),
+            _segment(model, [one for one in group if isinstance(one, _Ready)], task.everything, stop),
             (one for one in group if isinstance(one, Failed)),
         )
 
 
 def _read_in_batches(
-    model: PromptableModel, images: Sequence[InputImage], wishes: Wishes, size: int
+    model: PromptableModel, images: Sequence[InputImage], task: Task, size: int
 ) -> Iterator[list[_Ready | Failed]]:
     """Yield images read and prepared, `size` at a time, while the next ones are being read."""
+    wishes = task.wishes
 
     def read(image: InputImage) -> _Ready | Failed:
         try:
@@ -126,7 +128,8 @@ def _read_in_batches(
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
             return Failed(image.name, str(error))
-        return _Ready(image, values, pixels, frame, prompts, [wish.label for wish in asked])
+        kept = None if task.everything is None else values
+        return _Ready(image, kept, pixels, frame, prompts, [wish.label for wish in asked])
 
     with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
         waiting: deque[Future[_Ready | Failed]] = deque()
@@ -150,9 +153,9 @@ def _read_in_batches(
 
 
 def _segment(
-    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None
+    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None, stop: Callable[[], bool]
 ) -> Iterator[Result]:
-    """Encode a batch at once, then yield the masks of one image after another."""
+    """Encode a batch at once, then yield the masks of one image after another; none where somebody asks to stop."""
     if not ready:
         return
     frames = tuple(one.frame for one in ready)
@@ -164,7 +167,10 @@ def _segment(
     for row, one in enumerate(ready):
         maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
         alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
-        masks = segment_everything(model, one.values, everything, embedding=alone)
+        try:
+            masks = segment_everything(model, one.values, everything, embedding=alone, on_clicks=stopping(stop))
+        except StoppedError:
+            return
         found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
         yield Result(one.image.name, one.image.stem, one.frame.original, found)
 

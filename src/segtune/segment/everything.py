@@ -7,7 +7,7 @@ and nothing of the image's size is kept for any of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -232,6 +232,7 @@ def segment_everything(
     settings: EverythingSettings | None = None,
     *,
     embedding: Embedding | None = None,
+    on_clicks: Callable[[], None] = lambda: None,
 ) -> tuple[AutomaticMask, ...]:
     """Return the masks of an image that a grid of clicks finds; none where nothing passes the filters.
 
@@ -243,6 +244,7 @@ def segment_everything(
         image: uint8 [H, W, 3] RGB. With an embedding and without layers of crops it is not looked at and may be None.
         settings: without it the published ones, with the thresholds that were fitted to this model if any were.
         embedding: of this image alone, where there is one already.
+        on_clicks: called after each batch of clicks; what it raises ends the search.
 
     Raises:
         ModelError: the model does not understand clicks.
@@ -257,7 +259,7 @@ def segment_everything(
         crops = cut_crops(size, settings.crop_n_layers, settings.crop_overlap_ratio)
         for crop in crops:
             seen = embedding if crop.layer == 0 else encode_image(model, pixels[crop.rows, crop.columns])
-            found += _segment_crop(model, seen, crop, size, settings)
+            found += _segment_crop(model, seen, crop, size, settings, on_clicks)
     if len(crops) > 1:
         # Of doubles the one from the smaller crop stays: it was seen larger.
         found = _without_doubles(found, [1 / _area(one.crop_box) for one in found], settings.crop_nms_thresh)
@@ -267,8 +269,9 @@ def segment_everything(
 
 
 def _segment_crop(
-    model: PromptableModel, embedding: Embedding, crop: Crop, size: tuple[int, int], settings: EverythingSettings
-) -> list[AutomaticMask]:
+    model: PromptableModel, embedding: Embedding, crop: Crop, size: tuple[int, int], settings: EverythingSettings,
+    on_clicks: Callable[[], None],
+) -> list[AutomaticMask]:  # fmt: skip
     """Return the masks of one crop of an image of `size`, without doubles, the highest predicted IoU first."""
     height, width = crop.size
     enlarge = Enlarger(embedding.frames[0], model.mask_size)
@@ -296,6 +299,7 @@ def _segment_crop(
                 found.append(AutomaticMask(whole.runs(), predicted[row], stability, point, crop.box))
                 good.append(row)
         source.hear(logits[good], quality[rows, slots][good])
+        on_clicks()
     return _without_doubles(found, [one.predicted_iou for one in found], settings.box_nms_thresh)
 
 

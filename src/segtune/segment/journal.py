@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from segtune.core.errors import UsageError
@@ -13,7 +17,7 @@ from segtune.core.files import storage_errors
 
 NAME = "results.jsonl"
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 _LONGEST_HEAD = 1 << 20
 
@@ -21,14 +25,16 @@ _LONGEST_HEAD = 1 << 20
 class Journal:
     """The file `results.jsonl`: first the job, then a line per image, each written whole.
 
-    An image has a line once all its files are there. A line that a kill cut short is taken back when the job goes on.
+    An image has a line once all its files are there. What a kill cut short, a line or a file, is taken back when the
+    job goes on. It is a context manager, and as long as it is open nobody else can open it.
 
     Args:
         folder: of the results.
         job: what tells this job from others, for JSON.
 
     Raises:
-        UsageError: the folder holds the results of another job, or files of something else.
+        UsageError: the folder holds the results of another job, or files of something else; or the job is being done
+            by another process.
         ResourceError: it cannot be written.
     """
 
@@ -40,9 +46,26 @@ class Journal:
             begun = _is_begun(folder, head)
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        self._mend()
-        if not begun:
-            self._append(head)
+        try:
+            self._lock(folder)
+            self._mend()
+            if begun:
+                _remove_half_files(folder)
+            else:
+                self._append(head)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Journal:
+        """Return the journal itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it, whatever happened."""
+        self.close()
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Append an image's line."""
@@ -50,12 +73,19 @@ class Journal:
 
     def close(self) -> None:
         """Bring all lines to the disk."""
-        os.fsync(self._file)
-        os.close(self._file)
+        try:
+            with storage_errors(self.path):
+                os.fsync(self._file)
+        finally:
+            os.close(self._file)
 
-    def done(self) -> set[str]:
-        """Return the names of the images that need not be done again: those that did not fail."""
-        return {line["image"] for line in self.images() if "error" not in line}
+    def done(self) -> dict[str, dict[str, Any]]:
+        """Return by name the lines, without their objects, of the images that need not be done again."""
+        return {
+            line["image"]: {key: value for key, value in line.items() if key != "objects"}
+            for line in self.images()
+            if "error" not in line
+        }
 
     def failed(self) -> dict[str, str]:
         """Return by name why images failed that were not done since."""
@@ -95,13 +125,35 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         # One call, so that a kill leaves the whole line or a piece that `_mend` takes back.
+        data = (json.dumps(line) + "\n").encode()
+        end = os.lseek(self._file, 0, os.SEEK_END)
         with storage_errors(self.path):
-            os.write(self._file, (json.dumps(line) + "\n").encode())
+            try:
+                # A nearly full disk takes a part without an error, and says so only when asked for the rest.
+                while data:
+                    data = data[os.write(self._file, data) :]
+            except OSError:
+                os.ftruncate(self._file, end)
+                raise
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         with self.path.open(encoding="utf-8") as file:
             for text in file:
                 yield json.loads(text)
+
+    def _lock(self, folder: Path) -> None:
+        if sys.platform == "win32":
+            return
+        fcntl = importlib.import_module("fcntl")
+        # Some network file systems have no locks; there the user has to take care.
+        with suppress(OSError):
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"Another process is writing its results into {folder}. Wait for it or end it, then run the same "
+                    "command again; or give --out another folder."
+                ) from None
 
     def _mend(self) -> None:
         """Cut off a last line that is not whole."""
@@ -147,6 +199,12 @@ def _is_begun(folder: Path, head: Mapping[str, Any]) -> bool:
         f"{folder} is not empty (it has {min(others)}), and what is there might be replaced. Give --out a new or an "
         "empty folder; nothing in it was touched."
     )
+
+
+def _remove_half_files(folder: Path) -> None:
+    """Remove the temporary files of `core.files.replacing` that a kill left behind."""
+    for path in folder.rglob(".*.tmp*"):
+        path.unlink(missing_ok=True)
 
 
 def _difference(first: bytes, head: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from segtune.core.errors import DataError, UsageError
+from segtune.core.errors import SegtuneError
 from segtune.data.formats.regions import OBJECT
 from segtune.data.images import UNLIMITED
 from segtune.data.window_files import open_windows
@@ -13,6 +13,7 @@ from segtune.models.family import PromptableModel
 from segtune.segment.everything import EverythingSettings
 from segtune.segment.inputs import InputImage
 from segtune.segment.outputs import Failed, Found, Result
+from segtune.segment.stopping import StoppedError
 from segtune.segment.tiles import TileSettings, segment_everything_tiled
 from segtune.segment.wishes import Wishes
 from segtune.segment.zoom import ZoomSettings, segment_zoomed
@@ -42,8 +43,9 @@ def segment_large(
 
     def told(done: int, total: int, what: str) -> None:
         note(f"{what} {done} of {total}")
-        if stop():
-            raise _StoppedError
+        # An image that is finished is not thrown away.
+        if done < total and stop():
+            raise StoppedError
 
     for image in images:
         try:
@@ -56,9 +58,9 @@ def segment_large(
                     )
                     found = [Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks]
                 yield [Result(image.name, image.stem, windows.size, tuple(found))]
-        except _StoppedError:
+        except StoppedError:
             yield []
-        except (DataError, UsageError) as error:
+        except SegtuneError as error:
             yield [Failed(image.name, str(error))]
 
 
@@ -79,7 +81,3 @@ def _prompted(
         found.append(Found(mask.mask, wish.label, mask.quality))
         told(number, len(prompts), "prompt")
     return found
-
-
-class _StoppedError(Exception):
-    """Somebody asked to stop in the midst of an image."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from segtune.core.errors import DataError, UsageError, unknown_name
 from segtune.core.files import hash_text
-from segtune.core.progress import SILENT, Progress
+from segtune.core.progress import SILENT, Advance, Progress
 from segtune.data.formats.regions import OBJECT
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
@@ -85,7 +86,7 @@ def segment_many(
         cleanup: of all masks.
         on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
             Files are written by this process either way; paths of images must hold on all machines.
-        stop: asked before each batch.
+        stop: asked after each image, and within one that takes long.
         progress: hears of every image.
 
     Raises:
@@ -103,26 +104,20 @@ def segment_many(
     wanted = images if everything or wishes.finder else [image for image in images if wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
-    output, classes = OUTPUTS[format], wishes.labels or [OBJECT]
     begun = time.perf_counter()
-    journal = Journal(out, _describe_job(model, task, format))
-    before = journal.done()
-    left = [image for image in wanted if image.name not in before]
-    done, stopped = 0, False
-    with progress.stage("segment", len(wanted)) as advance:
-        advance(len(wanted) - len(left))
-        with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
-            for group in groups:
-                if stopped := stop():
-                    break
-                for one in group:
-                    done += _write(out, journal, output, classes, one)
-                    advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
-    if output.finish is not None and not stopped:
-        output.finish(out, journal.results([image.name for image in wanted]), classes)
-    known = journal.failed()
+    with Journal(out, _describe_job(model, task, format)) as journal:
+        before = journal.done()
+        left = _images_left(wanted, before, Path(out))
+        sink = _Sink(Path(out), journal, OUTPUTS[format], wishes.labels or [OBJECT], {one.name: one for one in left})
+        with progress.stage("segment", len(wanted)) as advance:
+            advance(len(wanted) - len(left))
+            with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
+                done, seen = sink.drain(groups, stop, advance)
+        stopped = seen < len(left)
+        if not stopped:
+            sink.finish(wanted)
+        known = journal.failed()
     failed = {image.name: known[image.name] for image in wanted if image.name in known}
-    journal.close()
     return ManyResult(
         out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
         time.perf_counter() - begun, stopped,
@@ -143,15 +138,87 @@ def _answer(
     return answer_on_cluster(on, model, images, task, batch=batch, stop=stop)
 
 
-def _write(out: Path, journal: Journal, output: OutputFormat, classes: Sequence[str], one: Result | Failed) -> bool:
-    """Write what came of an image, its files first, then its line; say whether it was segmented."""
-    if isinstance(one, Failed):
-        journal.add({"image": one.name, "error": one.reason})
-        return False
-    output.write(out, one, classes)
-    objects = [output.keep(found) for found in one.objects]
-    journal.add({"image": one.name, "size": one.size, "objects": objects})
-    return True
+@dataclass(frozen=True)
+class _Sink:
+    """Writes what comes of images: their files first, then their lines.
+
+    Attributes:
+        out: folder of the results.
+        journal: gets a line per image.
+        output: how masks are written.
+        classes: in the order of their numbers.
+        images: that are to be done, by name.
+    """
+
+    out: Path
+    journal: Journal
+    output: OutputFormat
+    classes: Sequence[str]
+    images: Mapping[str, InputImage]
+
+    def drain(
+        self, groups: Iterable[Iterable[Result | Failed]], stop: Callable[[], bool], advance: Advance
+    ) -> tuple[int, int]:
+        """Write all there is, or until somebody asks to stop; return how many were segmented and how many looked at."""
+        done = seen = 0
+        begun = time.perf_counter()
+        for group in groups:
+            # With nothing left to do, nobody is too late.
+            if seen < len(self.images) and stop():
+                break
+            for one in group:
+                done, seen = done + self._write(one), seen + 1
+                advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
+                if seen < len(self.images) and stop():
+                    return done, seen
+        return done, seen
+
+    def finish(self, wanted: Sequence[InputImage]) -> None:
+        """Write what is about all images."""
+        if self.output.finish is not None:
+            self.output.finish(self.out, self.journal.results([image.name for image in wanted]), self.classes)
+
+    def _write(self, one: Result | Failed) -> bool:
+        """Say whether it was segmented."""
+        told = {"image": one.name, "path": _place(self.images[one.name])}
+        if isinstance(one, Failed):
+            self.journal.add(told | {"error": one.reason})
+            return False
+        self.output.write(self.out, one, self.classes)
+        objects = [self.output.keep(found) for found in one.objects]
+        self.journal.add(told | {"stem": one.stem, "size": one.size, "objects": objects})
+        return True
+
+
+def _place(image: InputImage) -> str:
+    return str(image.path.resolve())
+
+
+def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str, Any]], out: Path) -> list[InputImage]:
+    """Return the images that are not done, each with a path for its files that no other has.
+
+    Raises:
+        UsageError: what was done is of another image of the same name.
+    """
+    taken = {line["stem"] for line in before.values()}
+    left = []
+    for image in wanted:
+        line = before.get(image.name)
+        if line is not None and line["path"] != _place(image):
+            raise UsageError(
+                f"{out} holds the masks of {line['path']} under the name {image.name}, which {_place(image)} has too. "
+                "Give --out another folder, or segment both images in one command; nothing was touched."
+            )
+        if line is None:
+            # An image that came later may have what was the name of another alone.
+            stem = next(name for name in chain([image.stem], _numbered(image.stem)) if name not in taken)
+            taken.add(stem)
+            left.append(replace(image, stem=stem))
+    return left
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    return (f"{stem}_{number}" for number in count(2))
 
 
 def _check_asked(task: Task, format: str) -> None:  # noqa: A002
@@ -175,6 +242,8 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
     """Return what two runs must share to be the same job."""
     asked = task.wishes.to_json() | {"folder": str(task.wishes.folder.absolute())}
     job: dict[str, Any] = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
+    # The same weights may look at an image brought to another size.
+    job |= {"preparation": json.loads(json.dumps(model.preparation.to_json()))}
     # By way of JSON, as the journal gives it back.
     whole = None if task.everything is None else json.loads(json.dumps(asdict(task.everything)))
     job |= {"refine": str(task.cleanup)} if task.cleanup is not None else {}
