@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from segtune.core.errors import DataError, UsageError
+from segtune.data.formats.writing import written_names
 from segtune.segment.inputs import find_inputs
 
 
@@ -37,6 +38,16 @@ def test_a_pattern_and_a_list_and_the_same_image_twice(photos):
 def test_two_images_of_one_stem_keep_their_extensions(photos):
     (photos / "a.png").write_bytes(b"")
     assert [image.stem for image in find_inputs([photos / "a.jpg", photos / "a.png"])] == ["a", "a_png"]
+
+
+def test_no_two_images_share_a_stem(photos):
+    """Though the longer name of one is the plain one of another."""
+    names = ("a_png.gif", "a.gif", "a.png", "a_png.jpg")
+    for name in names:
+        (photos / "deep" / name).touch()
+    found = find_inputs([photos / "deep" / name for name in names])
+    assert [image.stem for image in found] == ["a_png", "a", "a_png_2", "a_png_jpg"]
+    assert [stem for stem, _ in written_names(found[1:], taken=["a", "x"])] == ["a_gif", "a_png", "a_png_jpg"]
 
 
 @pytest.mark.parametrize("given", ["nowhere.jpg", "*.tif"])
