@@ -120,6 +120,21 @@ def test_a_wider_margin_asks_more(model):
     assert counts[0] < counts[1] < counts[2]
 
 
+@pytest.mark.parametrize("margin", [16 * 1.49, 16 * 1.5, 1e5, 1e9, float("inf")])
+def test_beyond_the_image_a_margin_changes_nothing(model, margin):
+    """All that has a contour is near to it, so every point is asked."""
+    _, every = found(model, GRID)
+    _, some = found(model, replace(GUIDED, guided_margin=margin))
+    assert len(some) == len(every)
+
+
+@pytest.mark.parametrize("margin", [2.0, float("inf")])
+def test_a_mask_without_a_contour_spares_all(margin):
+    source = Guided(8, 64, Frame((60, 80), (96, 128), 128), stride=1, quality=0.5, margin=margin)
+    source.hear(torch.ones(1, 32, 32), torch.tensor([0.6]))
+    assert list(source) == []
+
+
 def test_crops_are_guided_each_by_itself(model):
     """A crop's grid begins anew; its masks lie in the whole image."""
     _, some = found(model, replace(GUIDED, crop_n_layers=1))

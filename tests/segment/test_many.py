@@ -18,6 +18,7 @@ from segtune.segment.many import segment_many
 from segtune.segment.outputs import OUTPUTS
 from segtune.segment.refine import Cleanup
 from segtune.segment.session import Session
+from segtune.segment.tiles import TileSettings
 from segtune.segment.views import averaged
 from segtune.segment.wishes import Wish, Wishes, same_for_all
 
@@ -128,6 +129,7 @@ def test_outlines_open_as_data_beside_their_images(model, photos, tmp_path, kind
     data = open_dataset(tmp_path / "out", format=kind, objects="instances")
     theirs = expected(model, photos, [(4, 4, 30, 28)])
     assert len(data) == 5
+    assert any(mask.any() for (mask,) in theirs.values())
     for sample in data:
         (mask,) = theirs[sample.name.split("/")[-1]]
         if not mask.any():
@@ -143,6 +145,17 @@ def test_a_bad_image_is_listed_and_stops_nothing(model, photos, tmp_path):
     assert result.done == 4
     assert list(result.failed) == ["2.png"]
     assert "2.png" in result.failed["2.png"]
+
+
+@pytest.mark.parametrize("tiles", [None, TileSettings(side=64)])
+def test_a_line_that_leads_nowhere_is_listed_and_stops_nothing(model, photos, tmp_path, tiles):
+    (tmp_path / "some.txt").write_text("photos/0.png\nphotos/gone.png\nphotos/1.png\n")
+    wishes = same_for_all(None, "4,4,30,28")
+    result = segment_many(model, [tmp_path / "some.txt"], tmp_path / "out", wishes, tiles=tiles)
+
+    assert result.done == 2
+    assert list(result.failed) == ["gone.png"]
+    assert "does not exist" in result.failed["gone.png"]
 
 
 def test_a_prompt_beside_the_image_is_that_images_fault(model, photos, tmp_path):

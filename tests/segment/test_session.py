@@ -13,6 +13,7 @@ from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.prompts.correction import center_of_error
 from segtune.rollout import rollout
+from segtune.segment.everything import segment_everything
 from segtune.segment.given import given_prompt
 from segtune.segment.refinement import Refinement
 from segtune.segment.session import Session
@@ -176,6 +177,15 @@ def test_a_box_keeps_the_clicks(session):
         ({"box": (30, 10, 20, 40)}, "x0 < x1"),
         ({"box": (90, 10, 120, 40)}, "on the image"),
         ({"box": (1, 2, 3)}, "x0, y0, x1, y1"),
+        ({"points": (3, 3)}, r"list of .*but \(3, 3\) was given.*\[\(x, y\)\]"),
+        ({"points": 3}, "list of"),
+        ({"points": "3,3"}, "list of"),
+        ({"points": [(3,)]}, "0 .not on it"),
+        ({"box": "1,2,3,4"}, "but '1,2,3,4' was given.*as four numbers"),
+        ({"box": [[1, 2, 30, 40]]}, "as four numbers"),
+        ({"box": (1, 2, None, 4)}, "as four numbers"),
+        ({"mask": [[1]]}, "a list was given"),
+        ({"mask": torch.ones(48, 80, dtype=torch.bool)}, "a Tensor was given"),
         ({"mask": np.zeros((48, 80), dtype=np.bool_)}, "is empty"),
         ({"mask": np.ones((40, 80), dtype=np.bool_)}, "bool"),
     ],
@@ -183,6 +193,36 @@ def test_a_box_keeps_the_clicks(session):
 def test_prompts_that_do_not_fit_are_refused_in_words(session, given, words):
     with pytest.raises(UsageError, match=words):
         session.segment(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (np.zeros((48, 80), np.uint8), r"uint8 \[48, 80\]"),
+        (np.zeros((48, 80, 4), np.uint8), r"uint8 \[48, 80, 4\]"),
+        (np.zeros((48, 80, 3), np.float32), r"float32 \[48, 80, 3\]"),
+        (np.zeros((0, 80, 3), np.uint8), r"uint8 \[0, 80, 3\]"),
+        (torch.zeros(48, 80, 3, dtype=torch.uint8), "a Tensor"),
+        ([[0]], "a list"),
+    ],
+)
+def test_images_that_are_none_are_refused_in_words(model, given, words):
+    """By both that take one, in the same words."""
+    with pytest.raises(UsageError, match=words):
+        Session(model, given)
+    with pytest.raises(UsageError, match=words):
+        segment_everything(model, given)
+
+
+def test_an_embedding_of_two_images_is_refused(model, image):
+    """Not answered for the first."""
+    pixels, frames = model.prepare([image, image])
+    with torch.no_grad():
+        both = model.encode(pixels, frames)
+    with pytest.raises(UsageError, match="holds 2"):
+        Session(model, both)
+    with pytest.raises(UsageError, match="holds 2"):
+        segment_everything(model, None, embedding=both)
 
 
 def test_a_box_that_leaves_the_image_is_cut_at_its_edge(session):

@@ -44,13 +44,55 @@ def owl(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def dino(tmp_path_factory):
+    """A Grounding DINO of a few thousand weights, saved as a folder."""
+    folder = tmp_path_factory.mktemp("dino")
+    # The model knows the numbers of these by heart, as BERT has them.
+    known = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+    words = [known.get(number, f"[unused{number}]") for number in range(1030)] + ["a", "cat", "dog"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    text = {
+        "model_type": "bert", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "vocab_size": len(words), "max_position_embeddings": 32,
+    }  # fmt: skip
+    backbone = {
+        "model_type": "swin", "embed_dim": 8, "depths": [1, 1, 1], "num_heads": [1, 2, 4], "window_size": 2,
+        "image_size": 64, "out_features": ["stage2", "stage3"],
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = transformers.GroundingDinoConfig(
+        text_config=text, backbone_config=backbone, d_model=32, encoder_layers=1, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
+        num_feature_levels=2, num_queries=12, max_text_len=32, disable_custom_kernels=True,
+    )  # fmt: skip
+    model = transformers.GroundingDinoForObjectDetection(config)
+    with torch.no_grad():
+        # As they are made, they leave all boxes where the grid has them.
+        for weights in model.model.encoder_output_bbox_embed.parameters():
+            weights.normal_(std=0.5)
+    model.save_pretrained(folder)
+    images = transformers.models.grounding_dino.image_processing_pil_grounding_dino.GroundingDinoImageProcessorPil(
+        size={"shortest_edge": 48, "longest_edge": 80}
+    )
+    tokenizer = transformers.BertTokenizer(str(folder / "vocab.txt"))
+    transformers.GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def detector(owl):
     return TextDetector.open(owl)
 
 
-def test_boxes_lie_on_the_image_by_phrase_and_score(detector, image):
-    found = detector.find(image, ["a cat", "a dog"], threshold=0.0)
+@pytest.fixture(params=["owl", "dino"])
+def each(request):
+    """Every kind of detector."""
+    return TextDetector.open(request.getfixturevalue(request.param))
+
+
+def test_boxes_lie_on_the_image_by_phrase_and_score(each, image):
+    found = each.find(image, ["a cat", "a dog"], threshold=0.0)
     assert {one.phrase for one in found} <= {"a cat", "a dog"}
     assert len(found) > 1
     for one in found:
@@ -62,17 +104,26 @@ def test_boxes_lie_on_the_image_by_phrase_and_score(detector, image):
         scores = [one.score for one in found if one.phrase == phrase]
         assert scores == sorted(scores, reverse=True)
     surest = max(one.score for one in found)
-    assert {one.score for one in detector.find(image, ["a cat", "a dog"], threshold=surest - 1e-6)} == {surest}
+    assert {one.score for one in each.find(image, ["a cat", "a dog"], threshold=surest - 1e-6)} == {surest}
 
 
-def test_of_boxes_on_the_same_thing_one_is_left(detector, image):
-    found = [np.array(one.box) for one in detector.find(image, ["a cat"], threshold=0.0)]
+def test_of_boxes_on_the_same_thing_one_is_left(each, image):
+    found = [np.array(one.box) for one in each.find(image, ["a cat"], threshold=0.0)]
+    assert len(found) > 1
     for number, one in enumerate(found):
         for other in found[number + 1 :]:
             sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
             shared = max(sides[0], 0) * max(sides[1], 0)
             areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
             assert shared / (sum(areas) - shared) <= 0.5 + 1e-6
+
+
+def test_grounding_dino_is_asked_one_phrase_at_a_time(dino, image):
+    """It names what it finds by pieces of the text, so each phrase alone finds what it finds among others."""
+    detector = TextDetector.open(dino)
+    alone = [one for phrase in ("a cat", "a dog.") for one in detector.find(image, [phrase], threshold=0.0)]
+    assert {one.phrase for one in alone} == {"a cat", "a dog."}
+    assert detector.find(image, ["a cat", "a dog."], threshold=0.0) == alone
 
 
 class Told:

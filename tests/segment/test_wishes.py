@@ -24,15 +24,16 @@ def test_points_and_boxes_on_the_command_line():
     assert same_for_all(None, None).of_all == ()
 
 
-@pytest.mark.parametrize("text", ["12", "a,b", "1,2,?", "1,2,-,4"])
+@pytest.mark.parametrize("text", ["12", "a,b", "1,2,?", "1,2,-,4", "nan,3", "3,inf"])
 def test_points_that_are_none(text):
     with pytest.raises(UsageError, match="x,y"):
         parse_points(text)
 
 
-def test_boxes_that_are_none():
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,inf", "nan,2,3,4"])
+def test_boxes_that_are_none(text):
     with pytest.raises(UsageError, match="x0,y0"):
-        parse_boxes("1,2,3")
+        parse_boxes(text)
 
 
 def test_points_beside_several_boxes_are_nobodys():
@@ -54,9 +55,77 @@ def test_a_file_of_prompts_names_images_by_path_or_file_name(tmp_path):
     np.testing.assert_array_equal(two.prompt((8, 8), wishes.folder).mask, np.eye(8, dtype=np.bool_))
 
 
+@pytest.fixture
+def keyed(tmp_path, monkeypatch):
+    """Return what makes wishes of keys, asking each key's own place in the list, from a file in `told`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "told").mkdir()
+
+    def read(*keys):
+        told = {key: [{"points": [[number, 0]]}] for number, key in enumerate(keys)}
+        (tmp_path / "told" / "prompts.json").write_text(json.dumps(told))
+        return read_wishes(Path("told/prompts.json"))
+
+    return read
+
+
+def image(folder, place, name):
+    return InputImage(folder / place, name)
+
+
+@pytest.mark.parametrize("key", ["photo.png", "PP/photo.png", "./PP/../PP/photo.png", "../PP/photo.png"])
+def test_an_image_is_named_as_on_the_command_line_or_from_the_files_folder(tmp_path, keyed, key):
+    photo = image(tmp_path, "PP/photo.png", "photo.png")
+    wishes = keyed("x.png", key)
+    assert wishes.of(photo)[0].points == ((1, 0),)
+    asked = wishes.for_images([photo, image(tmp_path, "PP/b.png", "b.png")])
+    assert asked.unknown == ("x.png",)
+    assert asked.by_image["b.png"] == ()
+
+
+def test_a_files_name_alone_means_one_image_or_none(tmp_path, keyed):
+    """Two of one name are told apart by their folders; what is of neither is said."""
+    here, there = image(tmp_path, "in/a/photo.png", "a/photo.png"), image(tmp_path, "in/b/photo.png", "b/photo.png")
+    asked = keyed("photo.png", "b/photo.png").for_images([here, there])
+    assert asked.by_image["a/photo.png"] == ()
+    assert asked.by_image["b/photo.png"][0].points == ((1, 0),)
+    assert asked.unknown == ("photo.png",)
+    assert keyed("photo.png").for_images([here]).by_image["a/photo.png"]
+    # What lies in the folder that was given has this name, and no other image.
+    top = image(tmp_path, "in/photo.png", "photo.png")
+    asked = keyed("photo.png").for_images([top, here])
+    assert asked.by_image["photo.png"]
+    assert asked.by_image["a/photo.png"] == ()
+    assert asked.unknown == ()
+
+
+def test_the_current_folder_comes_before_the_files(tmp_path, keyed):
+    near, far = image(tmp_path, "p/1.png", "x/1.png"), image(tmp_path, "told/p/1.png", "y/1.png")
+    asked = keyed("p/1.png").for_images([near, far])
+    assert asked.by_image["x/1.png"]
+    assert asked.by_image["y/1.png"] == ()
+    assert keyed("p/1.png").for_images([far]).by_image["y/1.png"]
+
+
+def test_what_is_asked_of_all_is_asked_of_each(tmp_path):
+    wishes = same_for_all("3,4", None)
+    assert wishes.for_images([image(tmp_path, "1.png", "1.png")]).by_image == {"1.png": wishes.of_all}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("[]", "dictionary"), ("{", "no file of prompts"), ('{"a": [{"boxes": 1}]}', "a → 0 → boxes")],
+    [
+        ("[]", "dictionary"),
+        ("{", "no file of prompts"),
+        ('{"a": [{"boxes": 1}]}', "a → 0 → boxes"),
+        ('{"a": [{"points": [[1, 2, 0.9]]}]}', r"a → 0 → points → 0: a point's third number is 1 .*not 0\.9"),
+        ('{"a": [{"points": [[1, 2, 1.7]]}]}', r"not 1\.7"),
+        ('{"a": [{"points": [[1, 2], [3, 4, NaN]]}]}', "a → 0 → points → 1 → 2: input should be a finite"),
+        ('{"a": [{"points": [[Infinity, 2]]}]}', "a → 0 → points → 0 → 0: input should be a finite"),
+        ('{"a": [{"box": [0, 0, 1e999, 4]}]}', "a → 0 → box → 2: input should be a finite"),
+        ('{"a": [{"points": [[1%s, 2]]}]}' % ("0" * 400), "a → 0 → points → 0 → 0"),
+        ('{"a": [{"box": [0, 0, 4, 4], "label": ""}]}', "a → 0 → label: string should have at least 1"),
+    ],
 )
 def test_a_file_that_is_none_is_refused_with_the_place(tmp_path, text, words):
     (tmp_path / "prompts.json").write_text(text)

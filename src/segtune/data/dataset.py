@@ -184,7 +184,10 @@ def open_dataset(
     options = Options(objects, threshold, encoding, pixel_limit, bands, window)
     source = (chosen or _detect(tree)).read(tree, options)
     if tree.misnamed:
-        odd = (SetAside(name, "its name is no UTF-8", "Rename it, then open the data again.") for name in tree.misnamed)
+        odd = (
+            SetAside(name.rstrip("/"), "its name is no UTF-8", "Rename it, then open the data again.")
+            for name in tree.misnamed
+        )
         source.set_aside = tuple(sorted((*source.set_aside, *odd), key=lambda one: one.name))
     if not source.names:
         raise DataError(_nothing_left(source))

@@ -24,6 +24,7 @@ from segtune.models.family import PromptableModel
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
+from segtune.segment.given import check_embedding, check_image
 from segtune.segment.grid import Crop, Points, cut_crops, point_grid
 from segtune.segment.points import Blind, Guided, PointSource
 from segtune.segment.regions import remove_small_regions
@@ -248,7 +249,7 @@ def segment_everything(
 
     Raises:
         ModelError: the model does not understand clicks.
-        UsageError: an image is needed and missing, or the embedding is not of one image.
+        UsageError: an image is needed and missing or is no such array, or the embedding is not of one image.
     """
     settings = settings or settings_for(model)
     pixels = _check_call(model, image, settings, embedding)
@@ -378,17 +379,14 @@ def _check_call(
             f"Everything mode clicks all over the image, but this model understands {', '.join(sorted(model.accepts))} "
             "only. Use a model that understands points."
         )
-    if embedding is not None and len(embedding) != 1:
-        raise UsageError(
-            f"Everything mode takes the embedding of one image, but this one holds {len(embedding)}. Encode the image "
-            "by itself."
-        )
+    if embedding is not None:
+        check_embedding(embedding)
     if image is None and (embedding is None or settings.crop_n_layers):
         raise UsageError(
             "Everything mode needs the image itself where it has no embedding of it or crop_n_layers is above 0 "
             f"(it is {settings.crop_n_layers}), but got None. Pass the image."
         )
-    return np.zeros((0, 0, 3), dtype=np.uint8) if image is None else image
+    return np.zeros((0, 0, 3), dtype=np.uint8) if image is None else check_image(image)
 
 
 def _check_range(name: str, value: float) -> None:

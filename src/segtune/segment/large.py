@@ -49,6 +49,7 @@ def segment_large(
 
     for image in images:
         try:
+            image.check()
             with open_windows(image.path) as windows:
                 if everything is None:
                     found = _prompted(model, windows, image, wishes, settings, told)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from segtune.core.errors import DataError
 from segtune.core.files import replacing, write_text
 from segtune.core.rle import RunLengths
 from segtune.data.formats.coco import describe_mask
@@ -19,6 +20,12 @@ from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.writing import write_mask
 from segtune.data.formats.yolo import outline_line, write_classes
 from segtune.segment.crops import MaskCrop
+
+_MOST_NUMBERS = 2**16 - 1
+"""Objects that a PNG can number: its grey has 16 bits."""
+
+_LABEL_BYTES = 100
+"""Of a class in a file's name, which file systems hold to 255 in all."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,16 @@ def _write_png(folder: Path, result: Result, _: Sequence[str]) -> None:
 
 
 def _write_labelmap(folder: Path, result: Result, _: Sequence[str]) -> None:
-    """One image of object numbers from 1, in the order of the journal; 0 is none; of two that overlap the smaller."""
+    """One image of object numbers from 1, in the order of the journal; 0 is none; of two that overlap the smaller.
+
+    Raises:
+        DataError: there are more objects than numbers.
+    """
+    if len(result.objects) > _MOST_NUMBERS:
+        raise DataError(
+            f"An object map numbers at most {_MOST_NUMBERS:,} objects, but {result.name} has {len(result.objects):,}. "
+            "Write it with --format rle, or find fewer."
+        )
     kind = np.uint8 if len(result.objects) < 256 else np.uint16
     numbers = np.zeros(result.size, dtype=kind)
     for place in sorted(range(len(result.objects)), key=lambda place: -result.objects[place].mask.area):
@@ -161,7 +177,8 @@ def _as_coco(found: Found) -> dict[str, Any]:
 
 def _plain(label: str) -> str:
     """Return a class as part of a file's name."""
-    return "".join(letter if letter.isalnum() or letter in " _-" else "_" for letter in label)
+    plain = "".join(letter if letter.isalnum() or letter in " _-" else "_" for letter in label)
+    return plain.encode()[:_LABEL_BYTES].decode(errors="ignore")
 
 
 OUTPUTS: Mapping[str, OutputFormat] = {

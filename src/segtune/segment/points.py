@@ -14,6 +14,9 @@ from segtune.core.geometry import Frame
 from segtune.core.rle import BoolMask
 from segtune.segment.grid import Points, point_grid
 
+_WHOLE = 1.5
+"""From this share of the image's sides on an ellipse around any place reaches all others: √2, and room to round."""
+
 
 class PointSource(Protocol):
     """Yields points batch by batch, and hears what a batch found before it yields the next one."""
@@ -107,6 +110,9 @@ class Guided:
 
     def _inner(self, mask: BoolMask) -> BoolMask:
         """Return the cells [h, w] of a mask that lie farther than the margin from its contour."""
+        if self._margin >= _WHOLE * self._side:
+            # However wide: the ellipse would only grow, and OpenCV takes none of any size.
+            return mask if mask.all() else np.zeros_like(mask)
         height, width = (2 * round(self._margin * length / self._side) + 1 for length in mask.shape)
         around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, height))
         inner = cv2.erode(mask.view(np.uint8), around, borderType=cv2.BORDER_CONSTANT, borderValue=1)

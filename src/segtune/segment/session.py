@@ -26,7 +26,7 @@ from segtune.rollout import Round, ask, follow
 from segtune.segment.answer import Answer, read_answers
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
-from segtune.segment.given import Box, Point, given_prompt
+from segtune.segment.given import Box, Point, check_embedding, check_image, given_prompt
 from segtune.segment.refine import Cleanup
 
 _FORMAT = "segtune embedding 1"
@@ -39,6 +39,9 @@ class Session:
         model: any promptable model, or what `open_model` takes. It is switched to evaluation for each answer.
         image: uint8 [H, W, 3] RGB, an image file's path, or the embedding of one image by this model.
         cleanup: of all masks.
+
+    Raises:
+        UsageError: an array that is no such image, or an embedding of several.
     """
 
     def __init__(
@@ -53,8 +56,8 @@ class Session:
             image = read_image(Path(image))
         if not isinstance(image, Embedding):
             with evaluating([self.model]):
-                image = encode_image(self.model, image)
-        self.embedding = image
+                image = encode_image(self.model, check_image(image))
+        self.embedding = check_embedding(image)
         self.cleanup = cleanup
         self._enlarger = Enlarger(self._frame, self.model.mask_size)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 
 from segtune.core.errors import UsageError
 from segtune.core.rle import BoolMask
@@ -18,6 +23,18 @@ from segtune.data.images import PIXEL_LIMIT, read_image
 from segtune.prompts.objects import ObjectPrompt
 from segtune.segment.given import given_prompt
 from segtune.segment.inputs import InputImage
+
+
+def _check_label(point: tuple[float, ...]) -> tuple[float, ...]:
+    if len(point) > 2 and point[2] not in (0, 1):
+        raise PydanticCustomError(
+            "label", "A point's third number is 1 (on the object) or 0 (not on it), not {label}", {"label": point[2]}
+        )
+    return point
+
+
+GivenPoint = Annotated[tuple[float, ...], Field(min_length=2, max_length=3), AfterValidator(_check_label)]
+"""x, y and, where it is said, 1 (on the object) or 0."""
 
 
 class Wish(BaseModel):
@@ -30,12 +47,12 @@ class Wish(BaseModel):
         label: its class in the results.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    points: tuple[Annotated[tuple[float, ...], Field(min_length=2, max_length=3)], ...] = ()
+    points: tuple[GivenPoint, ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: str | None = None
-    label: str = OBJECT
+    label: Annotated[str, Field(min_length=1)] = OBJECT
 
     def prompt(self, size: tuple[int, int], folder: Path, pixel_limit: int = PIXEL_LIMIT) -> ObjectPrompt:
         """Return the prompt on an image of `size` (height, width); its mask has at most `pixel_limit` pixels.
@@ -70,13 +87,27 @@ class Finder(Protocol):
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of images that were found.
+
+    Attributes:
+        by_image: by the image's name; nothing where nothing is asked of it.
+        unknown: keys of `Wishes.by_name` that are of no image, or of several by their files' name.
+    """
+
+    by_image: Mapping[str, tuple[Wish, ...]]
+    unknown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Wishes:
     """What is asked of each image.
 
     Attributes:
         of_all: of every image.
-        by_name: of single images, by name, path or file name.
-        folder: where paths of masks begin.
+        by_name: of single images, by name, by path, from the current folder or from `folder`, or by the file's name
+            where a single image has it.
+        folder: of the file of prompts, where paths of masks begin.
         finder: says more by the image's pixels.
     """
 
@@ -90,11 +121,36 @@ class Wishes:
         return bool(self.of_all or self.by_name or self.finder)
 
     def of(self, image: InputImage) -> tuple[Wish, ...]:
-        """Return what is asked of one image."""
-        for key in (image.name, str(image.path), image.path.name):
-            if key in self.by_name:
-                return self.by_name[key]
-        return self.of_all
+        """Return what is asked of one image, as if there were no other."""
+        key = next(filter(None, self._keys(image)), None)
+        return self.of_all if key is None else self.by_name[key]
+
+    def for_images(self, images: Sequence[InputImage]) -> Asked:
+        """Return what is asked of each image, and what is asked of none; what is asked of one is of no other."""
+        alike = Counter(image.path.name for image in images)
+        used: set[str] = set()
+        named: dict[str, tuple[Wish, ...]] = {}
+        known = [(image.name, self._keys(image, alone=alike[image.path.name] == 1)) for image in images]
+        # The surest of all images first, so that none takes what another is named by in full.
+        for column in zip(*(keys for _, keys in known), strict=True):
+            for (name, _), key in zip(known, column, strict=True):
+                if key is not None and key not in used and name not in named:
+                    used.add(key)
+                    named[name] = self.by_name[key]
+        asked = {image.name: named.get(image.name, self.of_all) for image in images}
+        return Asked(asked, tuple(key for key in self.by_name if key not in used))
+
+    def _keys(self, image: InputImage, *, alone: bool = True) -> tuple[str | None, ...]:
+        """Return the keys that may mean an image, the surest first; its file's name does only where it is alone."""
+        place = os.path.normpath(image.path.absolute())
+        name, file = (word if word in self.by_name else None for word in (image.name, image.path.name))
+        return name, *(places.get(place) for places in self._places), file if alone else None
+
+    @cached_property
+    def _places(self) -> tuple[dict[str, str], ...]:
+        """The keys by the places that they mean from the current folder, and from the file's."""
+        folders = Path.cwd(), self.folder.absolute()
+        return tuple({os.path.normpath(folder / key): key for key in self.by_name} for folder in folders)
 
     @property
     def labels(self) -> list[str]:
@@ -121,7 +177,7 @@ def parse_points(text: str) -> tuple[tuple[float, ...], ...]:
         try:
             x, y = float(words[0]), float(words[1])
             label = {"": 1.0, "+": 1.0, "1": 1.0, "-": 0.0, "0": 0.0}[words[2] if len(words) > 2 else ""]
-            if len(words) > 3:
+            if len(words) > 3 or not (math.isfinite(x) and math.isfinite(y)):
                 raise ValueError(part)
         except (ValueError, IndexError, KeyError) as error:
             raise UsageError(
@@ -142,6 +198,8 @@ def parse_boxes(text: str) -> tuple[tuple[float, float, float, float], ...]:
     for part in _parts(text):
         try:
             x0, y0, x1, y1 = (float(word) for word in part.split(","))
+            if not all(map(math.isfinite, (x0, y0, x1, y1))):
+                raise ValueError(part)
         except ValueError as error:
             raise UsageError(f"Boxes are written x0,y0,x1,y1;x0,y0,x1,y1 in pixels, but '{part}' was given.") from error
         boxes.append((x0, y0, x1, y1))

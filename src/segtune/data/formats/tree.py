@@ -12,9 +12,6 @@ from typing import Any
 
 from segtune.core.errors import DataError
 
-_DEPTH = 6
-"""Folders below the data folder that are looked into; data sets nest two or three deep."""
-
 
 @dataclass(frozen=True)
 class Tree:
@@ -24,7 +21,8 @@ class Tree:
         root: the folder.
         chosen: path below `root` of the one file the user named instead of a folder, or None.
         files: names of the files in each folder, by the folder's path below `root` ("" for the root), sorted.
-        misnamed: paths of files and folders whose names are no UTF-8, odd bytes in hex; they are in no other list.
+        misnamed: paths of files and, with a slash at the end, folders whose names are no UTF-8, odd bytes in hex; they
+            are in no other list.
         found: what a format has found out on its first look, kept for its second.
     """
 
@@ -42,15 +40,13 @@ class Tree:
             DataError: nothing is there, it may not be read, or its own name is no UTF-8.
         """
         path = path.absolute()
-        if not _is_text(str(path)):
-            raise DataError(f"The name of {_as_text(str(path))} is no UTF-8. Rename the folder or move the data.")
+        if not is_text(str(path)):
+            raise DataError(f"The name of {as_text(str(path))} is no UTF-8. Rename the folder or move the data.")
         if not path.exists():
             raise DataError(f"{path} does not exist. Give the folder that holds the images and masks.")
         root = path if path.is_dir() else path.parent
-        files: dict[str, tuple[str, ...]] = {}
-        misnamed: list[str] = []
         try:
-            _scan(root, "", files, misnamed, _DEPTH)
+            files, misnamed = _scan(root)
         except PermissionError as error:
             raise DataError(f"{error.filename} may not be read. Change its permissions.") from error
         return cls(root, None if path.is_dir() else path.name, dict(sorted(files.items())), tuple(misnamed))
@@ -61,16 +57,16 @@ class Tree:
 
     def paths(self, folder: str = "", *, deep: bool = True) -> Iterator[str]:
         """Yield the paths below `root` of the files in `folder`, and with `deep` in the folders below it."""
-        yield from (join(folder, name) for name in self.files.get(folder, ()))
-        if deep:
-            for child in self.folders(folder):
-                yield from self.paths(child)
+        for each in (folder, *self.folders_below(folder)) if deep else (folder,):
+            yield from (join(each, name) for name in self.files.get(each, ()))
 
     def folders_below(self, folder: str) -> Iterator[str]:
         """Yield the paths of all folders below `folder`."""
-        for child in self.folders(folder):
-            yield child
-            yield from self.folders_below(child)
+        # No recursion: folders may nest deeper than Python's calls.
+        waiting = self.folders(folder)[::-1]
+        while waiting:
+            yield (child := waiting.pop())
+            waiting += self.folders(child)[::-1]
 
     def has_file(self, path: str) -> bool:
         """Whether there is a file at this path."""
@@ -144,31 +140,52 @@ def stem_of(path: str) -> str:
     return stem if dot and stem else name
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Whether a file's name can be written as UTF-8: one unpacked from an old archive may hold stray bytes."""
     # Python turns bytes that are no UTF-8 into lone surrogates (PEP 383).
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
+    """Return a file's name with bytes that are no UTF-8 in hex."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _scan(root: Path, folder: str, files: dict[str, tuple[str, ...]], misnamed: list[str], depth: int) -> None:
-    names: list[str] = []
-    below: list[str] = []
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            # __MACOSX, in archives made on a Mac, holds a file of attributes for each file, ending in its name.
-            if entry.name.startswith((".", "__MACOSX")):
-                continue
-            if not _is_text(entry.name):
-                misnamed.append(join(folder, _as_text(entry.name)))
-                continue
-            # Links are followed; the depth ends circles.
-            (below if entry.is_dir() else names).append(entry.name)
-    # File systems list in orders of their own.
-    files[folder] = tuple(sorted(names))
-    if depth:
-        for name in sorted(below):
-            _scan(root, join(folder, name), files, misnamed, depth - 1)
+def _scan(root: Path) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the files by folder, and what is misnamed, however deep they lie; links are followed."""
+    files: dict[str, tuple[str, ...]] = {}
+    misnamed: list[str] = []
+    # Each folder comes with all that it lies in: a link back to one of them would lead round for ever.
+    waiting = [("", frozenset({_identity(root.stat())}))]
+    while waiting:
+        folder, above = waiting.pop()
+        names: list[str] = []
+        below: list[tuple[str, frozenset[tuple[int, int]]]] = []
+        with os.scandir(root / folder) as entries:
+            for entry in entries:
+                # __MACOSX, in archives made on a Mac, holds a file of attributes for each file, ending in its name.
+                if entry.name.startswith((".", "__MACOSX")):
+                    continue
+                is_folder = _is_folder(entry)
+                if not is_text(entry.name):
+                    misnamed.append(join(folder, as_text(entry.name)) + ("/" if is_folder else ""))
+                elif not is_folder:
+                    names.append(entry.name)
+                elif (here := _identity(entry.stat())) not in above:
+                    below.append((join(folder, entry.name), above | {here}))
+        # File systems list in orders of their own.
+        files[folder] = tuple(sorted(names))
+        waiting += sorted(below, key=lambda one: one[0], reverse=True)
+    return files, misnamed
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link to itself, or into a folder that may not be read.
+        return False
+
+
+def _identity(seen: os.stat_result) -> tuple[int, int]:
+    return seen.st_dev, seen.st_ino

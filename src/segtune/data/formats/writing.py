@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 from urllib.parse import quote
@@ -31,21 +32,25 @@ class Named(Protocol):
 _Named = TypeVar("_Named", bound=Named)
 
 
-def written_names(samples: Iterable[_Named]) -> Iterator[tuple[str, _Named]]:
+def written_names(samples: Iterable[_Named], taken: Iterable[str] = ()) -> Iterator[tuple[str, _Named]]:
     """Yield each sample with the path, without extension, that its files get below images/ and masks/.
 
     It is the sample's name without a leading images/ and without its extension, which stays, after an underscore, where
-    two samples would otherwise share a path.
+    two samples would otherwise share a path; where even that is another's, a number follows.
+
+    Args:
+        samples: in the order in which they choose.
+        taken: paths that none of them may get, as those of files that are there.
     """
-    used: set[str] = set()
+    used = set(taken)
     for sample in samples:
         path = PurePosixPath(sample.name)
         folders = [part for part in path.parts[:-1] if part not in ("/", "..")]
         if folders and folders[0].lower() == _IMAGE_FOLDER:
             folders = folders[1:]
-        name = "/".join([*folders, stem_of(path.name)])
-        if name in used:
-            name = "/".join([*folders, path.name.replace(".", "_")])
+        longer = path.name.replace(".", "_")
+        choices = chain((stem_of(path.name), longer), (f"{longer}_{number}" for number in count(2)))
+        name = next(name for choice in choices if (name := "/".join([*folders, choice])) not in used)
         used.add(name)
         yield name, sample
 
