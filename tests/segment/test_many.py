@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -199,6 +200,35 @@ def test_another_job_in_the_same_folder_is_refused(model, photos, tmp_path):
         segment_many(model, [photos], tmp_path / "out", same_for_all("21,20", None))
 
 
+def test_a_name_that_two_images_have_is_of_neither_and_told(model, photos, tmp_path):
+    (photos / "deep").mkdir()
+    (photos / "deep" / "0.png").write_bytes((photos / "1.png").read_bytes())
+    wish = (Wish(box=(4, 4, 30, 28)),)
+    (tmp_path / "other").mkdir()
+    wishes = Wishes(by_name={"1.png": wish, "nobody.png": wish, "deep/0.png": wish}, folder=tmp_path / "other")
+    found = segment_many(model, [photos], tmp_path / "out", wishes)
+    assert (found.done, found.without, found.unknown) == (2, 4, ("nobody.png",))
+    bare = Wishes(by_name={"0.png": wish, "1.png": wish}, folder=tmp_path / "other")
+    moved = photos.rename(tmp_path / "moved")
+    (moved / "0.png").rename(moved / "deep" / "a.png")
+    (moved / "other").mkdir()
+    (moved / "other" / "0.png").write_bytes((moved / "1.png").read_bytes())
+    found = segment_many(model, [moved], tmp_path / "bare", bare)
+    assert (found.done, found.unknown) == (1, ("0.png",))
+
+
+def test_an_image_that_a_format_cannot_hold_is_listed(model, photos, tmp_path, monkeypatch):
+    """It does not end the job."""
+
+    def write(folder, result, classes):
+        if result.name == "1.png":
+            raise DataError("Too many objects for it.")
+
+    monkeypatch.setitem(OUTPUTS, "labelmap", replace(OUTPUTS["labelmap"], write=write))
+    found = segment_many(model, [photos], tmp_path / "out", same_for_all(None, BOXES), format="labelmap")
+    assert (found.done, found.failed) == (4, {"1.png": "Too many objects for it."})
+
+
 def test_another_image_of_the_same_name_is_not_taken_for_the_one_that_was_done(model, photos, tmp_path):
     """Its name alone does not say which image a mask is of."""
     (tmp_path / "other").mkdir()
@@ -259,7 +289,7 @@ def test_what_cannot_be_done_is_refused(model, photos, tmp_path):
         segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), everything=EverythingSettings())
     with pytest.raises(UsageError, match="no format named 'pgn'"):
         segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), format="pgn")
-    with pytest.raises(DataError, match="None of the 5 images"):
+    with pytest.raises(DataError, match="of any of the 5 images"):
         segment_many(model, [photos], tmp_path / "out", Wishes(by_name={"x.png": (Wish(points=((9, 9),)),)}))
     assert not (tmp_path / "out").exists()
     assert "png" in OUTPUTS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -207,6 +207,10 @@ def _exit_code(result: ManyResult) -> int:
     return DataError.exit_code if result.failed and not result.done + result.before else 0
 
 
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" … and {len(names) - 10} more" if len(names) > 10 else "")
+
+
 def _told(facts: Mapping[str, Any]) -> str:
     """Return what was done, for people."""
     rate = facts["done"] / facts["seconds"] if facts["seconds"] else 0.0
@@ -215,6 +219,8 @@ def _told(facts: Mapping[str, Any]) -> str:
         lines.append(f"{facts['before']} were done before.")
     if facts["without"]:
         lines.append(f"{facts['without']} images have no prompt and were left out.")
+    if facts["unknown"]:
+        lines.append(f"Named in the file of prompts, but of no image or of several: {_few(facts['unknown'])}.")
     if facts["stopped"]:
         lines.append("Stopped before the end. The same command goes on from here.")
     if facts["failed"]:

@@ -122,6 +122,7 @@ def _read_in_batches(
 
     def read(image: InputImage) -> _Ready | Failed:
         try:
+            image.check()
             values = read_image(image.path)
             asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]

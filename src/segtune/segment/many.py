@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from segtune.core.errors import DataError, UsageError, unknown_name
 from segtune.core.files import hash_text
 from segtune.core.progress import SILENT, Advance, Progress
 from segtune.data.formats.regions import OBJECT
+from segtune.data.formats.writing import written_names
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.segment.batches import Task, answer_images
@@ -42,6 +42,7 @@ class ManyResult:
         failed: by name, why.
         seconds: of the work now.
         stopped: somebody asked to stop.
+        unknown: names in the file of prompts that are of no image, or of several.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class ManyResult:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
+    unknown: tuple[str, ...] = ()
 
 
 def segment_many(
@@ -96,19 +98,20 @@ def segment_many(
         ResourceError: the disk is full, or the cluster ended the job; what was complete stays.
     """
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
-    task = Task(wishes, everything, tiles, cleanup)
-    _check_asked(task, format)
+    out, asked = Path(out), Task(wishes, everything, tiles, cleanup)
+    _check_asked(asked, format)
     if on is not None:
         check_place(on)
-    images = find_inputs(inputs, without=Path(out))
-    wanted = images if everything or wishes.finder else [image for image in images if wishes.of(image)]
+    images = find_inputs(inputs, without=out)
+    task, unknown = _resolved(asked, images)
+    wanted = [image for image in images if everything or wishes.finder or image.fault or task.wishes.of(image)]
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
     begun = time.perf_counter()
-    with Journal(out, _describe_job(model, task, format)) as journal:
+    with Journal(out, _describe_job(model, asked, format)) as journal:
         before = journal.done()
-        left = _images_left(wanted, before, Path(out))
-        sink = _Sink(Path(out), journal, OUTPUTS[format], wishes.labels or [OBJECT], {one.name: one for one in left})
+        left = _images_left(wanted, before, out)
+        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], {one.name: one for one in left})
         with progress.stage("segment", len(wanted)) as advance:
             advance(len(wanted) - len(left))
             with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
@@ -120,8 +123,16 @@ def segment_many(
     failed = {image.name: known[image.name] for image in wanted if image.name in known}
     return ManyResult(
         out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
-        time.perf_counter() - begun, stopped,
+        time.perf_counter() - begun, stopped, unknown,
     )  # fmt: skip
+
+
+def _resolved(task: Task, images: Sequence[InputImage]) -> tuple[Task, tuple[str, ...]]:
+    """Return the task with what is asked of single images under their names, and the keys that are of none."""
+    if not task.wishes.by_name:
+        return task, ()
+    asked = task.wishes.for_images(images)
+    return replace(task, wishes=replace(task.wishes, by_name=asked.by_image)), asked.unknown
 
 
 def _answer(
@@ -184,7 +195,11 @@ class _Sink:
         if isinstance(one, Failed):
             self.journal.add(told | {"error": one.reason})
             return False
-        self.output.write(self.out, one, self.classes)
+        try:
+            self.output.write(self.out, one, self.classes)
+        except DataError as error:  # a format that cannot hold this image's masks
+            self.journal.add(told | {"error": str(error)})
+            return False
         objects = [self.output.keep(found) for found in one.objects]
         self.journal.add(told | {"stem": one.stem, "size": one.size, "objects": objects})
         return True
@@ -200,25 +215,19 @@ def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str,
     Raises:
         UsageError: what was done is of another image of the same name.
     """
-    taken = {line["stem"] for line in before.values()}
     left = []
     for image in wanted:
         line = before.get(image.name)
-        if line is not None and line["path"] != _place(image):
+        if line is None:
+            left.append(image)
+        elif line["path"] != _place(image):
             raise UsageError(
                 f"{out} holds the masks of {line['path']} under the name {image.name}, which {_place(image)} has too. "
                 "Give --out another folder, or segment both images in one command; nothing was touched."
             )
-        if line is None:
-            # An image that came later may have what was the name of another alone.
-            stem = next(name for name in chain([image.stem], _numbered(image.stem)) if name not in taken)
-            taken.add(stem)
-            left.append(replace(image, stem=stem))
-    return left
-
-
-def _numbered(stem: str) -> Iterator[str]:
-    return (f"{stem}_{number}" for number in count(2))
+    # An image that came later may have what was the name of another alone.
+    taken = [line["stem"] for line in before.values()]
+    return [replace(image, stem=stem) for stem, image in written_names(left, taken)]
 
 
 def _check_asked(task: Task, format: str) -> None:  # noqa: A002
@@ -253,6 +262,7 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
 
 def _nothing_asked(images: Sequence[InputImage], wishes: Wishes) -> str:
     return (
-        f"None of the {len(images)} images (the first is {images[0].name}) is named in the file of prompts (its first "
-        f"is {next(iter(wishes.by_name))}). Name them by their path below the folder given, or by their file's name."
+        f"Nothing is asked of any of the {len(images)} images (the first is {images[0].name}); the file of prompts "
+        f"names {next(iter(wishes.by_name))} first. Name images by their path below the folder given, or by their "
+        "file's name where one alone has it."
     )
