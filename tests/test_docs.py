@@ -9,18 +9,18 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from docs_pictures import DOCS, pictures, run_code, run_commands
+from docs_pictures import DOCS, PAGE, pictures, run_code, run_commands
 
 
 def test_the_code_leaves_what_the_page_says(tmp_path):
-    names = run_code(tmp_path)
+    names = run_code(PAGE, tmp_path)
     assert len(names["clicked"].masks) == 3
     assert len(names["boxed"].masks) == 1
     assert len(names["answers"]) == 3
     assert names["work"].answer is not None
     assert names["zoomed"].mask.size == names["session"].size
     assert len(names["found"]) > 0
-    for name in pictures():
+    for name in pictures(PAGE):
         assert cv2.imread(str(tmp_path / name)).shape[1] == 3 * names["image"].shape[1]
         assert (DOCS / "pictures" / name).exists()
 
@@ -36,8 +36,10 @@ def test_every_command_ends_well(tmp_path):
     assert (tmp_path / "clicks" / "clicks.svg").exists()
 
 
-def test_the_code_about_everything_mode_finds_masks(capsys):
-    page = (DOCS / "everything.md").read_text()
-    block = page.split("    import segtune\n")[1].split("\n\nEach mask")[0]
-    exec("import segtune\n" + "\n".join(line.removeprefix("    ") for line in block.splitlines()), {})
-    assert len(capsys.readouterr().out.splitlines()) > 5
+def test_the_code_about_everything_mode_finds_masks(tmp_path, capsys):
+    page = DOCS / "everything.md"
+    names = run_code(page, tmp_path)
+    assert len(capsys.readouterr().out.splitlines()) == len(names["found"]) > 5
+    (picture,) = pictures(page)
+    assert cv2.imread(str(tmp_path / picture)).shape[1] == 2 * names["image"].shape[1]
+    assert (DOCS / "pictures" / picture).exists()

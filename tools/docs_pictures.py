@@ -1,4 +1,4 @@
-"""Run the code on docs/using.md and keep the pictures it makes; the tests run it by the same functions.
+"""Run the code on the documentation's pages and keep the pictures it makes; the tests run it by the same functions.
 
 python tools/docs_pictures.py
 """
@@ -21,31 +21,33 @@ from segtune.data.demo import write_demo
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = DOCS / "using.md"
+PAGES = (PAGE, DOCS / "everything.md")
 
 
 def main() -> None:
-    """Write docs/pictures/session.jpg and whatever else the page shows."""
-    with tempfile.TemporaryDirectory() as folder:
-        run_code(Path(folder))
-        for name in pictures():
-            shutil.copy(Path(folder) / name, DOCS / "pictures" / name)
+    """Write docs/pictures/session.jpg and whatever else the pages show."""
+    for page in PAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            run_code(page, Path(folder))
+            for name in pictures(page):
+                shutil.copy(Path(folder) / name, DOCS / "pictures" / name)
 
 
-def run_code(folder: Path) -> dict[str, Any]:
-    """Run the page's Python blocks from top to bottom in `folder`; return the names they leave."""
+def run_code(page: Path, folder: Path) -> dict[str, Any]:
+    """Run a page's Python blocks from top to bottom in `folder`; return the names they leave."""
     names: dict[str, Any] = {}
     before = Path.cwd()
     os.chdir(folder)
     try:
-        for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL):
-            exec(compile(code, str(PAGE), "exec"), names)
+        for code in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+            exec(compile(code, str(page), "exec"), names)
     finally:
         os.chdir(before)
     return names
 
 
 def run_commands(folder: Path) -> dict[str, int]:
-    """Run the page's commands in `folder` on drawn images; return their exit codes."""
+    """Run the commands of docs/using.md in `folder` on drawn images; return their exit codes."""
     write_demo(folder / "polyps", count=3, seed=1)
     shutil.copytree(folder / "polyps" / "images", folder / "photos")
     height, width = cv2.imread(str(folder / "photos" / "lump_0001.jpg")).shape[:2]
@@ -62,9 +64,9 @@ def run_commands(folder: Path) -> dict[str, int]:
         os.chdir(before)
 
 
-def pictures() -> list[str]:
-    """Return the names of the pictures on the page."""
-    return re.findall(r"\]\(pictures/([^)]+)\)", PAGE.read_text())
+def pictures(page: Path) -> list[str]:
+    """Return the names of the pictures on a page."""
+    return re.findall(r"\]\(pictures/([^)]+)\)", page.read_text())
 
 
 if __name__ == "__main__":
