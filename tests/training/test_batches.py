@@ -10,7 +10,7 @@ from small import discs, small_recipe, small_training
 
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import Dataset
-from segtune.training.batches import BatchSource, Collate, gather_embedding
+from segtune.training.batches import BatchSource, Collate, Order, gather_embedding
 from segtune.training.processes import Processes
 
 
@@ -35,6 +35,17 @@ def test_an_epoch_entered_in_its_middle_goes_on_as_it_would_have(source):
     for step, other in zip(whole[1:], rest, strict=True):
         assert [_contents(batch) for batch in step] == [_contents(batch) for batch in other]
     assert list(batches.epoch(2, first_step=3)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_long_epoch_is_not_listed_before_it_begins(source, monkeypatch, workers):
+    """Of an epoch of a million steps no more is looked up than is read ahead, wherever it is entered."""
+    listed, real = [], Order.step
+    monkeypatch.setattr(Order, "step", lambda self, *where: listed.append(where[1]) or real(self, *where))
+    recipe = small_recipe(epochs=1, epoch_steps=1_000_000, workers=workers)
+    first = next(BatchSource(source, recipe, Processes()).epoch(1, first_step=300_000))
+    assert len(first) == 2
+    assert set(listed) <= set(range(300_000, 300_010))
 
 
 def test_a_process_without_an_image_still_takes_the_step(source):
