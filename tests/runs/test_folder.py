@@ -16,6 +16,7 @@ from segtune.runs.folder import RunFolder, describe_surroundings
         (("check.json",), True),
         (("check.json", "split.json", "fingerprints.safetensors", "run.json"), True),
         (("check.json", "settings.yaml"), False),
+        (("pretraining.yaml",), False),
         (("check.json", "notes.txt"), False),
         (("check.json", "log.jsonl"), False),
     ],
@@ -32,11 +33,14 @@ def test_a_folder_that_is_not_there_is_no_unbegun_run(tmp_path):
     assert RunFolder(tmp_path / "nowhere").is_unbegun is False
 
 
-def test_a_second_run_never_starts_in_a_run_s_folder(tmp_path):
+@pytest.mark.parametrize("settings", ["settings.yaml", "pretraining.yaml"])
+def test_a_second_run_never_starts_in_a_run_s_folder(tmp_path, settings):
     """It is refused with both ways out; a folder without settings is taken, and made with those above it."""
     RunFolder(tmp_path / "a" / "b").start()
     assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "settings.yaml").touch()
+    assert not RunFolder(tmp_path).holds_a_run
+    (tmp_path / settings).touch()
+    assert RunFolder(tmp_path).holds_a_run
     with pytest.raises(UsageError, match=r"--resume.*--out"):
         RunFolder(tmp_path).start()
 

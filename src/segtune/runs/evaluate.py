@@ -144,7 +144,7 @@ def other_than_a_run(out: Path) -> RunFolder:
     """
     folder = RunFolder(out)
     # First of all: nothing may be written before this is known.
-    if folder.settings.exists():
+    if folder.holds_a_run:
         raise UsageError(
             f"{out} is the folder of a run, whose own figures and report others would replace. Give --out another "
             "folder; nothing was touched."

@@ -74,11 +74,28 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def holds_a_run(self) -> bool:
+        """Whether a fit or a pretraining has begun here: what it has written is nobody else's to replace."""
+        return self.settings.exists() or self.pretraining.exists()
+
+    @property
     def is_unbegun(self) -> bool:
         """Whether a run in this folder was cut off before its data was split: nothing is there to go on from."""
-        return self.path.is_dir() and not self.settings.exists() and {each.name for each in self.path.iterdir()} <= {
+        return self.path.is_dir() and not self.holds_a_run and {each.name for each in self.path.iterdir()} <= {
             self.check.name, self.split.name, self.fingerprints.name, self.record.name
         }  # fmt: skip
+
+    def require_free(self) -> None:
+        """Refuse a folder for a new run that holds one.
+
+        Raises:
+            UsageError: it holds a run already.
+        """
+        if self.holds_a_run:
+            raise UsageError(
+                f"{self.path} already holds a run. Go on with it by --resume, or give --out another folder; "
+                "nothing in it was touched."
+            )
 
     def start(self) -> None:
         """Make the folder for a new run.
@@ -86,11 +103,7 @@ class RunFolder:
         Raises:
             UsageError: it holds a run already.
         """
-        if self.settings.exists():
-            raise UsageError(
-                f"{self.path} already holds a run. Go on with it by --resume, or give --out another folder; "
-                "nothing in it was touched."
-            )
+        self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
 
     def require(self) -> None:

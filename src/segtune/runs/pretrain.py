@@ -80,11 +80,8 @@ def pretrain(
     folder = RunFolder(Path(settings.settings.out))
     if resume:
         settings = _resumed(settings, folder)
-    elif folder.pretraining.exists() or folder.settings.exists():
-        raise UsageError(
-            f"{folder.path} already holds a run. Go on with it by --resume, or give --out another folder; nothing in "
-            "it was touched."
-        )
+    else:
+        folder.require_free()
     tree = settings.settings
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
