@@ -24,7 +24,7 @@ from segtune.evaluation.thresholds import find_candidates, fit_thresholds
 from segtune.models.open import open_model
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
-from segtune.runs.pretrain import HELD_OUT
+from segtune.runs.pretrain_data import HELD_OUT
 from segtune.segment.everything import EverythingSettings
 
 BATCH = 16
