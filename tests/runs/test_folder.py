@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from segtune.core.errors import ModelError, UsageError
-from segtune.runs.folder import RunFolder, describe_surroundings
+from segtune.runs.folder import RunFolder, describe_surroundings, run_of
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,33 @@ def test_a_folder_without_settings_is_no_run(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ModelError, match="not a run folder"):
         RunFolder(tmp_path).require()
+
+
+@pytest.mark.parametrize("file", ["settings.yaml", "pretraining.yaml", "fingerprints.safetensors"])
+def test_a_model_s_run_is_found_by_whatever_of_it_is_named(tmp_path, monkeypatch, file):
+    """The run, its model/, a file in that, from wherever they are named; a model beside a run is not of it."""
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "other").mkdir()
+    (run / "model" / "weights.pth").touch()
+    assert run_of(run) is None
+    (run / file).touch()
+    monkeypatch.chdir(run / "model")
+    for spec in (run, f"{run}/", run / "model", run / "model" / "weights.pth", ".", "weights.pth"):
+        found = run_of(spec)
+        assert found is not None, spec
+        assert found.path == run
+    for spec in (run / "other", run / "checkpoints", tmp_path, "facebook/sam-vit-base"):
+        assert run_of(spec) is None, spec
+
+
+def test_the_built_in_model_is_of_no_run(tmp_path, monkeypatch):
+    """Also where a run's folder has its name: that one is opened as ./nano."""
+    (tmp_path / "nano").mkdir()
+    (tmp_path / "nano" / "settings.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert run_of("nano") is None
+    assert run_of("./nano") is not None
 
 
 def test_the_record_grows_step_by_step(tmp_path):
