@@ -24,7 +24,7 @@ from segtune.evaluation.thresholds import find_candidates, fit_thresholds
 from segtune.models.open import open_model
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
-from segtune.runs.pretrain import HELD_OUT
+from segtune.runs.pretrain_data import HELD_OUT
 from segtune.segment.everything import EverythingSettings
 
 BATCH = 16
@@ -53,7 +53,7 @@ def main() -> None:
 
 def run_stage(arguments, out, settings) -> None:
     """Train one stage in processes of its own, or take up where it was left; a finished one stays as it is."""
-    if (out / "model" / "segtune.json").exists():
+    if is_finished(out):
         return
     launcher = [sys.executable]
     if arguments.processes > 1:
@@ -69,6 +69,13 @@ def run_stage(arguments, out, settings) -> None:
         sets = [*(f"{key}={value}" for key, value in settings.items()), *arguments.set]
         command += [word for text in sets for word in ("--set", text)]
     subprocess.run(command, check=True)
+
+
+def is_finished(out) -> bool:
+    """Say whether a stage did all its steps; stopped by Ctrl-C it leaves a model too."""
+    path = out / "model" / "segtune.json"
+    told = read_json(path) if path.exists() else None
+    return told is not None and told["steps"] >= told["settings"]["steps"]
 
 
 def install(run, record, *, further) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from disc_data import SMALL
 
 QUICK = (
@@ -63,3 +64,24 @@ def test_mistakes_are_told_in_a_paragraph(tmp_path, segtune):
     assert (code, "already holds a run" in err) == (2, True)
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("fit", "DISCS"), 2, "already holds a run"),
+        (("fit", "DISCS", "--resume"), 5, "not a run folder"),
+        (("pretrain",), 2, "already holds a run"),
+        (("evaluate", "nano", "DISCS"), 2, "folder of a run"),
+        (("clicks", "nano", "DISCS"), 2, "folder of a run"),
+    ],
+)
+def test_no_other_command_writes_into_a_pretraining(discs, tmp_path, segtune, words, exit_code, said):
+    """With its folder as --out a fit, an evaluation or another pretraining is refused, and no byte is touched."""
+    for name in ("pretraining.yaml", "run.json", "log.jsonl", "model/model.safetensors", "checkpoints/last/last.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    code, _, err = segtune(*(discs if word == "DISCS" else word for word in words), "--out", tmp_path)
+    assert (code, said in err) == (exit_code, True), err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert (len(files), {path.read_text() for path in files}) == (5, {"{}"})

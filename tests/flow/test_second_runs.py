@@ -43,9 +43,10 @@ def test_what_the_base_has_seen_is_never_tested_on(first, discs, tmp_path, answe
     assert len(Fingerprints.read(tmp_path / "run" / "fingerprints.safetensors")) >= len(seen) + len(after["val"])
 
 
-def test_an_evaluation_reads_the_data_as_the_run_did(first, discs, tmp_path, answer):
-    """Without --objects, what an object is and its grey are the run's."""
-    code, found = answer("evaluate", first, discs, "--out", tmp_path / "e", "--modes", "box")
+@pytest.mark.parametrize("named", [".", "model"])
+def test_an_evaluation_reads_the_data_as_the_run_did(first, discs, tmp_path, answer, named):
+    """Without --objects, what an object is and its grey are the run's; its test part is scored, by its model/ too."""
+    code, found = answer("evaluate", first / named, discs, "--out", tmp_path / "e", "--modes", "box")
     assert code == 0
     assert found["data"]["dataset"]["objects"] == "parts"
     assert found["data"]["part"] == "test"

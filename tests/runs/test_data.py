@@ -6,9 +6,10 @@ import pytest
 from disc_data import write_discs
 
 from segtune.core.errors import DataError
+from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.data.fingerprints import fingerprints as look
-from segtune.runs.data import open_run_data, prepare_data
+from segtune.runs.data import open_run_data, prepare_data, seen_by
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import DataSettings
 
@@ -133,3 +134,13 @@ def test_the_record_says_how_many_images_each_part_has(discs, folder):
     assert told["split_sha256"] == json.loads(folder.split.read_text())["sha256"]
     assert told["sizes"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     assert sum(told["sizes"].values()) == told["images"] == 12
+
+
+def test_a_base_that_is_a_run_brings_what_it_has_seen(discs, tmp_path):
+    """Its fingerprints are read, by its model/ too; any other base has seen nothing that is known."""
+    look(open_dataset(discs)[:3]).write(RunFolder(tmp_path / "run").fingerprints)
+    for base in (tmp_path / "run", tmp_path / "run" / "model"):
+        assert seen_by(str(base)).names == (_name(0), _name(1), _name(2))
+    (tmp_path / "local").mkdir()
+    assert seen_by(str(tmp_path / "local")) is None
+    assert seen_by("nano") is None

@@ -9,6 +9,7 @@ from disc_data import write_discs
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
+from segtune.data.fingerprints import fingerprints
 from segtune.runs.data import prepare_data
 from segtune.runs.evaluate import Contestant, name_contestants, name_entrants, open_as_trained, select
 from segtune.runs.folder import RunFolder
@@ -116,6 +117,31 @@ def test_what_a_run_has_learned_from_is_left_out_of_other_data(discs, run, tmp_p
     chosen = _chosen(data, run)
     assert chosen.dataset.names == tuple(f"images/{number:03}.png" for number in range(4))
     assert (chosen.left_out["images"], chosen.left_out["exact"], chosen.leaks) == (1, 1, 0)
+
+
+def test_what_a_pretraining_has_seen_is_left_out(discs, run, tmp_path):
+    """It keeps its own name, has no split, and what it has seen is not scored; nor what a base of it has seen."""
+    base = RunFolder(tmp_path / "base")
+    (base.path / "model").mkdir(parents=True)
+    base.pretraining.touch()
+    seen = open_dataset(discs)[:5]
+    fingerprints(seen).write(base.fingerprints)
+    for spec in (str(base.path), str(base.model)):
+        contestants = name_contestants([spec, "nano"])
+        assert [one.name for one in contestants] == [spec.rsplit("/", 1)[-1], "nano"]
+        dataset = open_as_trained(discs, contestants, format=None, objects=None)
+        chosen = select(dataset, contestants, None, None, SILENT)
+        assert (chosen.part, chosen.left_out["images"], chosen.leaks) == ("all", 5, 0)
+        assert set(chosen.dataset.names) == set(dataset.names) - set(seen.names)
+
+
+def test_a_run_s_model_folder_is_the_run(discs, run):
+    """RUN/model is scored on what RUN is: its stored test part, read as the run did."""
+    contestants = name_contestants([str(run.model)])
+    assert contestants[0].name == "tuned"
+    dataset = open_as_trained(discs, contestants, format=None, objects=None)
+    assert dataset.objects == "parts"
+    assert select(dataset, contestants, None, None, SILENT).dataset.names == tuple(_parts(run)["test"])
 
 
 def test_a_part_that_was_named_is_scored_whole_and_its_leaks_are_counted(discs, run):

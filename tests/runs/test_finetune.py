@@ -8,7 +8,6 @@ from small import discs
 from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
 from segtune.data.dataset import Dataset
-from segtune.data.fingerprints import fingerprints
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.open import open_model
 from segtune.runs.finetune import (
@@ -18,7 +17,6 @@ from segtune.runs.finetune import (
     affordable_views,
     describe_base,
     resumed_settings,
-    seen_by,
 )
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
@@ -110,15 +108,6 @@ def test_a_small_validation_part_is_taken_whole(most):
     """Where no more images are there than may be scored, none is left out, with objects or without."""
     settings = _settings(overrides=[f"validation.images={'null' if most is None else most}"])
     assert _validation_part(settings, _sparse(6, {1})).names == discs(6).names
-
-
-def test_a_base_that_is_a_run_brings_what_it_has_seen(tmp_path):
-    """Its fingerprints are read; any other base has seen nothing that is known."""
-    fingerprints(discs(3)).write(RunFolder(tmp_path / "run").fingerprints)
-    assert seen_by(str(tmp_path / "run")).names == ("disc-0", "disc-1", "disc-2")
-    (tmp_path / "local").mkdir()
-    assert seen_by(str(tmp_path / "local")) is None
-    assert seen_by("nano") is None
 
 
 def test_the_record_tells_how_much_of_the_base_trains(micro):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from segtune.core.errors import ModelError, UsageError
-from segtune.runs.folder import RunFolder, describe_surroundings
+from segtune.runs.folder import RunFolder, describe_surroundings, run_of
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ from segtune.runs.folder import RunFolder, describe_surroundings
         (("check.json",), True),
         (("check.json", "split.json", "fingerprints.safetensors", "run.json"), True),
         (("check.json", "settings.yaml"), False),
+        (("pretraining.yaml",), False),
         (("check.json", "notes.txt"), False),
         (("check.json", "log.jsonl"), False),
     ],
@@ -32,11 +33,14 @@ def test_a_folder_that_is_not_there_is_no_unbegun_run(tmp_path):
     assert RunFolder(tmp_path / "nowhere").is_unbegun is False
 
 
-def test_a_second_run_never_starts_in_a_run_s_folder(tmp_path):
+@pytest.mark.parametrize("settings", ["settings.yaml", "pretraining.yaml"])
+def test_a_second_run_never_starts_in_a_run_s_folder(tmp_path, settings):
     """It is refused with both ways out; a folder without settings is taken, and made with those above it."""
     RunFolder(tmp_path / "a" / "b").start()
     assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "settings.yaml").touch()
+    assert not RunFolder(tmp_path).holds_a_run
+    (tmp_path / settings).touch()
+    assert RunFolder(tmp_path).holds_a_run
     with pytest.raises(UsageError, match=r"--resume.*--out"):
         RunFolder(tmp_path).start()
 
@@ -46,6 +50,33 @@ def test_a_folder_without_settings_is_no_run(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(ModelError, match="not a run folder"):
         RunFolder(tmp_path).require()
+
+
+@pytest.mark.parametrize("file", ["settings.yaml", "pretraining.yaml", "fingerprints.safetensors"])
+def test_a_model_s_run_is_found_by_whatever_of_it_is_named(tmp_path, monkeypatch, file):
+    """The run, its model/, a file in that, from wherever they are named; a model beside a run is not of it."""
+    run = tmp_path / "run"
+    (run / "model").mkdir(parents=True)
+    (run / "other").mkdir()
+    (run / "model" / "weights.pth").touch()
+    assert run_of(run) is None
+    (run / file).touch()
+    monkeypatch.chdir(run / "model")
+    for spec in (run, f"{run}/", run / "model", run / "model" / "weights.pth", ".", "weights.pth"):
+        found = run_of(spec)
+        assert found is not None, spec
+        assert found.path == run
+    for spec in (run / "other", run / "checkpoints", tmp_path, "facebook/sam-vit-base"):
+        assert run_of(spec) is None, spec
+
+
+def test_the_built_in_model_is_of_no_run(tmp_path, monkeypatch):
+    """Also where a run's folder has its name: that one is opened as ./nano."""
+    (tmp_path / "nano").mkdir()
+    (tmp_path / "nano" / "settings.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert run_of("nano") is None
+    assert run_of("./nano") is not None
 
 
 def test_the_record_grows_step_by_step(tmp_path):

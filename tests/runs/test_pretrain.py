@@ -16,8 +16,9 @@ from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.runs import pretrain as module
 from segtune.runs.pretrain import pretrain
-from segtune.runs.pretrain_settings import load_pretrain_settings
+from segtune.runs.pretrain_settings import PretrainSettings, load_pretrain_settings
 from segtune.runs.settings import load_settings
+from segtune.runs.settings_tree import read_composed
 from segtune.training import loop
 
 SMALL = (
@@ -107,6 +108,28 @@ def test_resumed_after_its_end_nothing_changes(done):
     assert weights(done[0]) == before
     with pytest.raises(UsageError, match=r"started with steps = 3"):
         pretrain(load_pretrain_settings(out=done[0], steps=9), resume=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [("training.steps=3", "--steps"), ("epochs=3", "--steps"), ("training.epoch_steps=3", r"validation\.every")],
+)
+def test_a_length_by_the_name_it_has_in_a_fit_is_refused(tmp_path, said, right):
+    """A pretraining has steps and looks of its own: another word for them is told rather than passed over."""
+    with pytest.raises(UsageError, match=f"has no effect on a pretraining.*{right}"):
+        load_pretrain_settings(out=tmp_path, overrides=[said])
+    name, _, value = said.partition("=")
+    if name.startswith("training."):
+        with pytest.raises(UsageError, match=right):
+            load_pretrain_settings(out=tmp_path, **{name.replace(".", "__"): int(value)})
+
+
+def test_settings_that_were_written_with_such_a_length_are_read(tmp_path):
+    """Earlier ones may hold it from a --set that changed nothing."""
+    path = tmp_path / "pretraining.yaml"
+    path.write_text("steps: {value: 7, origin: command line}\ntraining.epochs: {value: 3, origin: --set}\n")
+    recipe = read_composed(path, PretrainSettings).settings.recipe
+    assert (recipe.steps, recipe.epochs) == (7, 1)
 
 
 def test_sources_are_mixed_and_some_images_kept_out(discs, tmp_path, monkeypatch):

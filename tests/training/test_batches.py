@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from small import discs, small_recipe, small_training
 
+from segtune.core.errors import MissingExtraError, ResourceError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import Dataset
-from segtune.training.batches import BatchSource, Collate, gather_embedding
+from segtune.data.images import UnreadableError
+from segtune.training.batches import BatchSource, Collate, Order, gather_embedding
 from segtune.training.processes import Processes
 
 
@@ -35,6 +38,41 @@ def test_an_epoch_entered_in_its_middle_goes_on_as_it_would_have(source):
     for step, other in zip(whole[1:], rest, strict=True):
         assert [_contents(batch) for batch in step] == [_contents(batch) for batch in other]
     assert list(batches.epoch(2, first_step=3)) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_long_epoch_is_not_listed_before_it_begins(source, monkeypatch, workers):
+    """Of an epoch of a million steps no more is looked up than is read ahead, wherever it is entered."""
+    listed, real = [], Order.step
+    monkeypatch.setattr(Order, "step", lambda self, *where: listed.append(where[1]) or real(self, *where))
+    recipe = small_recipe(epochs=1, epoch_steps=1_000_000, workers=workers)
+    first = next(BatchSource(source, recipe, Processes()).epoch(1, first_step=300_000))
+    assert len(first) == 2
+    assert set(listed) <= set(range(300_000, 300_010))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnreadableError(Path("a.jpg"), "it is cut off", "Replace it."),
+        MissingExtraError("pydicom", "data", "Reading DICOM"),
+        ResourceError("no room"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_image_that_cannot_be_read_is_told_as_what_it_is(source, workers, error):
+    """In whatever process it was read, the error is the one that arose, with its words and exit code."""
+
+    def fail():
+        raise error
+
+    samples = [replace(one, read=fail) if one.name == "disc-2" else one for one in discs(4)]
+    batches = BatchSource(replace(source, dataset=Dataset.of(samples)), small_recipe(workers=workers), Processes())
+    with pytest.raises(type(error)) as caught:
+        list(batches.epoch(1))
+    assert str(caught.value) == str(error)
+    assert vars(caught.value) == vars(error)
 
 
 def test_a_process_without_an_image_still_takes_the_step(source):

@@ -71,12 +71,25 @@ def test_muon_moves_matrices_and_adamw_the_rest():
     assert {group["scale"] for name, group in groups.items() if name not in by_muon} == {1.0}
 
 
+def test_what_muon_moves_does_not_hang_on_the_decay():
+    """Without weight decay the same matrices are Muon's, none of them shrunk."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+
+    def by_muon(decay):
+        groups = build_optimizer(model, OptimizerRecipe(kind="muon", weight_decay=decay)).param_groups
+        found = [group for group in groups if "ns_steps" in group]
+        assert {group["weight_decay"] for group in found} == {decay}
+        return {id(parameter) for group in found for parameter in group["params"]}
+
+    assert by_muon(0.0) == by_muon(0.1)
+
+
 def test_a_step_of_muon_turns_a_matrix_in_all_directions_alike():
     """However unequal the gradient's directions, the step's singular values are alike, as long as AdamW's would be."""
     model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
     weight = model.image_encoder.blocks[0].mlp.lin1.weight  # [64, 32]
     before = weight.detach().clone()
-    optimizer = build_optimizer(model, OptimizerRecipe(kind="muon", muon_scale=1.0, weight_decay=1e-9, lr=1e-3))
+    optimizer = build_optimizer(model, OptimizerRecipe(kind="muon", muon_scale=1.0, weight_decay=0.0, lr=1e-3))
     left, _, right = torch.linalg.svd(
         torch.randn(64, 32, generator=torch.Generator().manual_seed(1)), full_matrices=False
     )

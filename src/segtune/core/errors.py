@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 
 class SegtuneError(Exception):
     """A mistake or a lack that the user can mend: the rule, the value that broke it, the remedy, in one paragraph."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Callable[..., SegtuneError], tuple[Any, ...]]:
+        # Processes hand errors to each other, and Python would make them anew of the message: some are made of more.
+        return _made_again, (type(self), self.args, vars(self))
+
+
+def _made_again(kind: type[SegtuneError], told: tuple[Any, ...], attributes: Mapping[str, Any]) -> SegtuneError:
+    error = kind.__new__(kind, *told)
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(SegtuneError):

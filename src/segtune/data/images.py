@@ -51,10 +51,6 @@ class UnreadableError(DataError):
         super().__init__(f"{path} cannot be used: {reason}. {remedy}")
         self.path, self.reason, self.remedy = path, reason, remedy
 
-    def __reduce__(self) -> tuple[type[UnreadableError], tuple[Path, str, str]]:
-        # An exception is pickled by its message alone, and workers hand it from process to process.
-        return UnreadableError, (self.path, self.reason, self.remedy)
-
 
 IMAGE_SUFFIXES = frozenset(
     (

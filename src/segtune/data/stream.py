@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from segtune.core.types import Sample
@@ -15,7 +16,7 @@ from segtune.data.formats.contract import Source
 
 @dataclass(kw_only=True)
 class Stream(Source):
-    """Rows that each come from one of several data sets, by its share; a set that ends begins again.
+    """Rows that each come from one of several data sets, by its share, in its order; a set that ends begins again.
 
     Attributes:
         parts: the data sets.
@@ -36,13 +37,23 @@ class Stream(Source):
         return self.parts[part].image_hash(index)
 
     def _place(self, row: int) -> tuple[int, int]:
-        # Of the row alone, so that any worker finds it. A hash rather than turns: two parts of equal shares must not
-        # meet only the even rows of each other.
-        drawn = int.from_bytes(hashlib.sha256(f"stream {row}".encode()).digest()[:8], "big") / 2**64 * sum(self.shares)
-        part, reached = 0, self.shares[0]
-        while drawn >= reached and part < len(self.parts) - 1:
-            part, reached = part + 1, reached + self.shares[part + 1]
-        return part, row % len(self.parts[part])
+        """Return the part of a row, and which of the part's images it is."""
+        # Of the row alone, so that any worker finds it. One part after the other takes its share of the rows that those
+        # before it have left, evenly: the first n of those hold round(n * share) of its own, which are its images from
+        # the first to the last, then again. What it leaves is numbered anew.
+        left = sum(map(Fraction, self.shares))
+        for part, own in enumerate(map(Fraction, self.shares[:-1])):
+            share = own / left
+            before, after = _rounded(row * share), _rounded((row + 1) * share)
+            if after > before:
+                return part, before % len(self.parts[part])
+            row, left = row - before, left - own
+        return len(self.parts) - 1, row % len(self.parts[-1])
+
+
+def _rounded(number: Fraction) -> int:
+    """Return the nearest whole number, halves upwards: as `number` grows by at most 1, so does this."""
+    return math.floor(number + Fraction(1, 2))
 
 
 def stream(parts: Sequence[tuple[Dataset, float]], count: int) -> Dataset:

@@ -14,7 +14,7 @@ from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.duplicates import match
 from segtune.data.fingerprints import Fingerprints
 from segtune.data.splits import Split, make_split, read_split, resolve, write_split
-from segtune.runs.folder import RunFolder
+from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings
 
 
@@ -138,3 +138,9 @@ def prepare_data(
     learned = check.fingerprints.subset((*split.train, *split.val))
     (learned if seen is None else learned.with_earlier(seen)).write(folder.fingerprints)
     return RunData(dataset, split)
+
+
+def seen_by(base: str) -> Fingerprints | None:
+    """Return the fingerprints of what a base was trained and chosen on, earlier runs' included, if it is a run's."""
+    run = run_of(base)
+    return Fingerprints.read(run.fingerprints) if run is not None and run.fingerprints.is_file() else None

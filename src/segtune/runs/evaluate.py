@@ -18,7 +18,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.runs.data import open_run_data
 from segtune.runs.device import pick_device
-from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.folder import RunFolder, describe_surroundings, now, run_of
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
 from segtune.segment.refine import Cleanup, parse_cleanup
@@ -37,7 +37,7 @@ class Contestant:
     Attributes:
         name: in the results.
         spec: as the user named it.
-        run: its run folder, or None.
+        run: the folder of the fit or pretraining it came of, or None.
     """
 
     name: str
@@ -144,7 +144,7 @@ def other_than_a_run(out: Path) -> RunFolder:
     """
     folder = RunFolder(out)
     # First of all: nothing may be written before this is known.
-    if folder.settings.exists():
+    if folder.holds_a_run:
         raise UsageError(
             f"{out} is the folder of a run, whose own figures and report others would replace. Give --out another "
             "folder; nothing was touched."
@@ -164,7 +164,7 @@ def open_as_trained(
     Raises:
         DataError: the data cannot be used.
     """
-    for run in (one.run for one in contestants if one.run is not None):
+    for run in (one.run for one in contestants if one.run is not None and one.run.is_fit):
         told = read_settings(run.settings).settings.data
         # The data may lie elsewhere by now, and what the command line says comes first.
         named = {"path": str(data), "format": format or told.format, "objects": objects or told.objects}
@@ -191,19 +191,20 @@ def describe_split(split: Split) -> dict[str, Any]:
 
 
 def name_contestants(specs: Sequence[str]) -> list[Contestant]:
-    """Name the models: "tuned" is the first where it is a run, "pretrained" that run's base, others keep their own.
+    """Name the models: "tuned" is the first where it is a fit, "pretrained" that fit's base, others keep their own.
 
     Raises:
         UsageError: the same model twice.
     """
     if len(set(specs)) < len(specs):
         raise UsageError(f"A model is compared with others, not with itself; it was named twice: {', '.join(specs)}.")
-    runs = [RunFolder(Path(spec)) if (Path(spec) / "settings.yaml").is_file() else None for spec in specs]
+    runs = [run_of(spec) for spec in specs]
+    fit = runs[0] if runs[0] is not None and runs[0].is_fit else None
     # By what the run says it started from, so that the figures read "pretrained → tuned".
-    base = read_settings(runs[0].settings).settings.model.base if runs[0] else None
+    base = read_settings(fit.settings).settings.model.base if fit is not None else None
     found: list[Contestant] = []
     for number, (spec, run) in enumerate(zip(specs, runs, strict=True)):
-        if number == 0 and run is not None:
+        if number == 0 and fit is not None:
             name = "tuned"
         elif base is not None and spec == base:
             name = "pretrained"

@@ -23,7 +23,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.models.save import RECORD, THRESHOLDS, save_model
-from segtune.runs.data import RunData, prepare_data
+from segtune.runs.data import RunData, prepare_data, seen_by
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
@@ -145,13 +145,6 @@ def _open_together(
     processes.wait()
     # The others find the split written, and leave it.
     return data if processes.is_first else prepare_data(settings.settings.data, folder)
-
-
-def seen_by(base: str) -> Fingerprints | None:
-    """Return the fingerprints of what a base was trained and chosen on, earlier runs' included, if it is a run."""
-    # A base that is no run has no such file, whatever its name stands for.
-    path = RunFolder(Path(base)).fingerprints
-    return Fingerprints.read(path) if path.is_file() else None
 
 
 def _open_base(settings: Settings, device: str) -> PromptableModel:

@@ -74,11 +74,33 @@ class RunFolder:
         return self.path / "run.json"
 
     @property
+    def holds_a_run(self) -> bool:
+        """Whether a fit or a pretraining has begun here: what it has written is nobody else's to replace."""
+        return self.settings.exists() or self.pretraining.exists()
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether it is the folder of a fit, which has a split and a base; a pretraining has neither."""
+        return self.settings.is_file()
+
+    @property
     def is_unbegun(self) -> bool:
         """Whether a run in this folder was cut off before its data was split: nothing is there to go on from."""
-        return self.path.is_dir() and not self.settings.exists() and {each.name for each in self.path.iterdir()} <= {
+        return self.path.is_dir() and not self.holds_a_run and {each.name for each in self.path.iterdir()} <= {
             self.check.name, self.split.name, self.fingerprints.name, self.record.name
         }  # fmt: skip
+
+    def require_free(self) -> None:
+        """Refuse a folder for a new run that holds one.
+
+        Raises:
+            UsageError: it holds a run already.
+        """
+        if self.holds_a_run:
+            raise UsageError(
+                f"{self.path} already holds a run. Go on with it by --resume, or give --out another folder; "
+                "nothing in it was touched."
+            )
 
     def start(self) -> None:
         """Make the folder for a new run.
@@ -86,11 +108,7 @@ class RunFolder:
         Raises:
             UsageError: it holds a run already.
         """
-        if self.settings.exists():
-            raise UsageError(
-                f"{self.path} already holds a run. Go on with it by --resume, or give --out another folder; "
-                "nothing in it was touched."
-            )
+        self.require_free()
         self.path.mkdir(parents=True, exist_ok=True)
 
     def require(self) -> None:
@@ -99,7 +117,7 @@ class RunFolder:
         Raises:
             ModelError: it is not a run folder.
         """
-        if not self.settings.is_file():
+        if not self.is_fit:
             raise ModelError(
                 f"{self.path} is not a run folder: it has no settings.yaml. Give the --out of a segtune fit."
             )
@@ -109,6 +127,23 @@ class RunFolder:
         # Read again each time: a run adds to it in several steps, a resumed one after a crash.
         known = read_json(self.record) if self.record.is_file() else {}
         write_json(self.record, known | fields)
+
+
+def run_of(spec: str | Path) -> RunFolder | None:
+    """Return the run that a model came of, a fit or a pretraining, or None.
+
+    Args:
+        spec: what names the model: the run folder, its model/, a file in that; or anything else that names one.
+    """
+    if str(spec) == "nano":
+        return None  # the built-in one, also where a folder of that name lies
+    path = Path(spec).expanduser().absolute()
+    for run in map(RunFolder, (path, path.parent, path.parent.parent)):
+        is_named = run.path == path or run.model in (path, path.parent)
+        # Fingerprints alone will do: by them it is known what the model has seen.
+        if is_named and (run.holds_a_run or run.fingerprints.is_file()):
+            return run
+    return None
 
 
 def describe_surroundings() -> dict[str, Any]:

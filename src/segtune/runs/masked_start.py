@@ -8,13 +8,11 @@ from pathlib import Path
 import torch
 
 from segtune.core.progress import Progress
-from segtune.data.dataset import Dataset
-from segtune.data.drawn import drawn_dataset
 from segtune.data.stream import stream
-from segtune.data.unlabelled import open_images, without_masks
 from segtune.models.sam.masked_images import build_masked_image_model
 from segtune.models.sam.model import Sam
-from segtune.runs.pretrain_settings import SCENES, PretrainSettings
+from segtune.runs.pretrain_data import Shared
+from segtune.runs.pretrain_settings import PretrainSettings
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import ExampleSource, ViewPlan, generator
@@ -22,24 +20,6 @@ from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, train
 from segtune.training.masked_images import MaskedImages
 from segtune.training.processes import Processes
-
-Shared = tuple[Dataset, float]
-"""Images, and their share of the stream."""
-
-
-def open_unlabelled(settings: PretrainSettings, side: int, labelled: Sequence[Shared]) -> list[Shared]:
-    """Return the images of the start: of its own sources, or those that train afterwards, their masks left alone.
-
-    Raises:
-        DataError: a folder without an image that can be used.
-    """
-    if settings.mae.sources is None:
-        return [(without_masks(part), share) for part, share in labelled]
-    recipe = settings.start_recipe
-    scenes = drawn_dataset(recipe.optimizer.batch * (recipe.steps or 1), side=side, first=settings.data.first)
-    return [
-        (without_masks(scenes) if name == SCENES else open_images(Path(name)), 1.0) for name in settings.mae.sources
-    ]
 
 
 def start_on_masked_images(
@@ -58,7 +38,7 @@ def start_on_masked_images(
     Args:
         settings: the whole tree.
         model: with fresh weights.
-        parts: images, from `open_unlabelled`.
+        parts: images, from `pretrain_data.open_unlabelled`.
         folder: where its state and its log are kept. Done already, its weights are taken from there.
         processes: who trains together.
         stop: says whether the user asked to stop.

@@ -9,10 +9,8 @@ from pathlib import Path
 import torch
 
 from segtune.adapters.scopes import train_only
-from segtune.core.errors import DataError, ModelError, UsageError
+from segtune.core.errors import ModelError, UsageError
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset, open_dataset
-from segtune.data.drawn import drawn_dataset
 from segtune.data.stream import stream
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
@@ -26,20 +24,18 @@ from segtune.models.save import save_model
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
-from segtune.runs.masked_start import open_unlabelled, start_on_masked_images
-from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings
+from segtune.runs.masked_start import start_on_masked_images
+from segtune.runs.pretrain_data import PretrainSource, open_sources, open_unlabelled
+from segtune.runs.pretrain_settings import MAE, PretrainSettings
 from segtune.runs.settings_tree import Composed, read_composed
 from segtune.runs.validation import score_means
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.examples import ExampleSource, ViewPlan, generator
+from segtune.training.examples import ExampleSource, ViewPlan
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, Validation, train
 from segtune.training.processes import Processes, joined
 from segtune.training.step import PromptedMasks
-
-HELD_OUT = 900_000_000
-"""Scenes from this seed on are for validation; training counts up from its first."""
 
 
 @dataclass(frozen=True)
@@ -80,19 +76,16 @@ def pretrain(
     folder = RunFolder(Path(settings.settings.out))
     if resume:
         settings = _resumed(settings, folder)
-    elif folder.pretraining.exists() or folder.settings.exists():
-        raise UsageError(
-            f"{folder.path} already holds a run. Go on with it by --resume, or give --out another folder; nothing in "
-            "it was touched."
-        )
+    else:
+        folder.require_free()
     tree = settings.settings
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _begin(tree, device)
-        sources = _open_sources(tree, model.preparation.side)
+        sources = open_sources(tree, model.preparation.side)
         # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        unlabelled = [] if begun else _open_start(tree, model.preparation.side, sources)
+        unlabelled = [] if begun else open_unlabelled(tree, model.preparation.side, sources)
         keep_large_blocks()
         train_only(model, "full")
         if processes.is_first and not resume:
@@ -120,15 +113,6 @@ def pretrain(
         return PretrainResult(
             folder.path, state.step, stop(), {mode: round(values["iou"], 4) for mode, values in means.items()}
         )
-
-
-@dataclass(frozen=True)
-class _Opened:
-    """One source: images that train, others that do not, its share."""
-
-    train: Dataset
-    held_out: Dataset
-    share: float
 
 
 def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[PretrainSettings]:
@@ -170,47 +154,10 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
     return model if model.side == side else resized(model, side)
 
 
-def _open_sources(settings: PretrainSettings, side: int) -> list[_Opened]:
-    data, most = settings.data, settings.validation.images
-    shares = data.shares or (1.0,) * len(data.sources)
-    if len(shares) != len(data.sources):
-        raise UsageError(
-            f"There are {len(data.sources)} sources but {len(shares)} shares. Give data.shares one number a source."
-        )
-    opened = []
-    for name, share in zip(data.sources, shares, strict=True):
-        if name == SCENES:
-            # One for each row of the stream: none is seen twice.
-            count = settings.recipe.optimizer.batch * settings.steps
-            train_part = drawn_dataset(count, side=side, first=data.first)
-            opened.append(_Opened(train_part, drawn_dataset(most, side=side, first=HELD_OUT), share))
-            continue
-        images = open_dataset(Path(name), objects=data.objects)
-        kept_out = min(most, len(images) // 10)
-        if not kept_out:
-            raise DataError(
-                f"{name} has {len(images)} images, of which a tenth is kept out of training to look at the model; "
-                "that takes at least 10."
-            )
-        # By the seed and the set's size alone, so that a resumed run keeps out the same.
-        rows = generator(settings.training.seed, "held out", len(images)).permutation(len(images))
-        names = images.names
-        held_out = images.subset(names[row] for row in sorted(rows[:kept_out].tolist()))
-        opened.append(_Opened(images.subset(names[row] for row in sorted(rows[kept_out:].tolist())), held_out, share))
-    return opened
-
-
-def _open_start(settings: PretrainSettings, side: int, sources: list[_Opened]) -> list[tuple[Dataset, float]]:
-    """Return the images of the self-supervised start; none where none is asked for."""
-    if settings.model.init != MAE:
-        return []
-    return open_unlabelled(settings, side, [(one.train, one.share) for one in sources])
-
-
 def _assemble(
     settings: PretrainSettings,
     model: PromptableModel,
-    sources: list[_Opened],
+    sources: list[PretrainSource],
     folder: RunFolder,
     processes: Processes,
     look: Callable[[], Validation],
@@ -237,7 +184,7 @@ def _assemble(
 
 
 def _validate(
-    settings: PretrainSettings, model: PromptableModel, sources: list[_Opened], progress: Progress
+    settings: PretrainSettings, model: PromptableModel, sources: list[PretrainSource], progress: Progress
 ) -> Validation:
     """Return the mean over the sources, each of which counts alike however many images it has."""
     found: list[Validation] = []

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from segtune.core.errors import UsageError
 from segtune.data.augment import AugmentSettings
 from segtune.runs.settings import PromptModes
 from segtune.runs.settings_tree import Composed, compose, parse_override
@@ -40,6 +41,14 @@ RECIPE: dict[str, Any] = {
     "training.optimizer.precision": "bf16",
 }  # fmt: skip
 """SAM's recipe (paper, appendix A) with what fresh weights need besides, where it differs from a fit's."""
+
+
+_INSTEAD = {
+    "training.epochs": "say its length in steps: --steps, or --set steps=N",
+    "training.steps": "its steps are --steps, or --set steps=N",
+    "training.epoch_steps": "the steps from one look at the model to the next are --set validation.every=N",
+}
+"""Settings of the recipe that follow from a pretraining's own, and those to give instead."""
 
 
 class SourceSettings(Section):
@@ -127,10 +136,14 @@ def load_pretrain_settings(
         options: settings by dotted name with "__" for the dot (`data__sources=("scenes",)`); None is left out.
 
     Raises:
-        UsageError: an unknown setting, or a value that is not allowed.
+        UsageError: an unknown setting, or a value that is not allowed; or one that says nothing in a pretraining.
     """
     given = {"out": str(out)} | {name.replace("__", "."): value for name, value in options.items()}
     values = {name: (value, "pretraining") for name, value in RECIPE.items()}
     values |= {name: (value, "command line") for name, value in given.items() if value is not None}
     written = dict(parse_override(override, PretrainSettings) for override in overrides)
-    return compose(values | {name: (value, "--set") for name, value in written.items()}, PretrainSettings)
+    values |= {name: (value, "--set") for name, value in written.items()}
+    # Not in the tree itself, which also reads files of earlier pretrainings: those hold them, as defaults or not.
+    for name in sorted(values.keys() & _INSTEAD.keys()):
+        raise UsageError(f"The setting {name} has no effect on a pretraining, so leave it out; {_INSTEAD[name]}.")
+    return compose(values, PretrainSettings)

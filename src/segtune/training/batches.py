@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
+from segtune.core.errors import SegtuneError
 from segtune.core.geometry import Frame
 from segtune.core.types import Embedding, Prompts
 from segtune.prompts.collate import collate
@@ -104,19 +105,70 @@ class BatchSource:
         self._processes = processes
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[list[Batch]]:
-        """Yield each step's micro-batches from `first_step` on."""
-        steps = [self.order.step(epoch, step, self._processes) for step in range(first_step, self.order.steps(epoch))]
+        """Yield each step's micro-batches from `first_step` on.
+
+        Raises:
+            SegtuneError: an image cannot be read, in whatever process that was.
+        """
+        steps = _Steps(self.order, epoch, first_step, self._processes)
         loader = DataLoader(
-            self.source,
-            batch_sampler=[indices for step in steps for indices in step],
-            collate_fn=Collate(self.source.mask_size),
+            _Batches(self.source, Collate(self.source.mask_size)),
+            batch_size=None,  # what is read at once is a batch already
+            sampler=_MicroBatches(steps),
             num_workers=self._workers,
             prefetch_factor=2 if self._workers else None,  # torch refuses one without processes
         )
         batches = iter(loader)
         for step in steps:
             # Empty where this process has no image of the step: it is still there for the sums that all of them make.
-            yield [next(batches) for _ in step]
+            yield [_unwrapped(next(batches)) for _ in step]
+
+
+def _unwrapped(batch: Batch | SegtuneError) -> Batch:
+    if isinstance(batch, SegtuneError):
+        raise batch
+    return batch
+
+
+@dataclass(frozen=True)
+class _Batches(torch.utils.data.Dataset[Batch | SegtuneError]):
+    """Makes batches by the places of their examples; what a batch failed of comes in its place.
+
+    Raised in a reading process it would arrive as another error, with the traceback for its message.
+    """
+
+    source: ExampleSource
+    collate: Collate
+
+    def __getitem__(self, places: list[tuple[int, int]]) -> Batch | SegtuneError:
+        try:
+            return self.collate([self.source[place] for place in places])
+        except SegtuneError as error:
+            return error
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The rest of an epoch's steps, each found when it is reached: an epoch may have more than memory holds."""
+
+    order: Order
+    epoch: int
+    first: int
+    processes: Processes
+
+    def __iter__(self) -> Iterator[list[list[tuple[int, int]]]]:
+        numbers = range(self.first, self.order.steps(self.epoch))
+        return (self.order.step(self.epoch, number, self.processes) for number in numbers)
+
+
+class _MicroBatches(Sampler[list[tuple[int, int]]]):
+    """What the reading processes are asked for, one micro-batch after the other, a little ahead of its use."""
+
+    def __init__(self, steps: _Steps) -> None:
+        self._steps = steps
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return (indices for step in self._steps for indices in step)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,9 @@ def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
     }  # fmt: skip
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = recipe.weight_decay if _is_decayed(name, parameter) else 0.0
-            is_matrix = recipe.kind == "muon" and decay > 0 and parameter.ndim == 2
+            is_weight = _is_weight(name, parameter)
+            decay = recipe.weight_decay if is_weight else 0.0
+            is_matrix = recipe.kind == "muon" and is_weight and parameter.ndim == 2
             scale = _lr_scale(model, name, recipe.layer_decay) * (recipe.muon_scale if is_matrix else 1.0)
             groups[is_matrix][scale, decay].append(parameter)
     matrices, others = ([
@@ -107,7 +108,8 @@ def _lr_scale(model: StagedModel, name: str, layer_decay: float) -> float:
     return 1.0
 
 
-def _is_decayed(name: str, parameter: nn.Parameter) -> bool:
+def _is_weight(name: str, parameter: nn.Parameter) -> bool:
+    """Say whether a parameter is a layer's weights, and no bias, norm, table or token: those have no decay."""
     # "point_embed" is in the name of the not-a-point token too.
     return parameter.ndim >= 2 and not any(part in name for part in _UNDECAYED)
 
