@@ -8,6 +8,7 @@ The head of the report is photographed by Chromium, if it is on the path, else t
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import cv2
 import numpy as np
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-EXAMPLES = ("click-01.jpg", "click-02.jpg", "click-03.jpg", "box-07.jpg")
-"""Best gain, median and worst of a single click, and the best gain of a box, as the report numbers them."""
+SHOWN = {"click": 3, "box": 1}
+"""So many of the report's examples by prompt mode: best gain, median and worst of a single click, best gain of a box."""
 WIDTH, HEIGHT = 1200, 1240
 
 
@@ -27,10 +28,16 @@ def main() -> None:
     """Write docs/pictures/examples.jpg and docs/pictures/report.png."""
     run = Path(sys.argv[1])
     PICTURES.mkdir(parents=True, exist_ok=True)
-    rows = [cv2.imread(str(run / "figures" / name)) for name in EXAMPLES]
-    missing = [name for name, row in zip(EXAMPLES, rows, strict=True) if row is None]
-    if missing:
-        raise SystemExit(f"{run}/figures has no {', '.join(missing)}. Run 'make demo' first.")
+    told = run / "figures" / "pictures.json"
+    if not told.exists():
+        raise SystemExit(f"There is no {told}. Run 'make demo' first.")
+    pictures = json.loads(told.read_text())["pictures"]
+    names = [
+        name
+        for mode, count in SHOWN.items()
+        for name in [one["collage"] for one in pictures if one["mode"] == mode][:count]
+    ]
+    rows = [cv2.imread(str(run / "figures" / name)) for name in names]
     width = min(WIDTH, *(row.shape[1] for row in rows))
     fitted = [
         cv2.resize(row, (width, round(row.shape[0] * width / row.shape[1])), interpolation=cv2.INTER_AREA)
