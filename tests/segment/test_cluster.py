@@ -148,7 +148,7 @@ def test_a_job_goes_on_elsewhere_and_one_file_for_all_is_the_same(two_workers, m
     """Begun here, stopped, ended by workers: as if one machine had done all."""
     wishes = same_for_all(None, "4,4,30,28;20,10,44,36")
     segment_many(model, [photos], tmp_path / "here", wishes, batch=2, format="coco")
-    asked = iter([False] * 3 + [True] * 100)
+    asked = iter([False] * 9 + [True] * 100)
     begun = segment_many(model, [photos], tmp_path / "there", wishes, batch=2, format="coco", stop=lambda: next(asked))
     ended = segment_many(model, [photos], tmp_path / "there", wishes, batch=2, format="coco", on="auto")
     again = segment_many(model, [photos], tmp_path / "there", wishes, batch=2, format="coco", on="auto")
