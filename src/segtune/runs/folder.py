@@ -39,6 +39,11 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def sources(self) -> Path:
+        """Of a pretraining: which images of its folders are kept out of training, and which cannot be read."""
+        return self.path / "sources.json"
+
+    @property
     def check(self) -> Path:
         """What the data doctor found."""
         return self.path / "check.json"
