@@ -12,9 +12,12 @@ from small import discs
 
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT
-from segtune.data.dataset import Dataset
+from segtune.data.dataset import Dataset, open_dataset
+from segtune.data.fingerprints import Fingerprints, digest
+from segtune.data.fingerprints import fingerprints as look
 from segtune.runs.folder import RunFolder
-from segtune.runs.pretrain_data import HELD_OUT, draw_held_out, open_pretrain_data
+from segtune.runs.pretrain_data import HELD_OUT, open_pretrain_data
+from segtune.runs.pretrain_look import draw_held_out
 from segtune.runs.pretrain_settings import load_pretrain_settings
 from segtune.training.examples import generator
 from segtune.training.processes import Processes
@@ -150,6 +153,16 @@ def test_images_of_the_start_are_looked_over_too(data, tmp_path):
     assert opened(tmp_path, override, resume=True, started=True, **given).unlabelled == ()
 
 
+def test_a_start_on_nothing_that_can_be_read_is_refused(tmp_path):
+    """With the reason of the first; nothing is written."""
+    photos = write_discs(tmp_path / "discs", 2) / "images"
+    for path in photos.iterdir():
+        spoil(path)
+    with pytest.raises(DataError, match=r"None of the 2 images of .* can be read.*000\.png cannot be used"):
+        opened(tmp_path, f"mae.sources=[{photos}]", model__init="mae", steps=2)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_an_earlier_version_is_looked_over_when_it_is_resumed(data, tmp_path):
     """Its folder says nothing of its sources yet; from then on it does."""
     heard = Heard()
@@ -168,3 +181,37 @@ def test_too_few_that_can_be_read_are_refused(data, tmp_path):
     with pytest.raises(DataError, match="9 images, of which a tenth"):
         opened(tmp_path, data__sources=(str(data),))
     assert not (tmp_path / "run").exists()
+
+
+def known(tmp_path):
+    """Return what the run in `tmp_path` remembers, by name."""
+    prints = Fingerprints.read(RunFolder(tmp_path / "run").fingerprints)
+    assert len(set(prints.names)) == len(prints)
+    return dict(zip(prints.names, prints.digests, strict=True))
+
+
+def test_all_images_of_folders_are_remembered(data, tmp_path):
+    """Those that train, those kept out and those of the start, each picture once, under the path they lie at."""
+    other = write_discs(tmp_path / "other", 12, seed=3)
+    given = {"data__sources": (str(data), "scenes", str(other)), "model__init": "mae", "steps": 2}
+    found = opened(tmp_path, f"mae.sources=[scenes, {data / 'images'}]", **given)
+    told = known(tmp_path)
+    for folder, source in ((data, found.sources[0]), (other, found.sources[2])):
+        for sample in (*source.train, *source.held_out):
+            assert told[str(folder / sample.name)] == digest(sample.image)
+    # Of the image without a mask only the start knows; the other 17 are those that train.
+    assert str(data / "images" / "013.png") in told
+    assert len(told) == 17 + 1 + 12
+
+
+def test_what_the_base_has_seen_is_remembered_too(data, tmp_path):
+    """Also where nothing but scenes is trained on, also from its model/; and no file is left where nothing is known."""
+    base = RunFolder(tmp_path / "base")
+    seen = open_dataset(write_discs(tmp_path / "other", 12, seed=3))
+    look(seen).write(base.fingerprints)
+    opened(tmp_path, data__sources=("scenes",), model__init=str(base.model), steps=2)
+    assert known(tmp_path) == dict(zip(seen.names, (digest(one.image) for one in seen), strict=True))
+    opened(tmp_path, data__sources=(str(data), "scenes"), model__init=str(base.path), steps=2)
+    assert len(known(tmp_path)) == 17 + 12
+    opened(tmp_path, data__sources=("scenes",), steps=2)
+    assert not RunFolder(tmp_path / "run").fingerprints.exists()

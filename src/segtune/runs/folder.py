@@ -50,7 +50,7 @@ class RunFolder:
 
     @property
     def fingerprints(self) -> Path:
-        """Fingerprints of the run's training and validation images, to keep their like out of later tests."""
+        """Fingerprints of the images that the run and its base learned from, to keep their like out of later tests."""
         return self.path / "fingerprints.safetensors"
 
     @property

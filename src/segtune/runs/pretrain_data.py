@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segtune.core.errors import DataError, UsageError
-from segtune.core.files import read_json, write_json
+from segtune.core.errors import UsageError
+from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset, SetAside, open_dataset
+from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.drawn import drawn_dataset
-from segtune.data.fingerprints import look_at_images
-from segtune.data.stratify import Unit, independent_units
 from segtune.data.unlabelled import open_images, without_masks
 from segtune.runs.folder import RunFolder
+from segtune.runs.pretrain_look import Folders, look_over, require_enough, without
 from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings, SourceSettings
-from segtune.training.examples import generator
 from segtune.training.processes import Processes
 
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from its first."""
-
-_TOLD = 3
-"""Files that take no part and are told by name before the training begins."""
 
 Shared = tuple[Dataset, float]
 """Images, and their share of the stream."""
@@ -70,8 +65,8 @@ def open_pretrain_data(
 ) -> PretrainData:
     """Open the images, look over all that lie in folders, and part them.
 
-    They are looked over when the run begins: what cannot be read takes no part. What was found is kept in the run
-    folder, and a resumed run goes by it.
+    They are looked over when the run begins: what cannot be read takes no part, and the others' fingerprints keep their
+    like, and that of what the base has seen, out of later tests. A resumed run goes by what was found.
 
     Args:
         settings: the whole tree.
@@ -89,11 +84,11 @@ def open_pretrain_data(
     # A run of an earlier version has nothing to go by yet.
     is_new = processes.any(processes.is_first and not (resume and folder.sources.is_file()))
     shares = _shares(settings.data)
-    opened = _open_folders(settings, with_start=is_new or not started)
     _refuse_held_out_scenes(settings)
+    opened = _open_folders(settings, with_start=is_new or not started)
     if is_new:
         if processes.is_first:
-            write_json(folder.sources, _look_over(opened, settings, processes, progress))
+            look_over(opened, settings, folder, processes, progress)
         processes.wait_while_busy()
     found = read_json(folder.sources)
     sources = tuple(
@@ -101,10 +96,6 @@ def open_pretrain_data(
         for name, share in zip(settings.data.sources, shares, strict=True)
     )
     return PretrainData(sources, () if started else _start(settings, side, sources, opened, found))
-
-
-Folders = Mapping[str, Mapping[str, Dataset]]
-"""Data sets by name in the settings: under "data" those with masks, under "mae" those of the start on images alone."""
 
 
 def _shares(data: SourceSettings) -> tuple[float, ...]:
@@ -123,45 +114,9 @@ def _open_folders(settings: PretrainSettings, *, with_start: bool) -> Folders:
         if name != SCENES
     }
     for images in labelled.values():
-        _require_enough(images)  # before all of them are looked at
+        require_enough(images)  # before all of them are looked at
     named = settings.mae.sources or () if with_start and settings.model.init == MAE else ()
     return {"data": labelled, "mae": {name: open_images(Path(name)) for name in named if name != SCENES}}
-
-
-def _look_over(
-    opened: Folders, settings: PretrainSettings, processes: Processes, progress: Progress
-) -> dict[str, dict[str, Any]]:
-    """Read every image once, and return what sources.json holds: by folder what is kept out and what takes no part."""
-    found: dict[str, dict[str, Any]] = {}
-    for kind, folders in opened.items():
-        found[kind] = {}
-        for name, images in folders.items():
-            looks = processes.busy(look_at_images(images, progress))
-            unreadable = [one for one in looks if isinstance(one, SetAside)]
-            _tell(name, images, unreadable, progress)
-            usable = _without(images, {one.name for one in unreadable})
-            kept = draw_held_out(usable, settings.validation.images, settings.training.seed) if kind == "data" else []
-            found[kind][name] = {
-                "images": len(usable),
-                "held_out": kept,
-                "unreadable": {one.name: one.reason for one in unreadable},
-                "set_aside": {one.name: one.reason for one in images.set_aside},
-            }
-    return found
-
-
-def _tell(name: str, images: Dataset, unreadable: Sequence[SetAside], progress: Progress) -> None:
-    # An error in reading names its file itself.
-    broken = [one.reason for one in unreadable]
-    aside = [f"{one.name}: {one.reason}" for one in images.set_aside]
-    for count, reasons in (
-        (f"{len(broken)} of {len(images)} images, for they cannot be read", broken),
-        (f"{len(aside)} of its files, when it was opened", aside),
-    ):
-        if reasons:
-            some = "; ".join(reason.rstrip(".") for reason in reasons[:_TOLD])
-            more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
-            progress.say(f"Left out of {name}: {count} ({some}{more}). The run's sources.json names all of them.")
 
 
 def _source(
@@ -175,7 +130,7 @@ def _source(
     kept = told["held_out"]
     # Of a group that is larger than asked for some will do, from its beginning to its end.
     held_out = images.subset(kept[:: -(-len(kept) // most)])
-    return PretrainSource(_without(images, {*kept, *told["unreadable"]}), held_out, share)
+    return PretrainSource(without(images, {*kept, *told["unreadable"]}), held_out, share)
 
 
 def _start(
@@ -194,57 +149,9 @@ def _start(
     return tuple(
         (without_masks(_training_scenes(settings, steps, side)), 1.0)
         if name == SCENES
-        else (_without(opened["mae"][name], set(found["mae"][name]["unreadable"])), 1.0)
+        else (without(opened["mae"][name], set(found["mae"][name]["unreadable"])), 1.0)
         for name in settings.mae.sources
     )
-
-
-def _without(images: Dataset, names: Collection[str]) -> Dataset:
-    return images.subset(name for name in images.names if name not in names) if names else images
-
-
-def draw_held_out(images: Dataset, most: int, seed: int) -> list[str]:
-    """Draw the images that are kept out of training: a tenth, at most `most`, in the data set's order.
-
-    Images of one group (patient, scene, video) stay together. Where each group has more than that, the smallest is
-    kept out whole.
-
-    Raises:
-        DataError: fewer than ten images, or all of one group.
-    """
-    _require_enough(images)
-    names, wanted = images.names, min(most, len(images) // 10)
-    units = _units_of_groups(images)
-    unit_of = {name: unit for unit in units for name in unit}
-    chosen: set[str] = set()
-    # By the seed and the set's size alone, so that a resumed run keeps out the same.
-    for row in generator(seed, "held out", len(images)).permutation(len(images)).tolist():
-        unit = unit_of.get(names[row], (names[row],))
-        if names[row] not in chosen and len(chosen) + len(unit) <= wanted:
-            chosen.update(unit)
-    if not chosen:
-        if len(units) == 1:
-            raise DataError(
-                f"All {len(images)} images of {images.root} are of one group, so none of them can be kept out of "
-                "training to look at the model. Add images of other patients, scenes or videos, or mend its groups."
-            )
-        smallest: Unit = min(units, key=len)
-        chosen.update(smallest)
-    return [name for name in names if name in chosen]
-
-
-def _require_enough(images: Dataset) -> None:
-    if len(images) < 10:
-        raise DataError(
-            f"{images.root} has {len(images)} images, of which a tenth is kept out of training to look at the model; "
-            "that takes at least 10."
-        )
-
-
-def _units_of_groups(images: Dataset) -> list[Unit]:
-    """Return the names that belong together; none where no image has a group, however many there are."""
-    groups = images.groups
-    return independent_units(images.names, groups, ()) if any(group is not None for group in groups) else []
 
 
 def _refuse_held_out_scenes(settings: PretrainSettings) -> None:
