@@ -29,3 +29,11 @@ def write_discs(folder, count, *, seed=0, empty=()):
         cv2.imwrite(str(folder / "images" / f"{number:03}.png"), image)
         cv2.imwrite(str(folder / "masks" / f"{number:03}.png"), inside.astype(np.uint8) * 255)
     return folder
+
+
+def spoil(path):
+    """Leave an image file its header and its end, and nothing in between that can be decoded."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle - 200 : middle + 200] = bytes(400)
+    path.write_bytes(content)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
-from disc_data import SMALL
+from disc_data import SMALL, spoil, write_discs
 
 QUICK = (
     "--size", "micro", "--steps", "2", "--set", "optimizer.batch=2", "--set", "micro_batch=2", "--set", "corrections=1",
@@ -24,10 +25,36 @@ def test_a_base_of_ones_own_is_tuned_like_any_other(discs, tmp_path, segtune, an
     assert code == 0, err
     assert "2 steps done. On images kept out, mean IoU: click" in out
     words = ("--model", tmp_path / "more", "--epochs", "1", *SMALL, "--set", "evaluation.modes=[box]")
-    code, out, err = segtune("fit", discs, "--out", tmp_path / "run", *words)
+    data = write_discs(tmp_path / "data", 12, seed=9)
+    code, out, err = segtune("fit", data, "--out", tmp_path / "run", *words)
     assert code in (0, 3), err
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
     assert {"pretrained", "tuned"} <= {row["model"] for row in rows}
+
+
+def test_what_a_base_has_seen_is_never_tested_on(tmp_path, segtune, answer):
+    """Neither of itself, nor of a fit upon it or upon one that went on from it; whoever insists is told of it."""
+    seen = write_discs(tmp_path / "seen", 12)
+    base, more = tmp_path / "base", tmp_path / "more"
+    code, _, err = segtune("pretrain", "--data", seen, *QUICK, "--out", base)
+    assert code == 0, err
+    code, _, err = segtune("pretrain", *QUICK, "--init", base, "--out", more)
+    assert code == 0, err
+    for model in (base, base / "model", more):
+        code, _, err = segtune("evaluate", model, seen, "--out", tmp_path / "e", "--modes", "box")
+        assert (code, "nothing is left for a fair test" in err) == (4, True), err
+        code, found = answer("evaluate", model, seen, "--out", tmp_path / "e", "--modes", "box", "--part", "all")
+        assert (code, found["data"]["leaks"]) == (0, 12)
+    data = write_discs(tmp_path / "data", 12, seed=9)
+    for kind in ("images", "masks"):
+        for path in (seen / kind).iterdir():
+            shutil.copy(path, data / kind / f"old{path.name}")
+    words = ("--model", more, "--epochs", "1", *SMALL, "--set", "evaluation.modes=[box]")
+    code, _, err = segtune("fit", data, "--out", tmp_path / "run", *words)
+    assert code in (0, 3), err
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert split["test"]
+    assert not [name for name in (*split["val"], *split["test"]) if "old" in name]
 
 
 def test_a_base_starts_on_images_without_masks(discs, tmp_path, segtune, answer):
@@ -40,6 +67,25 @@ def test_a_base_starts_on_images_without_masks(discs, tmp_path, segtune, answer)
     assert (tmp_path / "base" / "mae" / "log.jsonl").is_file()
     code, told = answer("pretrain", "--resume", "--out", tmp_path / "base")
     assert (code, told["steps"]) == (0, 2)
+
+
+def test_an_image_that_cannot_be_decoded_stops_nothing(tmp_path, segtune, monkeypatch):
+    """It takes no part and is told; what goes bad on the way ends the training with its name, and not with 70."""
+    from segtune.runs.interrupt import StopOnInterrupt
+
+    data = write_discs(tmp_path / "discs", 12)
+    spoil(data / "images" / "004.png")
+    words = ("pretrain", "--data", data, *QUICK, "--set", "workers=1", "--set", "validation.images=1")
+    monkeypatch.setattr(StopOnInterrupt, "__call__", lambda self: True)
+    code, _, err = segtune(*words, "--steps", "9", "--out", tmp_path / "base")
+    assert code == 130, err
+    assert f"Left out of {data}: 1 of 12 images, for they cannot be read (" in err
+    assert str(data / "images" / "004.png") in err
+    monkeypatch.undo()
+    for path in (data / "images").iterdir():
+        spoil(path)
+    code, _, err = segtune("pretrain", "--resume", "--out", tmp_path / "base")
+    assert (code, "cannot be used" in err, "Traceback" in err) == (4, True, False), err
 
 
 def test_stopped_in_its_start_a_base_says_so(tmp_path, segtune, monkeypatch):

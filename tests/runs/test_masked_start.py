@@ -12,7 +12,7 @@ import torch
 from segtune.core.errors import DataError, UsageError
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.runs import masked_start
+from segtune.runs import masked_start, pretrain_data
 from segtune.runs import pretrain as module
 from segtune.runs.pretrain import pretrain
 from segtune.runs.pretrain_settings import load_pretrain_settings
@@ -131,7 +131,7 @@ def test_cut_off_between_the_stages_the_start_is_not_done_again(done, tmp_path, 
     monkeypatch.setattr(masked_start.MaskedImages, "accumulate", dies)
     resumed(tmp_path / "run")
     assert weights(tmp_path / "run") == weights(done)
-    monkeypatch.setattr(module, "open_unlabelled", dies)
+    monkeypatch.setattr(pretrain_data, "without_masks", dies)
     assert resumed(tmp_path / "run").steps == 2
     assert weights(tmp_path / "run") == weights(done)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
+from os import cpu_count
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from segtune.core.errors import DataError
 from segtune.core.files import replacing
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Image
-from segtune.data.dataset import Dataset
+from segtune.data.dataset import Dataset, SetAside
 from segtune.data.picture_file import PictureFile
 
 SIDE = 64
@@ -32,12 +33,14 @@ _BETWEEN = 256
 _MOST_GAIN = 8.0
 """Faint images are stretched at most this much: beyond it a fingerprint would show the noise."""
 
-_THREADS = 2
-_AHEAD = 4
+_MOST_THREADS = 8
 
 _EARLIER = "earlier run: "
 
 Fingerprint = npt.NDArray[np.uint8]
+
+Look = tuple[str, str, Fingerprint]
+"""What is remembered of an image: its name, its digest, its fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,7 @@ class Fingerprints:
         return len(self.names)
 
     @classmethod
-    def gather(cls, found: Iterable[tuple[str, str, Fingerprint]]) -> Fingerprints:
+    def gather(cls, found: Iterable[Look]) -> Fingerprints:
         """Return the fingerprints of (name, digest, fingerprint) triples."""
         names, digests = [], []
 
@@ -164,30 +167,31 @@ def digest(image: Image) -> str:
 
 def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
     """Return the fingerprints of all images of a data set that can be read; a few are in memory at a time."""
-    return Fingerprints.gather(_readable(dataset, progress))
+    return Fingerprints.gather(one for one in look_at_images(dataset, progress) if not isinstance(one, SetAside))
 
 
-def _readable(dataset: Dataset, progress: Progress) -> Iterator[tuple[str, str, Fingerprint]]:
-    with progress.stage("looking at images", len(dataset)) as advance:
-        for row in _in_parallel(dataset):
-            if row is not None:
-                yield row
-            advance()
-
-
-def _in_parallel(dataset: Dataset) -> Iterator[tuple[str, str, Fingerprint] | None]:
-    remaining = iter(range(len(dataset)))
-    with ThreadPoolExecutor(_THREADS) as pool:
-        # Waited for in order: at most `_AHEAD` images are in memory, however slow one of them is.
-        waiting = [pool.submit(_look, dataset, index) for index in islice(remaining, _AHEAD)]
+def look_at_images(dataset: Dataset, progress: Progress = SILENT) -> Iterator[Look | SetAside]:
+    """Yield what is remembered of each image in order, or why it, or its masks, cannot be read."""
+    # Once: the data set makes them anew each time.
+    names = dataset.names
+    threads = max(2, min(_MOST_THREADS, cpu_count() or 1))
+    remaining = iter(enumerate(names))
+    with ThreadPoolExecutor(threads) as pool, progress.stage("looking at images", len(names)) as advance:
+        # Waited for in order: so many images are in memory at most, however slow one of them is.
+        waiting = [pool.submit(_look, dataset, *one) for one in islice(remaining, 2 * threads)]
         while waiting:
             yield waiting.pop(0).result()
-            waiting.extend(pool.submit(_look, dataset, index) for index in islice(remaining, 1))
+            advance()
+            waiting.extend(pool.submit(_look, dataset, *one) for one in islice(remaining, 1))
 
 
-def _look(dataset: Dataset, index: int) -> tuple[str, str, Fingerprint] | None:
+def _look(dataset: Dataset, index: int, name: str) -> Look | SetAside:
     try:
-        image = dataset[index].image
-    except DataError:
-        return None
-    return dataset.names[index], digest(image), fingerprint(image)
+        sample = dataset[index]
+        image = sample.image
+        if image.shape[:2] != sample.size:
+            found, said = ("{1} × {0}".format(*size) for size in (image.shape[:2], sample.size))
+            raise DataError(f"{name} decodes to {found} pixels, but its header says {said}")
+    except DataError as error:
+        return SetAside(name, str(error), "Repair the file or remove it.")
+    return name, digest(image), fingerprint(image)

@@ -39,13 +39,18 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def sources(self) -> Path:
+        """Of a pretraining: which images of its folders are kept out of training, and which cannot be read."""
+        return self.path / "sources.json"
+
+    @property
     def check(self) -> Path:
         """What the data doctor found."""
         return self.path / "check.json"
 
     @property
     def fingerprints(self) -> Path:
-        """Fingerprints of the run's training and validation images, to keep their like out of later tests."""
+        """Fingerprints of the images that the run and its base learned from, to keep their like out of later tests."""
         return self.path / "fingerprints.safetensors"
 
     @property

@@ -38,7 +38,7 @@ def start_on_masked_images(
     Args:
         settings: the whole tree.
         model: with fresh weights.
-        parts: images, from `pretrain_data.open_unlabelled`.
+        parts: images, from `pretrain_data.open_pretrain_data`.
         folder: where its state and its log are kept. Done already, its weights are taken from there.
         processes: who trains together.
         stop: says whether the user asked to stop.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.masked_start import start_on_masked_images
-from segtune.runs.pretrain_data import PretrainSource, open_sources, open_unlabelled
+from segtune.runs.pretrain_data import PretrainSource, open_pretrain_data
 from segtune.runs.pretrain_settings import MAE, PretrainSettings
 from segtune.runs.settings_tree import Composed, read_composed
 from segtune.runs.validation import score_means
@@ -82,25 +82,25 @@ def pretrain(
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _begin(tree, device)
-        sources = open_sources(tree, model.preparation.side)
         # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        unlabelled = [] if begun else open_unlabelled(tree, model.preparation.side, sources)
+        side = model.preparation.side
+        data = open_pretrain_data(tree, side, folder, processes, progress, resume=resume, started=begun)
         keep_large_blocks()
         train_only(model, "full")
         if processes.is_first and not resume:
             _write_beginning(settings, folder)
-        if unlabelled and isinstance(model, Sam):
-            place = folder.masked_start
-            if not start_on_masked_images(tree, model, unlabelled, place, processes, stop, progress, resume=resume):
+        if data.unlabelled and isinstance(model, Sam):
+            images, place = data.unlabelled, folder.masked_start
+            if not start_on_masked_images(tree, model, images, place, processes, stop, progress, resume=resume):
                 return PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
         looks: list[Validation] = []
 
         def look() -> Validation:
-            looks.append(_validate(tree, model, sources, progress))
+            looks.append(_validate(tree, model, data.sources, progress))
             return looks[-1]
 
-        job = _assemble(tree, model, sources, folder, processes, look, stop, progress)
+        job = _assemble(tree, model, data.sources, folder, processes, look, stop, progress)
         state = train(job, resume=begun)
         if not processes.is_first:
             return None
@@ -157,7 +157,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
 def _assemble(
     settings: PretrainSettings,
     model: PromptableModel,
-    sources: list[PretrainSource],
+    sources: Sequence[PretrainSource],
     folder: RunFolder,
     processes: Processes,
     look: Callable[[], Validation],
@@ -184,7 +184,7 @@ def _assemble(
 
 
 def _validate(
-    settings: PretrainSettings, model: PromptableModel, sources: list[PretrainSource], progress: Progress
+    settings: PretrainSettings, model: PromptableModel, sources: Sequence[PretrainSource], progress: Progress
 ) -> Validation:
     """Return the mean over the sources, each of which counts alike however many images it has."""
     found: list[Validation] = []

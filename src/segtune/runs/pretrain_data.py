@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from segtune.core.errors import DataError, UsageError
+from segtune.core.errors import UsageError
+from segtune.core.files import read_json
+from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.drawn import drawn_dataset
-from segtune.data.stratify import Unit, independent_units
 from segtune.data.unlabelled import open_images, without_masks
-from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings
-from segtune.training.examples import generator
+from segtune.runs.folder import RunFolder
+from segtune.runs.pretrain_look import Folders, look_over, require_enough, without
+from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings, SourceSettings
+from segtune.training.processes import Processes
 
 HELD_OUT = 900_000_000
 """Scenes from this seed on are for validation; training counts up from its first."""
@@ -35,105 +40,134 @@ class PretrainSource:
     share: float
 
 
-def open_sources(settings: PretrainSettings, side: int) -> list[PretrainSource]:
-    """Open the sources that train on masks, and part them.
+@dataclass(frozen=True)
+class PretrainData:
+    """All images of a pretraining.
+
+    Attributes:
+        sources: with masks.
+        unlabelled: those of the self-supervised start, masks unread; none where there is none, or it is done.
+    """
+
+    sources: tuple[PretrainSource, ...]
+    unlabelled: tuple[Shared, ...]
+
+
+def open_pretrain_data(
+    settings: PretrainSettings,
+    side: int,
+    folder: RunFolder,
+    processes: Processes,
+    progress: Progress = SILENT,
+    *,
+    resume: bool = False,
+    started: bool = False,
+) -> PretrainData:
+    """Open the images, look over all that lie in folders, and part them.
+
+    They are looked over when the run begins: what cannot be read takes no part, and the others' fingerprints keep their
+    like, and that of what the base has seen, out of later tests. A resumed run goes by what was found.
 
     Args:
         settings: the whole tree.
         side: of the scenes that are drawn, in pixels.
+        folder: of the run.
+        processes: who trains together; the first one looks the images over.
+        progress: what people see.
+        resume: go by what was found when the run began.
+        started: the self-supervised start is done, so that nothing is opened for it.
 
     Raises:
         UsageError: shares that do not fit, or scenes for training that are for validation.
         DataError: a folder that cannot be used, or is too small to keep images out of.
     """
-    data, most = settings.data, settings.validation.images
+    # A run of an earlier version has nothing to go by yet.
+    is_new = processes.any(processes.is_first and not (resume and folder.sources.is_file()))
+    shares = _shares(settings.data)
+    _refuse_held_out_scenes(settings)
+    opened = _open_folders(settings, with_start=is_new or not started)
+    if is_new:
+        if processes.is_first:
+            look_over(opened, settings, folder, processes, progress)
+        processes.wait_while_busy()
+    found = read_json(folder.sources)
+    sources = tuple(
+        _source(settings, side, name, share, opened, found)
+        for name, share in zip(settings.data.sources, shares, strict=True)
+    )
+    return PretrainData(sources, () if started else _start(settings, side, sources, opened, found))
+
+
+def _shares(data: SourceSettings) -> tuple[float, ...]:
     shares = data.shares or (1.0,) * len(data.sources)
     if len(shares) != len(data.sources):
         raise UsageError(
             f"There are {len(data.sources)} sources but {len(shares)} shares. Give data.shares one number a source."
         )
-    opened = []
-    for name, share in zip(data.sources, shares, strict=True):
-        if name == SCENES:
-            scenes = _training_scenes(settings, settings.steps, side)
-            opened.append(PretrainSource(scenes, drawn_dataset(most, side=side, first=HELD_OUT), share))
-        else:
-            images = open_dataset(Path(name), objects=data.objects)
-            kept = draw_held_out(images, most, settings.training.seed)
-            out = set(kept)
-            train = images.subset(name for name in images.names if name not in out)
-            # Of a group that is larger than asked for some will do, from its beginning to its end.
-            opened.append(PretrainSource(train, images.subset(kept[:: -(-len(kept) // most)]), share))
-    return opened
+    return shares
 
 
-def open_unlabelled(settings: PretrainSettings, side: int, sources: list[PretrainSource]) -> list[Shared]:
-    """Return the images of the self-supervised start, masks unread: of its own sources, or those that train afterwards.
+def _open_folders(settings: PretrainSettings, *, with_start: bool) -> Folders:
+    labelled = {
+        name: open_dataset(Path(name), objects=settings.data.objects)
+        for name in settings.data.sources
+        if name != SCENES
+    }
+    for images in labelled.values():
+        require_enough(images)  # before all of them are looked at
+    named = settings.mae.sources or () if with_start and settings.model.init == MAE else ()
+    return {"data": labelled, "mae": {name: open_images(Path(name)) for name in named if name != SCENES}}
 
-    None where no such start is asked for.
 
-    Raises:
-        UsageError: scenes for training that are for validation.
-        DataError: a folder without an image that can be used.
-    """
+def _source(
+    settings: PretrainSettings, side: int, name: str, share: float, opened: Folders, found: Mapping[str, Any]
+) -> PretrainSource:
+    most = settings.validation.images
+    if name == SCENES:
+        scenes = _training_scenes(settings, settings.steps, side)
+        return PretrainSource(scenes, drawn_dataset(most, side=side, first=HELD_OUT), share)
+    images, told = opened["data"][name], found["data"][name]
+    kept = told["held_out"]
+    # Of a group that is larger than asked for some will do, from its beginning to its end.
+    held_out = images.subset(kept[:: -(-len(kept) // most)])
+    return PretrainSource(without(images, {*kept, *told["unreadable"]}), held_out, share)
+
+
+def _start(
+    settings: PretrainSettings,
+    side: int,
+    sources: Sequence[PretrainSource],
+    opened: Folders,
+    found: Mapping[str, Any],
+) -> tuple[Shared, ...]:
+    """Return the images of the self-supervised start: of its own sources, or those that train afterwards."""
     if settings.model.init != MAE:
-        return []
+        return ()
     if settings.mae.sources is None:
-        return [(without_masks(one.train), one.share) for one in sources]
+        return tuple((without_masks(one.train), one.share) for one in sources)
     steps = settings.start_recipe.steps or 1
-    return [
-        (without_masks(_training_scenes(settings, steps, side)) if name == SCENES else open_images(Path(name)), 1.0)
+    return tuple(
+        (without_masks(_training_scenes(settings, steps, side)), 1.0)
+        if name == SCENES
+        else (without(opened["mae"][name], set(found["mae"][name]["unreadable"])), 1.0)
         for name in settings.mae.sources
-    ]
+    )
 
 
-def draw_held_out(images: Dataset, most: int, seed: int) -> list[str]:
-    """Draw the images that are kept out of training: a tenth, at most `most`, in the data set's order.
-
-    Images of one group (patient, scene, video) stay together. Where each group has more than that, the smallest is
-    kept out whole.
-
-    Raises:
-        DataError: fewer than ten images, or all of one group.
-    """
-    names, wanted = images.names, min(most, len(images) // 10)
-    if not wanted:
-        raise DataError(
-            f"{images.root} has {len(images)} images, of which a tenth is kept out of training to look at the model; "
-            "that takes at least 10."
-        )
-    units = _units_of_groups(images)
-    unit_of = {name: unit for unit in units for name in unit}
-    chosen: set[str] = set()
-    # By the seed and the set's size alone, so that a resumed run keeps out the same.
-    for row in generator(seed, "held out", len(images)).permutation(len(images)).tolist():
-        unit = unit_of.get(names[row], (names[row],))
-        if names[row] not in chosen and len(chosen) + len(unit) <= wanted:
-            chosen.update(unit)
-    if not chosen:
-        if len(units) == 1:
-            raise DataError(
-                f"All {len(images)} images of {images.root} are of one group, so none of them can be kept out of "
-                "training to look at the model. Add images of other patients, scenes or videos, or mend its groups."
+def _refuse_held_out_scenes(settings: PretrainSettings) -> None:
+    first, batch = settings.data.first, settings.recipe.optimizer.batch
+    taken = [settings.steps] if SCENES in settings.data.sources else []
+    if settings.model.init == MAE and SCENES in (settings.mae.sources or ()):
+        taken.append(settings.start_recipe.steps or 1)
+    for steps in taken:
+        if first + steps * batch > HELD_OUT:
+            raise UsageError(
+                f"Scenes from {HELD_OUT} on are kept out of training, to look at the model; from data.first = {first} "
+                f"on, {steps} steps of {batch} scenes would go up to {first + steps * batch}. Give a smaller "
+                "data.first, or fewer steps."
             )
-        smallest: Unit = min(units, key=len)
-        chosen.update(smallest)
-    return [name for name in names if name in chosen]
-
-
-def _units_of_groups(images: Dataset) -> list[Unit]:
-    """Return the names that belong together; none where no image has a group, however many there are."""
-    groups = images.groups
-    return independent_units(images.names, groups, ()) if any(group is not None for group in groups) else []
 
 
 def _training_scenes(settings: PretrainSettings, steps: int, side: int) -> Dataset:
     """Return a scene for each image of so many steps, so that none is seen twice."""
-    count, first = settings.recipe.optimizer.batch * steps, settings.data.first
-    if first + count > HELD_OUT:
-        raise UsageError(
-            f"Scenes from {HELD_OUT} on are kept out of training, to look at the model; from data.first = {first} on, "
-            f"{steps} steps of {settings.recipe.optimizer.batch} scenes would go up to {first + count}. Give a smaller "
-            "data.first, or fewer steps."
-        )
-    return drawn_dataset(count, side=side, first=first)
+    return drawn_dataset(settings.recipe.optimizer.batch * steps, side=side, first=settings.data.first)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,6 +19,11 @@ from torch.distributed.rendezvous import rendezvous
 _BUCKET_BYTES = 32 << 20
 _PATIENCE = timedelta(hours=4)
 """How long a process waits for the others: the first one validates while the rest stand still."""
+
+_SIGN_OF_LIFE = 60.0
+"""Seconds of long work after which those that wait hear of it."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,20 @@ class Processes:
         """Return when every process has come this far."""
         if self.world > 1:
             dist.barrier()
+
+    def busy(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield the items of long work, telling those in `wait_while_busy` once in a while that it goes on."""
+        told = time.monotonic()
+        for item in items:
+            yield item
+            if self.world > 1 and time.monotonic() - told > _SIGN_OF_LIFE:
+                self.any(True)
+                told = time.monotonic()
+
+    def wait_while_busy(self) -> None:
+        """Return when every process has come this far, however long one of them is `busy`; `wait` would give up."""
+        while self.any(False):
+            pass
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Add up gradients over all processes, in place, a few large messages at a time.

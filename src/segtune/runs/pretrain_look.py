@@ -1,0 +1,157 @@
+"""The first look at a pretraining's folders: every image read once, told what is wrong, and remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from segtune.core.errors import DataError
+from segtune.core.files import write_json
+from segtune.core.progress import Progress
+from segtune.data.dataset import Dataset, SetAside
+from segtune.data.fingerprints import Fingerprints, Look, look_at_images
+from segtune.data.stratify import Unit, independent_units
+from segtune.runs.data import seen_by
+from segtune.runs.folder import RunFolder
+from segtune.runs.pretrain_settings import MAE, PretrainSettings
+from segtune.training.examples import generator
+from segtune.training.processes import Processes
+
+_TOLD = 3
+"""Files that take no part and are told by name before the training begins."""
+
+Folders = Mapping[str, Mapping[str, Dataset]]
+"""Data sets by name in the settings: under "data" those with masks, under "mae" those of the start on images alone."""
+
+
+def look_over(
+    opened: Folders, settings: PretrainSettings, folder: RunFolder, processes: Processes, progress: Progress
+) -> None:
+    """Read every image once; write what is remembered of them, then what is kept out and what takes no part.
+
+    Args:
+        opened: the data sets.
+        settings: the whole tree.
+        folder: of the run.
+        processes: those that wait for this one.
+        progress: hears of every image, and what takes no part.
+
+    Raises:
+        DataError: a folder without an image that can be read, or too small to keep some out of.
+    """
+    unreadable: dict[tuple[str, str], list[SetAside]] = {}
+    prints = Fingerprints.gather(_readable(opened, unreadable, processes, progress))
+    found: dict[str, dict[str, Any]] = {kind: {} for kind in opened}
+    for (kind, name), bad in unreadable.items():
+        images = opened[kind][name]
+        _tell(name, images, bad, progress)
+        usable = without(images, {one.name for one in bad})
+        if not len(usable):
+            raise DataError(f"None of the {len(images)} images of {images.root} can be read. {bad[0].reason}")
+        kept = draw_held_out(usable, settings.validation.images, settings.training.seed) if kind == "data" else []
+        found[kind][name] = {
+            "images": len(usable),
+            "held_out": kept,
+            "unreadable": {one.name: one.reason for one in bad},
+            "set_aside": {one.name: one.reason for one in images.set_aside},
+        }
+    init = settings.model.init
+    earlier = seen_by(init) if init is not None and init != MAE else None
+    prints = prints if earlier is None else prints.with_earlier(earlier)
+    # Scenes are drawn anew wherever they are wanted, so there may be nothing to keep out.
+    if len(prints):
+        prints.write(folder.fingerprints)
+    else:
+        folder.fingerprints.unlink(missing_ok=True)  # of a run that was cut off before it had begun
+    # Last: a folder that has it was looked over to the end.
+    write_json(folder.sources, found)
+
+
+def _readable(
+    opened: Folders, unreadable: dict[tuple[str, str], list[SetAside]], processes: Processes, progress: Progress
+) -> Iterator[Look]:
+    """Look at all images, put what cannot be read into what is handed in, and yield what is remembered of the others.
+
+    The same pixels, in however many folders they lie, are remembered once.
+    """
+    known: set[str] = set()
+    for kind, folders in opened.items():
+        for name, images in folders.items():
+            bad = unreadable.setdefault((kind, name), [])
+            for one in processes.busy(look_at_images(images, progress)):
+                if isinstance(one, SetAside):
+                    bad.append(one)
+                    continue
+                image, digest, picture = one
+                if digest not in known:
+                    known.add(digest)
+                    # Images of several folders may have the same name.
+                    yield str(images.root / image), digest, picture
+
+
+def _tell(name: str, images: Dataset, unreadable: Sequence[SetAside], progress: Progress) -> None:
+    # An error in reading names its file itself.
+    broken = [one.reason for one in unreadable]
+    aside = [f"{one.name}: {one.reason}" for one in images.set_aside]
+    for count, reasons in (
+        (f"{len(broken)} of {len(images)} images, for they cannot be read", broken),
+        (f"{len(aside)} of its files, when it was opened", aside),
+    ):
+        if reasons:
+            some = "; ".join(reason.rstrip(".") for reason in reasons[:_TOLD])
+            more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+            progress.say(f"Left out of {name}: {count} ({some}{more}). The run's sources.json names all of them.")
+
+
+def draw_held_out(images: Dataset, most: int, seed: int) -> list[str]:
+    """Draw the images that are kept out of training: a tenth, at most `most`, in the data set's order.
+
+    Images of one group (patient, scene, video) stay together. Where each group has more than that, the smallest is
+    kept out whole.
+
+    Raises:
+        DataError: fewer than ten images, or all of one group.
+    """
+    require_enough(images)
+    names, wanted = images.names, min(most, len(images) // 10)
+    units = _units_of_groups(images)
+    unit_of = {name: unit for unit in units for name in unit}
+    chosen: set[str] = set()
+    # By the seed and the set's size alone, so that a training that goes on from this one keeps out the same.
+    for row in generator(seed, "held out", len(images)).permutation(len(images)).tolist():
+        unit = unit_of.get(names[row], (names[row],))
+        if names[row] not in chosen and len(chosen) + len(unit) <= wanted:
+            chosen.update(unit)
+    if not chosen:
+        if len(units) == 1:
+            raise DataError(
+                f"All {len(images)} images of {images.root} are of one group, so none of them can be kept out of "
+                "training to look at the model. Add images of other patients, scenes or videos, or mend its groups."
+            )
+        smallest: Unit = min(units, key=len)
+        chosen.update(smallest)
+    return [name for name in names if name in chosen]
+
+
+def require_enough(images: Dataset) -> None:
+    """Refuse a folder that is too small to keep images out of.
+
+    Raises:
+        DataError: fewer than ten images.
+    """
+    if len(images) < 10:
+        raise DataError(
+            f"{images.root} has {len(images)} images, of which a tenth is kept out of training to look at the model; "
+            "that takes at least 10."
+        )
+
+
+def _units_of_groups(images: Dataset) -> list[Unit]:
+    """Return the names that belong together; none where no image has a group, however many there are."""
+    groups = images.groups
+    return independent_units(images.names, groups, ()) if any(group is not None for group in groups) else []
+
+
+def without(images: Dataset, names: Collection[str]) -> Dataset:
+    """Return a data set less the images of these names."""
+    return images.subset(name for name in images.names if name not in names) if names else images
