@@ -120,6 +120,7 @@ def test_mistakes_are_told_in_a_paragraph(tmp_path, segtune):
         (("pretrain",), 2, "already holds a run"),
         (("evaluate", "nano", "DISCS"), 2, "folder of a run"),
         (("clicks", "nano", "DISCS"), 2, "folder of a run"),
+        (("check", "DISCS"), 2, "folder of a run"),
     ],
 )
 def test_no_other_command_writes_into_a_pretraining(discs, tmp_path, segtune, words, exit_code, said):

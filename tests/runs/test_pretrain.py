@@ -176,6 +176,9 @@ def test_a_base_of_nanos_size_is_tuned_like_nano(done, tmp_path):
     suited = load_settings(data="data", out="out", model=str(tmp_path)).settings
     assert suited.training.prompts.prompts_per_object == 3
     assert load_settings(data="data", out="out", model=str(done[0])).settings.model.train == "decoder+prompt"
+    # Named by its model folder it is the same base.
+    suited = load_settings(data="data", out="out", model=str(tmp_path / "model")).settings
+    assert suited.training.prompts.prompts_per_object == 3
 
 
 def test_a_stream_takes_its_shares_and_stays_the_same():

@@ -51,9 +51,11 @@ def check(
     from segtune.data.check import check_dataset
     from segtune.data.dataset import open_dataset
     from segtune.report.check_page import write_check_page
+    from segtune.runs.folder import other_than_a_run
 
     # Resolved, as "." has no name.
     folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
+    other_than_a_run(folder)
     with shown() as progress:
         dataset = open_dataset(data, format=format, objects=objects, threshold=threshold, encoding=encoding)
         found = check_dataset(dataset, progress)

@@ -11,8 +11,8 @@ from segtune.evaluation.clicks import MOST_CLICKS, ClickResult, score_clicks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.open import open_model
 from segtune.runs.device import pick_device
-from segtune.runs.evaluate import Part, name_contestants, open_as_trained, other_than_a_run, select
-from segtune.runs.folder import describe_surroundings, now
+from segtune.runs.evaluate import Part, name_contestants, open_as_trained, select
+from segtune.runs.folder import describe_surroundings, now, other_than_a_run
 
 
 def click_models(

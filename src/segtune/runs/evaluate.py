@@ -18,7 +18,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.runs.data import open_run_data
 from segtune.runs.device import pick_device
-from segtune.runs.folder import RunFolder, describe_surroundings, now, run_of
+from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
 from segtune.segment.refine import Cleanup, parse_cleanup
@@ -134,22 +134,6 @@ def evaluate_models(
         **surroundings, finished=now(), model={"base": model, "compared": specs}, data={"path": str(data)}
     )
     return proof
-
-
-def other_than_a_run(out: Path) -> RunFolder:
-    """Return the folder that figures go to.
-
-    Raises:
-        UsageError: it is the folder of a run.
-    """
-    folder = RunFolder(out)
-    # First of all: nothing may be written before this is known.
-    if folder.holds_a_run:
-        raise UsageError(
-            f"{out} is the folder of a run, whose own figures and report others would replace. Give --out another "
-            "folder; nothing was touched."
-        )
-    return folder
 
 
 def open_as_trained(

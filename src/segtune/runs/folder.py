@@ -151,6 +151,22 @@ def run_of(spec: str | Path) -> RunFolder | None:
     return None
 
 
+def other_than_a_run(out: Path) -> RunFolder:
+    """Return the folder that figures go to.
+
+    Raises:
+        UsageError: it is the folder of a run.
+    """
+    folder = RunFolder(out)
+    # First of all: nothing may be written before this is known.
+    if folder.holds_a_run:
+        raise UsageError(
+            f"{out} is the folder of a run, whose own figures and report others would replace. Give --out another "
+            "folder; nothing was touched."
+        )
+    return folder
+
+
 def describe_surroundings() -> dict[str, Any]:
     """Return the command, the versions and the machine, for the record."""
     return {

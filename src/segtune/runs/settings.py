@@ -14,6 +14,7 @@ from segtune.core.errors import unknown_name
 from segtune.data.augment import AugmentSettings
 from segtune.evaluation import default_modes
 from segtune.evaluation.modes import find_modes
+from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.presets import PRESETS, by_base
 from segtune.runs.settings_tree import Composed, build_tree, compose, parse_override, read_composed
 from segtune.training.recipe import Recipe, Section
@@ -153,22 +154,21 @@ def load_settings(
 def _first_base(base: str) -> str:
     """Return what the first of a chain of runs started from: a tuned nano is trained like nano."""
     named = {base}
-    while (path := Path(base) / "settings.yaml").is_file():
-        base = read_settings(path).settings.model.base
+    while (run := run_of(base)) is not None and run.is_fit:
+        base = read_settings(run.settings).settings.model.base
         # Run folders that were moved or renamed may name each other: not followed for ever.
         if base in named:
             break
         named.add(base)
-    return _size_of_pretrained(Path(base)) or base
+    return _size_of_pretrained(run_of(base)) or base
 
 
-def _size_of_pretrained(folder: Path) -> str | None:
+def _size_of_pretrained(run: RunFolder | None) -> str | None:
     """Return the size of a base that `segtune pretrain` made: one of nano's is trained like nano."""
-    told = folder / "pretraining.yaml"
-    if not told.is_file():
+    if run is None or not run.pretraining.is_file():
         return None
     with suppress(yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-        return str(yaml.safe_load(told.read_text(encoding="utf-8"))["model.size"]["value"])
+        return str(yaml.safe_load(run.pretraining.read_text(encoding="utf-8"))["model.size"]["value"])
     return None
 
 
