@@ -97,3 +97,13 @@ def test_models_are_put_back_one_by_one(blobs, fails):
         if fails:
             raise ZeroDivisionError
     assert (training.training, resting.training, torch.is_grad_enabled()) == (True, False, True)
+
+
+def test_parts_of_a_model_are_put_back_one_by_one(blobs):
+    """A frozen part that rests while the others train goes on resting."""
+    model = blobs().train()
+    model.frozen = torch.nn.Sequential(torch.nn.Dropout()).eval()
+    with evaluating([model]):
+        assert not any(part.training for part in model.modules())
+    assert model.training
+    assert not any(part.training for part in model.frozen.modules())

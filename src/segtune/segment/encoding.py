@@ -25,13 +25,14 @@ def device_of(model: PromptableModel) -> torch.device:
 @contextmanager
 def evaluating(models: Sequence[PromptableModel]) -> Iterator[None]:
     """Switch models to evaluation, without gradients, and back."""
-    # Remembered one by one: models that are compared need not agree.
-    were_training = [model.training for model in models]
-    for model in models:
-        model.eval()
+    # Remembered one by one: models that are compared need not agree, nor a model's parts. Where nothing trains, as
+    # between the clicks of a session, they are only looked at: to set them all takes a fifth of a click of nano.
+    training = [part for model in models for part in model.modules() if part.training]
+    for part in training:
+        part.training = False
     try:
         with torch.no_grad():
             yield
     finally:
-        for model, was_training in zip(models, were_training, strict=True):
-            model.train(was_training)
+        for part in training:
+            part.training = True
