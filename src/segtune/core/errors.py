@@ -57,11 +57,6 @@ class MissingExtraError(SegtuneError):
             f"{purpose} needs the package '{package}', which is not installed. Install it with: "
             f"pip install 'segtune[{extra}]'"
         )
-        self._lack = (package, extra, purpose)
-
-    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
-        # An exception is unpickled from its message, which is not what this one is made from.
-        return type(self), self._lack
 
 
 NOT_CROWNED = 3
