@@ -47,9 +47,10 @@ def test_a_file_of_prompts_names_images_by_path_or_file_name(tmp_path):
     (tmp_path / "prompts.json").write_text(json.dumps(told))
     wishes = read_wishes(tmp_path / "prompts.json")
 
-    (one,) = wishes.of(InputImage(Path("/data/a/one.jpg"), "a/one.jpg"))
-    (two,) = wishes.of(InputImage(Path("/data/b/two.jpg"), "b/two.jpg"))
-    assert wishes.of(InputImage(Path("/data/b/one.jpg"), "b/one.jpg")) == ()
+    names = ("a/one.jpg", "b/two.jpg", "b/one.jpg")
+    asked = wishes.for_images([InputImage(Path("/data") / name, name) for name in names])
+    (one,), (two,), none = (asked.by_image[name] for name in names)
+    assert none == ()
     assert wishes.labels == ["object", "polyp"]
     assert one.prompt((10, 10), tmp_path).point_labels.tolist() == [1, 1]
     np.testing.assert_array_equal(two.prompt((8, 8), wishes.folder).mask, np.eye(8, dtype=np.bool_))
@@ -77,8 +78,8 @@ def image(folder, place, name):
 def test_an_image_is_named_as_on_the_command_line_or_from_the_files_folder(tmp_path, keyed, key):
     photo = image(tmp_path, "PP/photo.png", "photo.png")
     wishes = keyed("x.png", key)
-    assert wishes.of(photo)[0].points == ((1, 0),)
     asked = wishes.for_images([photo, image(tmp_path, "PP/b.png", "b.png")])
+    assert asked.by_image["photo.png"][0].points == ((1, 0),)
     assert asked.unknown == ("x.png",)
     assert asked.by_image["b.png"] == ()
 

@@ -121,9 +121,8 @@ class Wishes:
         return bool(self.of_all or self.by_name or self.finder)
 
     def of(self, image: InputImage) -> tuple[Wish, ...]:
-        """Return what is asked of one image, as if there were no other."""
-        key = next(filter(None, self._keys(image)), None)
-        return self.of_all if key is None else self.by_name[key]
+        """Return what is asked of one image by its name, as keys are once `for_images` has found whose they are."""
+        return self.by_name.get(image.name, self.of_all)
 
     def for_images(self, images: Sequence[InputImage]) -> Asked:
         """Return what is asked of each image, and what is asked of none; what is asked of one is of no other."""
@@ -140,7 +139,7 @@ class Wishes:
         asked = {image.name: named.get(image.name, self.of_all) for image in images}
         return Asked(asked, tuple(key for key in self.by_name if key not in used))
 
-    def _keys(self, image: InputImage, *, alone: bool = True) -> tuple[str | None, ...]:
+    def _keys(self, image: InputImage, *, alone: bool) -> tuple[str | None, ...]:
         """Return the keys that may mean an image, the surest first; its file's name does only where it is alone."""
         place = os.path.normpath(image.path.absolute())
         name, file = (word if word in self.by_name else None for word in (image.name, image.path.name))
