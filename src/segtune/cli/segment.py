@@ -28,7 +28,9 @@ Inputs = Annotated[
         metavar="INPUT...", help="Images, folders, patterns in quotes, or a .txt file with a path per line."
     ),
 ]
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the masks and results.jsonl go.")]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="Where the masks and results.jsonl go: a new or an empty folder.")
+]
 OutFormat = Annotated[
     str | None,
     typer.Option(
