@@ -7,11 +7,11 @@ The folder holds images/ and masks/ of the published data set.
 
 from __future__ import annotations
 
-from protocol import parse_arguments, run
+from protocol import argument_parser, run
 
 if __name__ == "__main__":
     run(
         "Flood area, nano",
-        parse_arguments(__doc__ or "", "../shared/datasets/flood_area"),
+        argument_parser(__doc__ or "", "../shared/datasets/flood_area").parse_args(),
         "Published beside it, decoder only, before and after on different images: IoU .529 → .702, Dice .622 → .783.",
     )

@@ -24,8 +24,8 @@ class Fit:
     options: tuple[str, ...]
 
 
-def parse_arguments(description: str, data: str) -> argparse.Namespace:
-    """Return the command line that the benchmarks on real data share."""
+def argument_parser(description: str, data: str) -> argparse.ArgumentParser:
+    """Return a parser of the command line that the benchmarks on real data share."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(data))
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
@@ -34,7 +34,7 @@ def parse_arguments(description: str, data: str) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("default", "slides"), help="run one of the two presets")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to both fits")
-    return parser.parse_args()
+    return parser
 
 
 def run(title: str, arguments: argparse.Namespace, references: str) -> None:
