@@ -13,9 +13,11 @@ from segtune.core.geometry import logits_to_image
 from segtune.core.types import POINT_FILLER, MaskPrediction, Prompts
 from segtune.models import FAMILIES
 from segtune.models.embedding_cache import EmbeddingCache, bytes_per_view
-from segtune.models.family import PromptableModel
+from segtune.models.family import PromptableModel, SplitModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
+from segtune.models.precision import encoder_precision
+from segtune.models.prefix import FrozenPrefix
 from segtune.models.preparation import Preparation
 from segtune.models.save import save_model, save_original
 
@@ -239,25 +241,59 @@ def test_original_round_trip(model: PromptableModel, tmp_path: Path) -> None:
     torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=TOLERANCE)
 
 
-def test_cached_embedding_is_all_a_decode_needs(model: PromptableModel, tmp_path: Path) -> None:
-    """What the cache keeps of an image has the size said beforehand and answers nearly the same."""
-    cache = EmbeddingCache.for_model(model, tmp_path)
-    images = draw_images()[:1]
+def test_what_is_cached_is_all_a_decode_needs(model: PromptableModel, tmp_path: Path) -> None:
+    """Kept of an image, its embedding and its activations at each split have the size said, and answer nearly alike."""
     prompts = ragged_prompts(model, torch.Generator().manual_seed(7)).select(torch.tensor([1, 7]))
+    multimask = torch.tensor([True, True])
+    pixels, frames = model.prepare(draw_images()[:1])
     with torch.no_grad():
-        pixels, frames = model.prepare(images)
-        embedding = model.encode(pixels, frames)
-        key = cache.key("image")
-        stored = cache.put_embedding(key, embedding)
-        read = cache.get_embedding(key)
-        assert read is not None
-        assert read.frames == frames
-        assert torch.equal(read.features, stored.features)
-        multimask = torch.tensor([True, True])
-        expected = model.decode(embedding, prompts, multimask)
-        found = model.decode(read, prompts, multimask)
-    torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0.02)
-    assert cache.size_bytes == pytest.approx(bytes_per_view(model), abs=512)
+        expected = model.decode(model.encode(pixels, frames), prompts, multimask)
+    for stages in (None, *(model.splits if isinstance(model, SplitModel) else ())):
+        prefix = FrozenPrefix(stages)
+        cache = EmbeddingCache.for_model(model, tmp_path / str(stages), prefix=prefix)
+        with torch.no_grad():
+            made = prefix.encode(model, pixels, frames)
+            cache.put(cache.key("image"), {name: value[0] for name, value in made.items()})
+            read = cache.get(cache.key("image"))
+            assert read is not None
+            embedding = prefix.finish(model, {name: value[None].float() for name, value in read.items()}, frames)
+            found = model.decode(embedding, prompts, multimask)
+        torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=0.02)
+        assert cache.size_bytes == pytest.approx(bytes_per_view(model, prefix), abs=512)
+
+
+def test_the_suffix_of_the_prefix_is_the_whole(model: PromptableModel) -> None:
+    """Wherever an encoder may be split, in both precisions and for several images, two runs give the bits of one."""
+    if not isinstance(model, SplitModel):
+        pytest.skip("this family's image encoder is not run in two")
+    model.eval()
+    assert set(model.splits) <= set(range(1, len(model.encoder_stages)))
+    pixels, frames = model.prepare(draw_images())
+    for precision in ("fp32", "bf16"):
+        with encoder_precision(model, precision), torch.no_grad():
+            whole = model.encode(pixels, frames)
+            for stages in model.splits:
+                halves = model.encode_suffix(model.encode_prefix(pixels, stages), frames, stages)
+                assert torch.equal(halves.features, whole.features), stages
+                assert halves.extra.keys() == whole.extra.keys()
+                assert all(torch.equal(halves.extra[name], value) for name, value in whole.extra.items()), stages
+                assert halves.frames == whole.frames
+
+
+def test_a_split_parts_the_parameters(model: PromptableModel) -> None:
+    """A prefix is what its stages hold and no more: gradients of the suffix reach all later stages and no earlier."""
+    if not isinstance(model, SplitModel):
+        pytest.skip("this family's image encoder is not run in two")
+    pixels, frames = model.prepare(draw_images())
+    for stages in model.splits:
+        model.zero_grad()
+        with torch.no_grad():
+            maps = model.encode_prefix(pixels, stages)
+        embedding = model.encode_suffix(maps, frames, stages)
+        sum(value.square().mean() for value in (embedding.features, *embedding.extra.values())).backward()
+        reached = [name for name, parameter in model.named_parameters() if parameter.grad is not None]
+        for place, stage in enumerate(model.encoder_stages):
+            assert any(name.startswith(stage) for name in reached) == (place >= stages), (stages, stage)
 
 
 def test_preparation_travels_to_reading_processes(model: PromptableModel) -> None:

@@ -17,10 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from segtune.core.errors import ResourceError
-from segtune.core.geometry import Frame
-from segtune.core.types import Embedding
 from segtune.models import embedding_cache as module
 from segtune.models.embedding_cache import EmbeddingCache, bytes_per_view
+from segtune.models.prefix import FrozenPrefix
 from segtune.models.sam.model import Sam
 
 ENTRY = 2 * 8 * 32 * 32 + 512
@@ -67,17 +66,14 @@ def test_keys_tell_apart_whatever_differs(tmp_path: Path) -> None:
     assert cache.key("a") == open_cache(tmp_path / "elsewhere").key("a")
 
 
-def test_several_maps_and_the_frame(tmp_path: Path) -> None:
-    """An embedding of one image comes back with its frame and all its maps."""
+def test_several_maps(tmp_path: Path) -> None:
+    """All maps of an image come back by name, each of its own shape."""
     cache = open_cache(tmp_path)
-    embedding = Embedding(torch.randn(1, 8, 4, 4), (Frame((40, 60), (43, 64), 64),), {"fine": torch.randn(1, 2, 8, 8)})
-    stored = cache.put_embedding(cache.key("a"), embedding)
-    read = cache.get_embedding(cache.key("a"))
+    stored = cache.put(cache.key("a"), draw(0) | {"fine": torch.randn(2, 8, 8)})
+    read = cache.get(cache.key("a"))
     assert read is not None
-    assert read.frames == embedding.frames
-    assert read.features.dtype == torch.float32
-    assert torch.equal(read.features, stored.features)
-    assert torch.equal(read.extra["fine"], stored.extra["fine"])
+    assert read.keys() == {"features", "fine"}
+    assert all(torch.equal(read[name], value) for name, value in stored.items())
 
 
 def test_numbers_too_large_for_half_precision_are_kept(tmp_path: Path) -> None:
@@ -165,13 +161,15 @@ def test_stale_temporary_files_are_cleaned(sam: Sam, tmp_path: Path) -> None:
     assert cache.get("ab" + "0" * 62) is None
 
 
-def test_the_size_of_an_entry_is_known_before(sam: Sam, tmp_path: Path) -> None:
-    """A plan can be said before the start: bytes a view, found without running the encoder."""
-    cache = EmbeddingCache.for_model(sam, tmp_path)
+@pytest.mark.parametrize("stages", [None, 2])
+def test_the_size_of_an_entry_is_known_before(sam: Sam, tmp_path: Path, stages: int | None) -> None:
+    """A plan can be said before the start: bytes a view, of embeddings and of activations, found without running."""
+    prefix = FrozenPrefix(stages)
+    cache = EmbeddingCache.for_model(sam, tmp_path, prefix=prefix)
     with torch.no_grad():
-        embedding = sam.encode(torch.zeros(1, 3, sam.side, sam.side), (sam.frame((64, 64)),))
-    cache.put_embedding(cache.key("a"), embedding)
-    assert 0 <= bytes_per_view(sam) - cache.size_bytes < 512
+        made = prefix.encode(sam, torch.zeros(1, 3, sam.side, sam.side), (sam.frame((64, 64)),))
+    cache.put(cache.key("a"), {name: value[0] for name, value in made.items()})
+    assert 0 <= bytes_per_view(sam, prefix) - cache.size_bytes < 512
 
 
 def test_it_travels_to_worker_processes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The image encoder: windows, its two halves, its two precisions."""
+"""The image encoder: windows, its two precisions."""
 
 from __future__ import annotations
 
@@ -18,16 +18,6 @@ def test_windows_are_joined_as_they_were_split(height: int, width: int, window: 
     assert windows.shape[1:] == (window, window, 3)
     assert torch.equal(windows[0, : min(window, height), : min(window, width)], tokens[0, :window, :window])
     assert torch.equal(join_windows(windows, window, (height, width)), tokens)
-
-
-@pytest.mark.parametrize("blocks", [0, 1, 3])
-def test_two_halves_are_the_whole(sam: Sam, blocks: int) -> None:
-    """Running the front blocks, keeping what they made and running the rest is `encode`."""
-    pixels, frames = sam.prepare([np.full((30, 50, 3), 77, np.uint8)])
-    with torch.no_grad():
-        whole = sam.encode(pixels, frames).features
-        halves = sam.encode_back(sam.encode_front(pixels, blocks), frames, blocks).features
-    assert torch.equal(halves, whole)
 
 
 def test_bf16_changes_the_encoder_alone(sam: Sam) -> None:

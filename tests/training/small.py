@@ -14,6 +14,7 @@ from segtune.data.augment import AugmentSettings
 from segtune.data.dataset import Dataset
 from segtune.data.unlabelled import without_masks
 from segtune.models.embedding_cache import EmbeddingCache
+from segtune.models.prefix import frozen_prefix
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.masked_images import build_masked_image_model
 from segtune.models.sam.sizes import MICRO
@@ -69,7 +70,7 @@ def small_training(
     recipe, processes = recipe or small_recipe(), processes or Processes()
     model = build_sam(MICRO, generator=torch.Generator().manual_seed(3))
     train_only(model, scope)
-    embeddings = None if cache is None else EmbeddingCache.for_model(model, cache)
+    embeddings = None if cache is None else EmbeddingCache.for_model(model, cache, prefix=frozen_prefix(model))
     views = ViewPlan(AugmentSettings(), recipe.seed, None if cache is None else 2)
     source = ExampleSource(discs(images), model.preparation, model.mask_size, views, recipe.prompts, embeddings)
     given = {

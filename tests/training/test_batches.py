@@ -13,7 +13,7 @@ from segtune.core.errors import MissingExtraError, ResourceError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import Dataset
 from segtune.data.images import UnreadableError
-from segtune.training.batches import BatchSource, Collate, Order, gather_embedding
+from segtune.training.batches import BatchSource, Collate, Order, gather_maps
 from segtune.training.processes import Processes
 
 
@@ -115,7 +115,7 @@ def test_only_images_without_an_embedding_bring_pixels(source):
     assert (cached.missing.tolist(), cached.pixels.numel(), len(cached.frames)) == ([], 0, 2)
 
 
-def test_embeddings_made_and_read_stand_in_the_batch_s_order(source):
+def test_maps_made_and_read_stand_in_the_batch_s_order(source):
     """Each image gets its own maps, all of them by name, in full precision whatever the cache holds."""
 
     def maps(number):
@@ -125,8 +125,8 @@ def test_embeddings_made_and_read_stand_in_the_batch_s_order(source):
     cached = {name: value.half() for name, value in maps(1).items()}
     examples[1] = replace(examples[1], pixels=None, features=cached)
     batch = Collate(source.mask_size)(examples)
-    found = gather_embedding({0: maps(0), 2: maps(2)}, batch, "cpu")
-    assert found.features[:, 0, 0, 0].tolist() == [0, 1, 2]
-    assert found.extra["early"].flatten().tolist() == [10, 11, 12]
-    assert found.features.dtype == torch.float32
-    assert (found.features.shape, set(found.extra), found.frames) == ((3, 2, 3, 3), {"early"}, batch.frames)
+    found = gather_maps({0: maps(0), 2: maps(2)}, batch, "cpu")
+    assert found["features"][:, 0, 0, 0].tolist() == [0, 1, 2]
+    assert found["early"].flatten().tolist() == [10, 11, 12]
+    assert found["features"].dtype == torch.float32
+    assert (found["features"].shape, set(found)) == ((3, 2, 3, 3), {"features", "early"})

@@ -147,7 +147,7 @@ def test_an_image_that_is_cached_is_not_decoded(tmp_path):
     job = small_training(tmp_path, scope="decoder", images=3, cache=tmp_path / "cache")
     source = job.batches.source
     first = source[2, 1]
-    source.cache.put(first.key, {"features": torch.ones(2, 2)}, first.frame)
+    source.cache.put(first.key, {"features": torch.ones(2, 2)})
 
     def fail():
         raise AssertionError("the image was decoded")

@@ -1,15 +1,17 @@
-"""Embeddings of a frozen image encoder on disk: shared by runs and processes, found by content, checked when read."""
+"""Embeddings of a frozen image encoder, or what its frozen first stages make, on disk.
+
+Shared by runs and processes, found by content, checked when read.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,11 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from segtune.core.files import hash_text, replacing
-from segtune.core.geometry import Frame
-from segtune.core.types import Embedding
-from segtune.models import FAMILIES
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
+from segtune.models.prefix import FrozenPrefix
 
 _STALE_SECONDS = 600
 """A temporary file so old has lost its writer: writing an entry takes less than a second."""
@@ -33,13 +33,16 @@ _RESCAN_BYTES = 256 << 20
 """After so many bytes written the folder is measured again, because other processes write too."""
 
 _HEADER_BYTES = 512
-"""What a file holds beside its numbers: names, shapes, checksum, frame."""
+"""What a file holds beside its numbers: names, shapes, checksum."""
 
 _UNLIMITED: Final = 1 << 62
 
+WHOLE: Final = FrozenPrefix()
+"""The image encoder as a whole."""
+
 
 class EmbeddingCache:
-    """A folder of embeddings, one safetensors file each, in half precision.
+    """A folder of embeddings, or of maps from inside the image encoder, one safetensors file each, in half precision.
 
     An entry's name is the SHA-256 of the image's bytes, the view of it, and all the encoder depends on, so a stale
     entry cannot be met: whatever changes makes another name. Files appear whole or not at all, whenever a process dies.
@@ -49,14 +52,24 @@ class EmbeddingCache:
 
     Args:
         folder: made when first written to.
-        encoder: fingerprint of the encoder and its preparation.
+        encoder: fingerprint of what makes the entries: the frozen part of the encoder, and its preparation.
         bytes_per_view: size of one entry.
         limit_bytes: of all files together; None for none.
+        prefix: what part of the encoder that is.
     """
 
-    def __init__(self, folder: Path, encoder: str, *, bytes_per_view: int, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        encoder: str,
+        *,
+        bytes_per_view: int,
+        limit_bytes: int | None = None,
+        prefix: FrozenPrefix = WHOLE,
+    ) -> None:
         self.folder = folder
         self.encoder = encoder
+        self.prefix = prefix
         self.bytes_per_view = bytes_per_view
         self.limit_bytes = _UNLIMITED if limit_bytes is None else limit_bytes
         self._started = time.time() - _CLOCK_SLACK
@@ -64,9 +77,12 @@ class EmbeddingCache:
         self._written = 0
 
     @classmethod
-    def for_model(cls, model: PromptableModel, folder: Path, *, limit_bytes: int | None = None) -> EmbeddingCache:
-        """Return the cache of `model`'s embeddings in `folder`, freed of what killed processes left behind."""
-        cache = cls(folder, fingerprint(model), bytes_per_view=bytes_per_view(model), limit_bytes=limit_bytes)
+    def for_model(
+        cls, model: PromptableModel, folder: Path, *, limit_bytes: int | None = None, prefix: FrozenPrefix = WHOLE
+    ) -> EmbeddingCache:
+        """Return the cache in `folder` of what `prefix` of `model` makes, freed of what killed processes left."""
+        encoder, size = fingerprint(model, stages=prefix.stages), bytes_per_view(model, prefix)
+        cache = cls(folder, encoder, bytes_per_view=size, limit_bytes=limit_bytes, prefix=prefix)
         cache.clean()
         return cache
 
@@ -89,24 +105,27 @@ class EmbeddingCache:
 
         An entry that is damaged is removed, so that it is made again.
         """
-        found = self._read(key)
-        return None if found is None else found[0]
-
-    def get_embedding(self, key: str) -> Embedding | None:
-        """Return what `put_embedding` stored, as a float32 embedding of one image, or None."""
-        found = self._read(key)
-        if found is None or found[1] is None:
+        path = self._path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                note = file.metadata() or {}
+                maps = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
+        except FileNotFoundError:
             return None
-        maps = {name: value[None].float() for name, value in found[0].items()}
-        return Embedding(maps.pop("features"), (found[1],), maps)
+        except (SafetensorError, OSError):
+            maps, note = {}, {}
+        if not maps or note.get("sha256") != _checksum(maps):
+            path.unlink(missing_ok=True)
+            return None
+        self._mark_used(path)
+        return maps
 
-    def put(self, key: str, maps: Mapping[str, Tensor], frame: Frame | None = None) -> dict[str, Tensor]:
+    def put(self, key: str, maps: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Store one image's maps under `key`, unless they are there.
 
         Args:
             key: from `key`.
-            maps: "features" [C, h, w] and whatever else the decoder needs.
-            frame: where the image lies in the square, for `get_embedding`.
+            maps: by name, without the batch: of an embedding "features" [C, h, w] and whatever else the decoder needs.
 
         Returns:
             The maps as `get` will return them, rounded. Work with these, and it is the same whether an embedding was
@@ -119,18 +138,10 @@ class EmbeddingCache:
         path = self._path(key)
         # Another process may write the same entry meanwhile. That is no harm: files are replaced whole.
         if not path.exists() and self._make_room(self.bytes_per_view):
-            note = {"sha256": _checksum(rounded), "frame": json.dumps(None if frame is None else _frame_to_json(frame))}
             with replacing(path) as temporary:
-                save_file(rounded, temporary, note)
+                save_file(rounded, temporary, {"sha256": _checksum(rounded)})
             self._written += path.stat().st_size
         return rounded
-
-    def put_embedding(self, key: str, embedding: Embedding) -> Embedding:
-        """Store the embedding of one image with its frame; return it as it will be read."""
-        maps = {"features": embedding.features[0]} | {name: value[0] for name, value in embedding.extra.items()}
-        stored = self.put(key, maps, embedding.frames[0])
-        read = {name: value[None].float() for name, value in stored.items()}
-        return Embedding(read.pop("features"), embedding.frames, read)
 
     def clean(self) -> None:
         """Remove temporary files whose writer was killed."""
@@ -149,23 +160,6 @@ class EmbeddingCache:
             with suppress(FileNotFoundError):
                 status = path.stat()
                 yield status.st_mtime, status.st_size, path
-
-    def _read(self, key: str) -> tuple[dict[str, Tensor], Frame | None] | None:
-        path = self._path(key)
-        try:
-            with safe_open(path, framework="pt") as file:
-                note = file.metadata() or {}
-                maps = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (the file is no mapping)
-        except FileNotFoundError:
-            return None
-        except (SafetensorError, OSError):
-            maps, note = {}, {}
-        if not maps or note.get("sha256") != _checksum(maps):
-            path.unlink(missing_ok=True)
-            return None
-        self._mark_used(path)
-        said = json.loads(note.get("frame", "null"))
-        return maps, None if said is None else _frame_from_json(said)
 
     def _mark_used(self, path: Path) -> None:
         # Once a run is enough to keep an entry from being evicted during it. The time of change stands for that of use,
@@ -193,10 +187,9 @@ class EmbeddingCache:
         return total + size <= self.limit_bytes
 
 
-def bytes_per_view(model: PromptableModel) -> int:
-    """Return how many bytes the embedding of one image takes on disk, without running the encoder."""
-    shapes = FAMILIES[model.family].embedding_shapes(model)
-    return sum(2 * math.prod(shape) for shape in shapes) + _HEADER_BYTES  # two bytes: half precision
+def bytes_per_view(model: PromptableModel, prefix: FrozenPrefix = WHOLE) -> int:
+    """Return how many bytes one image's embedding, or what `prefix` makes of it, takes on disk; nothing is run."""
+    return sum(2 * math.prod(shape) for shape in prefix.shapes(model)) + _HEADER_BYTES  # two bytes: half precision
 
 
 def _rounded(value: Tensor) -> Tensor:
@@ -211,12 +204,3 @@ def _checksum(maps: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _frame_to_json(frame: Frame) -> dict[str, Any]:
-    return {"original": frame.original, "resized": frame.resized, "side": frame.side}
-
-
-def _frame_from_json(said: Mapping[str, Any]) -> Frame:
-    (height, width), (rows, columns) = said["original"], said["resized"]
-    return Frame((height, width), (rows, columns), said["side"])

@@ -100,6 +100,27 @@ class PromptableModel(StagedModel, ABC):
         """
 
 
+class SplitModel(PromptableModel):
+    """A promptable model whose image encoder can be run in two, so that what never changes of it is run once.
+
+    At each of `splits`, `encode` is the suffix of the prefix, bit for bit. A family of `PromptableModel` alone works as
+    well: where only its late layers train, images are encoded whole each time.
+    """
+
+    @property
+    @abstractmethod
+    def splits(self) -> Mapping[int, tuple[tuple[int, ...], ...]]:
+        """Where: how many of `encoder_stages` come first → the shapes of what they make of one image, without batch."""
+
+    @abstractmethod
+    def encode_prefix(self, pixels: Tensor, stages: int) -> dict[str, Tensor]:
+        """Run the first `stages` stages on pixels that `prepare` returned: float32 maps by name, each [B, ...]."""
+
+    @abstractmethod
+    def encode_suffix(self, maps: Mapping[str, Tensor], frames: tuple[Frame, ...], stages: int) -> Embedding:
+        """Run what follows the first `stages` stages on what `encode_prefix` returned for images in `frames`."""
+
+
 @dataclass(frozen=True)
 class Family:
     """What the room knows of a family besides its network: how its files are read and written.

@@ -1,4 +1,4 @@
-"""Embeddings of a frozen image encoder for validation and proof: from the cache training fills, each made once."""
+"""Embeddings for validation and proof from the cache training fills: the frozen part of the encoder runs once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from segtune.models.family import PromptableModel
 
 @dataclass(frozen=True)
 class CachedEmbedder:
-    """Gives every model the same cached embeddings: right only for models that share one frozen encoder.
+    """Begins every model's embedding with the same cached maps: right only for models alike in what the cache holds.
 
     Attributes:
         dataset: the images, in the order they are asked for.
-        cache: of that encoder.
+        cache: of their frozen part: the image encoder or its first stages.
     """
 
     dataset: Dataset
@@ -26,8 +26,11 @@ class CachedEmbedder:
     def __call__(self, model: PromptableModel, sample: Sample, index: int) -> Embedding:
         """Return the embedding of image `index` alone."""
         key = self.cache.key(self.dataset.image_hash(index), IDENTITY.key())
-        found = self.cache.get_embedding(key)
-        if found is not None:
-            return found
-        pixels, frames = model.prepare([sample.image])
-        return self.cache.put_embedding(key, model.encode(pixels, frames))
+        frames = (model.frame(sample.size),)
+        maps = self.cache.get(key)
+        if maps is None:
+            pixels, _ = model.prepare([sample.image])
+            made = self.cache.prefix.encode(model, pixels, frames)
+            maps = self.cache.put(key, {name: value[0] for name, value in made.items()})
+        # As float32 whatever the file holds, and the same whether it was just made or read.
+        return self.cache.prefix.finish(model, {name: value[None].float() for name, value in maps.items()}, frames)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from segtune.adapters.scopes import Trainable, train_only
-from segtune.core.errors import UsageError
 from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
@@ -23,6 +21,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.models.save import RECORD, THRESHOLDS, save_model
+from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, prepare_data, seen_by
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
@@ -96,10 +95,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
-        state = train(
-            _assemble(tree, folder, data, model, trainable, processes, stop, progress),
-            resume=resume and CheckpointFolder(folder.checkpoints).has("last"),
-        )
+        begun = resume and CheckpointFolder(folder.checkpoints).has("last")
+        state = train(_assemble(tree, folder, data, model, processes, stop, progress, begun=begun), resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
@@ -151,33 +148,26 @@ def _open_base(settings: Settings, device: str) -> PromptableModel:
     return open_model(settings.model.base, device=device)
 
 
-def _cache(settings: Settings, model: PromptableModel) -> EmbeddingCache:
-    folder = Path(settings.cache.folder).expanduser()
-    return EmbeddingCache.for_model(model, folder, limit_bytes=int(settings.cache.limit_gib * (1 << 30)))
-
-
 def _assemble(
     settings: Settings,
     folder: RunFolder,
     data: RunData,
     model: PromptableModel,
-    trainable: Trainable,
     processes: Processes,
     stop: Callable[[], bool],
     progress: Progress,
+    *,
+    begun: bool,
 ) -> Training:
     recipe, train_part = settings.training, data.train
-    cache = views = None
     validation_part = _validation_part(settings, data.val)
-    if trainable.encoder_frozen:
-        cache = _cache(settings, model)
-        # Validation's images need room too: one view each, for they are seen as they are.
-        views = affordable_views(cache, len(train_part), settings.cache.views, others=len(validation_part))
-        if processes.is_first:
-            progress.say(_tell_views(cache, len(train_part), views, settings.cache.views))
-            plan = {"views": views, "asked": settings.cache.views, "bytes_per_view": cache.bytes_per_view}
-            folder.write_record(cache=plan | {"bytes": views * len(train_part) * cache.bytes_per_view})
-    view_plan = ViewPlan(settings.augment, recipe.seed, views)
+    # Validation's images need room too: one view each, for they are seen as they are.
+    plan = plan_cache(
+        settings.cache, model, folder, processes,
+        images=len(train_part), others=len(validation_part), begun=begun, progress=progress,
+    )  # fmt: skip
+    cache = None if plan is None else plan.cache
+    view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
     return Training(
         model=model,
@@ -191,38 +181,6 @@ def _assemble(
         stop=stop,
         progress=progress,
     )
-
-
-def affordable_views(cache: EmbeddingCache, images: int, asked: int, *, others: int = 0) -> int:
-    """Return how many views of each image the cache's limit has room for, at most as many as asked for.
-
-    Args:
-        cache: with its limit.
-        images: how many images train.
-        asked: views of each.
-        others: further images of one view, as those of the validation.
-
-    Raises:
-        UsageError: not even one.
-    """
-    entries = cache.limit_bytes // cache.bytes_per_view
-    # One view of every training image comes first, even where the validation's then find no room.
-    room = max((entries - others) // max(1, images), min(1, entries // max(1, images)))
-    if room < 1:
-        needed = images * cache.bytes_per_view / (1 << 30)
-        raise UsageError(
-            f"One embedding of each of the {images} training images takes {needed:.1f} GiB, above the cache limit of "
-            f"{cache.limit_bytes / (1 << 30):.1f} GiB. Raise it: --set cache.limit_gib={math.ceil(needed * 11) / 10:g}."
-        )
-    return int(min(room, asked))
-
-
-def _tell_views(cache: EmbeddingCache, images: int, views: int, asked: int) -> str:
-    size = views * images * cache.bytes_per_view / (1 << 30)
-    limit = cache.limit_bytes / (1 << 30)
-    text = f"Embeddings: {views} view{'s' if views > 1 else ''} of each of {images} images take {size:.2f} GiB"
-    text += f" in {cache.folder} (in use {cache.size_bytes / (1 << 30):.2f} of {limit:.1f} GiB)"
-    return f"{text}; {asked} were asked for, for which the limit has no room." if views < asked else f"{text}."
 
 
 def _validate(
@@ -277,7 +235,7 @@ def _conclude(
     saved = open_model(folder.model, device=pick_device(settings.device))
     saved.encoder_precision = pretrained.encoder_precision
     test, part = (data.test, "test") if len(data.test) else (data.val, "val")
-    cache = _cache(settings, pretrained) if trainable.encoder_frozen else None
+    cache = recorded_cache(settings.cache, pretrained, folder)
     # A split of the user's own may part what belongs together; the report says so in red.
     leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
     proof = prove(

@@ -52,13 +52,16 @@ class ModelSettings(Section):
 
 
 class CacheSettings(Section):
-    """The embedding cache of a frozen image encoder."""
+    """What is kept of images: embeddings of a frozen image encoder, or what its frozen first stages make."""
 
     folder: str = Field("~/.cache/segtune/embeddings", description="Shared between runs.")
     limit_gib: float = Field(
         20.0, gt=0, description="Most disk it may take; fewer views are kept when they would not fit."
     )
     views: int = Field(4, ge=1, description="Views of each image: itself and augmented ones.")
+    prefix: bool = Field(
+        True, description="Where late layers train, keep what comes in front of them; false: fresh views every epoch."
+    )
 
 
 def _known_modes(modes: tuple[str, ...]) -> tuple[str, ...]:

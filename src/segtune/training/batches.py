@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from segtune.core.errors import SegtuneError
 from segtune.core.geometry import Frame
-from segtune.core.types import Embedding, Prompts
+from segtune.core.types import Prompts
 from segtune.prompts.collate import collate
 from segtune.training.examples import Example, ExampleSource, generator
 from segtune.training.processes import Processes
@@ -28,10 +28,10 @@ class Batch:
     Attributes:
         frames: B frames.
         views: B pairs of (pass over the images, the image's name).
-        pixels: float32 [M, 3, side, side] of the M images in `missing`, those without a cached embedding.
+        pixels: float32 [M, 3, side, side] of the M images in `missing`, those of which nothing is cached.
         missing: int64 [M], their places in the batch.
         keys: B cache keys, None without a cache.
-        features: B cached embeddings (tensors by name), None where missing.
+        features: B times what is cached (tensors by name), None where missing.
         prompts: P first prompts.
         truth: float32 [P, h, w] in 0 to 1.
         valid: bool [P, h, w].
@@ -198,8 +198,10 @@ class Collate:
         )
 
 
-def gather_embedding(fresh: Mapping[int, Mapping[str, Tensor]], batch: Batch, device: torch.device | str) -> Embedding:
-    """Return the batch's embedding from what the cache had and what was made just now.
+def gather_maps(
+    fresh: Mapping[int, Mapping[str, Tensor]], batch: Batch, device: torch.device | str
+) -> dict[str, Tensor]:
+    """Return the batch's maps by name, each float32 [B, ...]: what the cache had and what was made just now.
 
     Args:
         fresh: place in the batch → that image's maps by name.
@@ -207,5 +209,4 @@ def gather_embedding(fresh: Mapping[int, Mapping[str, Tensor]], batch: Batch, de
         device: where to bring them.
     """
     rows = [fresh[place] if cached is None else cached for place, cached in enumerate(batch.features)]
-    maps = {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}  # each [B, …]
-    return Embedding(maps.pop("features"), batch.frames, maps)
+    return {name: torch.stack([row[name].to(device).float() for row in rows]) for name in rows[0]}

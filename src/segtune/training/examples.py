@@ -40,8 +40,8 @@ class Example:
     Attributes:
         frame: where the view lies in the model's square.
         view: (pass over the images, the image's name); what is drawn for this view besides is seeded by both.
-        pixels: float32 [3, side, side], or None when the embedding is at hand.
-        features: the cached embedding's tensors by name, or None.
+        pixels: float32 [3, side, side], or None when what the frozen encoder makes of it is at hand.
+        features: that, from the cache: tensors by name, or None.
         key: the view's key in the embedding cache, or None without a cache.
         prompts: n first prompts in the view's pixels.
         truth: float32 [n, h, w], share of each cell the object covers, at the model's output size.
@@ -67,7 +67,7 @@ class ViewPlan:
     Attributes:
         augment: how views are drawn.
         seed: of the views and prompts.
-        cached_views: with a frozen encoder, how many views of each image exist (the first is the image itself); they
+        cached_views: with a cache, how many views of each image exist (the first is the image itself); they
             are the same in every run, so that runs share them. None: a fresh view every epoch.
     """
 
@@ -94,7 +94,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         mask_size: (h, w) of the model's logits.
         plan: which views.
         recipe: which prompts.
-        cache: embeddings of a frozen encoder, or None when the encoder trains.
+        cache: of what the frozen part of the encoder makes, or None when every image is encoded whole.
     """
 
     dataset: Dataset

@@ -16,7 +16,7 @@ from segtune.metrics.overlap import iou, overlap
 from segtune.models.family import PromptableModel
 from segtune.prompts.correction import cells_to_points, random_error_clicks
 from segtune.rollout import Clicks, Round, rollout
-from segtune.training.batches import Batch, gather_embedding
+from segtune.training.batches import Batch, gather_maps
 from segtune.training.examples import generator
 from segtune.training.objective import Objective, Sums
 from segtune.training.recipe import LossRecipe, PromptRecipe, Recipe
@@ -32,7 +32,7 @@ class PromptedMasks(Objective):
     Attributes:
         model: in training mode, frozen as the run wants it.
         recipe: how it is prompted, and what is minimised.
-        cache: embeddings of a frozen encoder, or None when the encoder trains.
+        cache: of what the frozen part of the encoder makes, or None when every image is encoded whole.
     """
 
     names: ClassVar[tuple[str, ...]] = ("loss", "mask_loss", "quality_loss", "first_iou", "iou")
@@ -104,7 +104,7 @@ def accumulate_gradients(
         objective: losses and rounds.
         objects: number of objects in the whole step, over all batches and processes: the loss is their mean.
         pause: uniform in [0, 1), places the round without a click when the recipe has two.
-        cache: where new embeddings of a frozen encoder go; None when the encoder trains.
+        cache: where what the frozen part of the encoder makes is kept; None when every image is encoded whole.
         precision: "fp32" or "bf16" (autocast).
 
     Returns:
@@ -138,7 +138,7 @@ def accumulate_gradients(
 
 
 def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | None, device: torch.device) -> Embedding:
-    """Return the batch's embedding; only images without a cached one are encoded, and then cached."""
+    """Return the batch's embedding; what is frozen of the encoder runs only on images that the cache lacks."""
     frames = tuple(batch.frames[place] for place in batch.missing.tolist())
     if cache is None:
         return model.encode(batch.pixels.to(device), frames)
@@ -147,10 +147,9 @@ def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | N
         # Alone and as the cache will give it back: an embedding is the same bytes whichever others had to be made. The
         # loop's mixed precision ends here: its key in the cache tells the encoder's own precision and no other.
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            encoded = model.encode(batch.pixels[row : row + 1].to(device), frames[row : row + 1])
-        maps = {"features": encoded.features[0]} | {name: value[0] for name, value in encoded.extra.items()}
-        fresh[place] = cache.put(batch.keys[place] or "", maps, batch.frames[place])
-    return gather_embedding(fresh, batch, device)
+            made = cache.prefix.encode(model, batch.pixels[row : row + 1].to(device), frames[row : row + 1])
+        fresh[place] = cache.put(batch.keys[place] or "", {name: value[0] for name, value in made.items()})
+    return cache.prefix.finish(model, gather_maps(fresh, batch, device), batch.frames)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segtune.core.errors import ModelError
 from segtune.core.geometry import Frame, frame_scales
 from segtune.core.types import POINT_NOT_A_POINT, Embedding, Image, MaskPrediction, Prompts
-from segtune.models.family import PromptableModel
+from segtune.models.family import SplitModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam.image_encoder import ImageEncoder
 from segtune.models.sam.mask_decoder import MaskDecoder
@@ -24,7 +24,7 @@ _ROUND_VALUES = 1 << 27
 """Without gradients so many values of the enlarged maps are held at once (512 MiB in fp32): 64 prompts of ViT-B."""
 
 
-class Sam(PromptableModel):
+class Sam(SplitModel):
     """Segment Anything: ViT image encoder, prompt encoder, mask decoder.
 
     Attributes:
@@ -91,18 +91,21 @@ class Sam(PromptableModel):
             features = self.image_encoder(pixels.to(self._device))
         return Embedding(features.float(), frames)
 
-    def encode_front(self, pixels: Tensor, blocks: int) -> Tensor:
-        """Run the encoder up to and with its first `blocks` blocks: tokens [B, grid, grid, width].
+    @property
+    def splits(self) -> Mapping[int, tuple[tuple[int, ...], ...]]:
+        """Behind the patch embedding and behind each block: tokens [grid, grid, width]."""
+        tokens = (self.sizes.grid, self.sizes.grid, self.sizes.width)
+        return dict.fromkeys(range(1, self.sizes.depth + 2), (tokens,))
 
-        With `encode_back` it is `encode` in two halves: when only late layers train, the first is run once and kept.
-        """
+    def encode_prefix(self, pixels: Tensor, stages: int) -> dict[str, Tensor]:
+        """Run the patch embedding and `stages` - 1 blocks: "tokens", float32 [B, grid, grid, width]."""
         with self._mixed():
-            return self.image_encoder.begin(pixels.to(self._device), blocks).float()
+            return {"tokens": self.image_encoder.begin(pixels.to(self._device), stages - 1).float()}
 
-    def encode_back(self, tokens: Tensor, frames: tuple[Frame, ...], blocks: int) -> Embedding:
-        """Run what follows the first `blocks` blocks on what `encode_front` returned."""
+    def encode_suffix(self, maps: Mapping[str, Tensor], frames: tuple[Frame, ...], stages: int) -> Embedding:
+        """Run the blocks that follow, and the neck, on what `encode_prefix` returned."""
         with self._mixed():
-            features = self.image_encoder.finish(tokens.to(self._device), blocks)
+            features = self.image_encoder.finish(maps["tokens"].to(self._device), stages - 1)
         return Embedding(features.float(), frames)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
