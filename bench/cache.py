@@ -4,11 +4,11 @@
     python bench/cache.py --images 6 --preset default
     python bench/cache.py --images 6 --train late:2
 
-With a frozen encoder the cache holds embeddings, with late layers that train what comes in front of them. The images are those of the demo, nearly each with one object, as in the data the preset was made for; of many objects
-an image the decoder's share grows and the ratio falls. Both sides are the same loop at the same precision, each in a
-process of its own; the cached side's filling epoch is timed apart. Random weights cost what trained ones do. The
-processor's seconds are less disturbed by other programs than the clock's (with OMP_NUM_THREADS=1, when no thread
-spins).
+With a frozen encoder the cache holds embeddings; where late layers train, what comes in front of them. The images are
+those of the demo, nearly each with one object, as in the data the preset was made for; of many objects an image the
+decoder's share grows and the ratio falls. Both sides are the same loop at the same precision, each in a process of its
+own; the cached side's filling epoch is timed apart. Random weights cost what trained ones do. The processor's seconds
+are less disturbed by other programs than the clock's (with OMP_NUM_THREADS=1, when no thread spins).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ import time
 import pytest
 from disc_data import SMALL
 
+from segtune.core.errors import NOT_CROWNED
+
 FEW_MODES = ("--set", "validation.modes=[box]", "--set", "evaluation.modes=[click,box]")
 PATIENCE_SECONDS = 120
 
@@ -85,7 +87,7 @@ def test_ctrl_c_ends_a_live_run_with_the_best_so_far(discs, micro, tmp_path, seg
 
 @pytest.mark.parametrize(("scope", "frozen"), [("decoder+prompt", True), ("late:1", False)])
 def test_the_scopes_train_what_they_name(discs, micro, tmp_path, answer, scope, frozen):
-    """--train decoder+prompt leaves the encoder as it was and fills the cache; late:1 changes the last stage alone."""
+    """--train decoder+prompt leaves the encoder as it was, late:1 changes the last stage alone; both fill the cache."""
     import torch
     from safetensors.torch import load_file
 
@@ -97,17 +99,36 @@ def test_the_scopes_train_what_they_name(discs, micro, tmp_path, answer, scope, 
     changed = {name for name in base if not torch.equal(base[name], tuned[name])}
     assert any(name.startswith("mask_decoder") for name in changed)
     in_encoder = {name for name in changed if name.startswith("vision_encoder")}
-    record = json.loads((run / "run.json").read_text())
+    kept = json.loads((run / "run.json").read_text())["cache"]
+    entries = [path for path in cache.rglob("*") if path.is_file()]
+    # Four views of each training image, and the validation's and the test's as they are.
+    assert len(entries) * kept["bytes_per_view"] > kept["bytes"] > 0
+    assert kept["stages"] == (None if frozen else 3)
     if frozen:
         assert not in_encoder
         assert any(name.startswith("prompt_encoder") for name in changed)
-        assert record["cache"]["bytes"] > 0
-        assert any(path.is_file() for path in cache.rglob("*"))
     else:
         blocks = {int(name.split(".")[2]) for name in in_encoder if name.startswith("vision_encoder.layers.")}
         total = {int(name.split(".")[2]) for name in base if name.startswith("vision_encoder.layers.")}
         assert blocks == {max(total)}
         assert not any(name.startswith("vision_encoder.patch_embed") for name in in_encoder)
+
+
+def test_late_layers_without_the_cache(discs, micro, tmp_path, answer):
+    """cache.prefix=false encodes every image anew and writes no cache; figures from kept activations are nearly its."""
+    words = ("fit", discs, "--model", micro, "--train", "late:1", "--epochs", "1", *SMALL, *FEW_MODES)
+    scores = []
+    for prefix in ("false", "true"):
+        run, cache = tmp_path / prefix, tmp_path / f"{prefix}_cache"
+        given = (*words, "--out", run, "--set", f"cache.prefix={prefix}", "--set", f"cache.folder={cache}")
+        code, found = answer(*given)
+        assert code in (0, NOT_CROWNED), found
+        assert cache.exists() == (prefix == "true")
+        rows = json.loads((run / "metrics.json").read_text())["rows"]
+        scores.append({(row["mode"], row["metric"]): row["mean"] for row in rows if row["model"] == "pretrained"})
+    # The pretrained model is the same in both: only the rounding of what is kept lies between.
+    assert scores[0].keys() == scores[1].keys()
+    assert all(scores[1][name] == pytest.approx(mean, abs=0.01) for name, mean in scores[0].items() if name[1] == "iou")
 
 
 def test_two_processes_are_one_run_and_resume_after_a_kill(discs, micro, tmp_path):

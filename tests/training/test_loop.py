@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from small import small_recipe, small_training, weights
 
 from segtune.core.errors import ModelError
+from segtune.models import embedding_cache
+from segtune.training.batches import BatchSource
 from segtune.training.loop import load_trained_weights, train
 from segtune.training.recipe import OptimizerRecipe, PromptRecipe
 
@@ -164,6 +167,67 @@ def test_killed_while_filling_the_cache(tmp_path):
     assert _same(weights(whole), weights(resumed))
 
 
+def test_a_frozen_prefix_runs_once_for_each_view(tmp_path, monkeypatch):
+    """Where the last block trains, two views over four epochs run the blocks before it twice an image and no more."""
+    job = small_training(tmp_path / "a", scope="late:1", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    early, late = (_count_images(job.model.image_encoder.blocks[number], monkeypatch) for number in (1, 2))
+    train(job)
+    assert (sum(early), sum(late)) == (2 * 10, 4 * 10)
+    again = small_training(tmp_path / "b", scope="late:1", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    early = _count_images(again.model.image_encoder.blocks[1], monkeypatch)
+    train(again)
+    assert sum(early) == 0
+    assert _same(weights(job), weights(again))
+
+
+@pytest.mark.parametrize("scope", ["late:1", "late:2"])
+def test_from_a_kept_prefix_training_is_what_it_is_without(tmp_path, monkeypatch, scope):
+    """On the same views, with entries that are not rounded, every weight is the same to the bit; rounded, nearly."""
+    # An image a batch: a matrix product's rounding may depend on how many images it is of, and the cache takes one.
+    one = OptimizerRecipe(lr=1e-3, batch=4, micro_batch=1, warmup_steps=1)
+    recipe = small_recipe(optimizer=one, epochs=3)  # the third finds all it asks for
+    rounded = small_training(tmp_path / "half", scope=scope, cache=tmp_path / "half_cache", recipe=recipe)
+    before = weights(rounded)
+    train(rounded)
+    monkeypatch.setattr(embedding_cache, "_rounded", lambda value: value.detach().cpu().contiguous())
+    exact = small_training(tmp_path / "exact", scope=scope, cache=tmp_path / "exact_cache", recipe=recipe)
+    train(exact)
+    plain = small_training(tmp_path / "plain", scope=scope, recipe=recipe)
+    views = replace(exact.batches.source, cache=None)
+    plain = replace(plain, batches=BatchSource(views, recipe, plain.processes))
+    train(plain)
+    assert _same(weights(plain), weights(exact))
+    moved = max((value - before[name]).abs().max() for name, value in weights(plain).items())
+    apart = max((value - weights(rounded)[name]).abs().max() for name, value in weights(plain).items())
+    assert 0 < apart < moved / 2
+
+
+def test_from_a_kept_prefix_a_run_resumes_to_the_same_bytes(tmp_path):
+    """Stopped in the middle of an epoch, it goes on from the cache as if it had never stopped."""
+    whole = small_training(tmp_path / "whole", scope="late:1", cache=tmp_path / "cache")
+    train(whole)
+    asked = iter([False] * 3 + [True])
+    stopped = small_training(
+        tmp_path / "half", scope="late:1", cache=tmp_path / "other", stop=lambda: next(asked, True)
+    )
+    train(stopped)
+    assert not _same(weights(whole), weights(stopped))
+    resumed = small_training(tmp_path / "half", scope="late:1", cache=tmp_path / "other")
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+
+
+def _count_images(module, monkeypatch):
+    counts, forward = [], module.forward
+
+    def counted(tokens):
+        counts.append(len(tokens))
+        return forward(tokens)
+
+    monkeypatch.setattr(module, "forward", counted)
+    return counts
+
+
 def _count_encodes(job, monkeypatch):
     counts, encode = [], job.model.encode
 
@@ -232,7 +296,7 @@ def test_weights_of_other_settings_are_refused(tmp_path):
         load_trained_weights(whole.model, {n: p for n, p in decoder.model.named_parameters() if p.requires_grad})
 
 
-def _train_in_process(rank, world, folder, store):
+def _train_in_process(rank, world, folder, store, options):
     os.environ["OMP_NUM_THREADS"] = "1"
     sys.path.insert(0, str(HERE))
     import torch.distributed as dist
@@ -241,7 +305,7 @@ def _train_in_process(rank, world, folder, store):
     from segtune.training.processes import Processes
 
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
-    job = small_training(Path(folder), images=7, recipe=_calm_recipe(), processes=Processes(rank, world))
+    job = small_training(Path(folder), images=7, recipe=_calm_recipe(), processes=Processes(rank, world), **options)
     train(job)
     _add_up_gradients(Processes(rank, world))
     if rank == 0:
@@ -265,13 +329,17 @@ def _calm_recipe():
     return small_recipe(optimizer=optimizer)
 
 
-def test_two_processes_train_as_one_does(tmp_path):
+@pytest.mark.parametrize("scope", ["full", "late:1"])
+def test_two_processes_train_as_one_does(tmp_path, scope):
     """Two gloo processes with unequal numbers of objects reach the same weights as one with the same global batch."""
-    # Seven images: the last step has three, so the second process has fewer; discs differ in number anyway.
-    alone = small_training(tmp_path / "alone", images=7, recipe=_calm_recipe())
+    # Seven images: the last step has three, so the second process has fewer; discs differ in number anyway. Both
+    # processes fill one cache.
+    options = [{"scope": scope} | ({} if scope == "full" else {"cache": tmp_path / each}) for each in ("one", "two")]
+    alone = small_training(tmp_path / "alone", images=7, recipe=_calm_recipe(), **options[0])
     train(alone)
     (tmp_path / "both").mkdir()
-    torch.multiprocessing.spawn(_train_in_process, (2, str(tmp_path / "both"), str(tmp_path / "store")), nprocs=2)
+    arguments = (2, str(tmp_path / "both"), str(tmp_path / "store"), options[1])
+    torch.multiprocessing.spawn(_train_in_process, arguments, nprocs=2)
     both = torch.load(tmp_path / "both" / "weights.pt", weights_only=True)
     worst = max((both[name] - value).abs().max().item() for name, value in weights(alone).items())
     assert worst < 1e-5

@@ -131,5 +131,6 @@ class ImageEncoder(nn.Module):
         """Run what follows the first `blocks` blocks: features [B, out, h, w]."""
         for block in self.blocks[blocks:]:
             tokens = block(tokens)
-        features: Tensor = self.neck(tokens.permute(0, 3, 1, 2))
+        # Tokens that were kept lie otherwise in memory than fresh ones, and a convolution's rounding depends on that.
+        features: Tensor = self.neck(tokens.permute(0, 3, 1, 2).contiguous())
         return features
