@@ -169,32 +169,32 @@ def test_killed_while_filling_the_cache(tmp_path):
 
 def test_a_frozen_prefix_runs_once_for_each_view(tmp_path, monkeypatch):
     """Where the last block trains, two views over four epochs run the blocks before it twice an image and no more."""
-    job = small_training(tmp_path / "a", scope="late:1", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    given = {"scope": "late:1", "images": 3, "cache": tmp_path / "cache", "recipe": small_recipe(epochs=4)}
+    job = small_training(tmp_path / "a", **given)
     early, late = (_count_images(job.model.image_encoder.blocks[number], monkeypatch) for number in (1, 2))
     train(job)
-    assert (sum(early), sum(late)) == (2 * 10, 4 * 10)
-    again = small_training(tmp_path / "b", scope="late:1", cache=tmp_path / "cache", recipe=small_recipe(epochs=4))
+    assert (sum(early), sum(late)) == (2 * 3, 4 * 3)
+    again = small_training(tmp_path / "b", **given)
     early = _count_images(again.model.image_encoder.blocks[1], monkeypatch)
     train(again)
     assert sum(early) == 0
     assert _same(weights(job), weights(again))
 
 
-@pytest.mark.parametrize("scope", ["late:1", "late:2"])
-def test_from_a_kept_prefix_training_is_what_it_is_without(tmp_path, monkeypatch, scope):
+def test_from_a_kept_prefix_training_is_what_it_is_without(tmp_path, monkeypatch):
     """On the same views, with entries that are not rounded, every weight is the same to the bit; rounded, nearly."""
     # An image a batch: a matrix product's rounding may depend on how many images it is of, and the cache takes one.
-    one = OptimizerRecipe(lr=1e-3, batch=4, micro_batch=1, warmup_steps=1)
-    recipe = small_recipe(optimizer=one, epochs=3)  # the third finds all it asks for
-    rounded = small_training(tmp_path / "half", scope=scope, cache=tmp_path / "half_cache", recipe=recipe)
+    one = OptimizerRecipe(lr=1e-3, batch=2, micro_batch=1, warmup_steps=1)
+    given = {"scope": "late:2", "images": 4, "recipe": small_recipe(optimizer=one, epochs=3)}  # of two views
+    rounded = small_training(tmp_path / "half", cache=tmp_path / "half_cache", **given)
     before = weights(rounded)
     train(rounded)
     monkeypatch.setattr(embedding_cache, "_rounded", lambda value: value.detach().cpu().contiguous())
-    exact = small_training(tmp_path / "exact", scope=scope, cache=tmp_path / "exact_cache", recipe=recipe)
+    exact = small_training(tmp_path / "exact", cache=tmp_path / "exact_cache", **given)
     train(exact)
-    plain = small_training(tmp_path / "plain", scope=scope, recipe=recipe)
-    views = replace(exact.batches.source, cache=None)
-    plain = replace(plain, batches=BatchSource(views, recipe, plain.processes))
+    plain = small_training(tmp_path / "plain", **given)
+    same_views = replace(exact.batches.source, cache=None)
+    plain = replace(plain, batches=BatchSource(same_views, given["recipe"], plain.processes))
     train(plain)
     assert _same(weights(plain), weights(exact))
     moved = max((value - before[name]).abs().max() for name, value in weights(plain).items())
