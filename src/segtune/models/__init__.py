@@ -6,6 +6,9 @@ To add a family: write `models/<family>.py` (or a folder) with one subclass of `
 gradients in every part, a ragged batch equal to its prompts alone, clicks on non-square images, weights out and in
 again.
 
+One whose image encoder can be run in two is a `models.family.SplitModel`: where its late layers train, what comes
+in front of them is then run once an image. The contract tests run it in two at each place it names.
+
 Other packages add theirs under the entry-point group `segtune.models`.
 """
 

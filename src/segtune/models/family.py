@@ -103,8 +103,8 @@ class PromptableModel(StagedModel, ABC):
 class SplitModel(PromptableModel):
     """A promptable model whose image encoder can be run in two, so that what never changes of it is run once.
 
-    At each of `splits`, `encode` is the suffix of the prefix, bit for bit. A family of `PromptableModel` alone works as
-    well: where only its late layers train, images are encoded whole each time.
+    At each of `splits`, `encode` is the suffix of the prefix, bit for bit, however its maps lie in memory. A family of
+    `PromptableModel` alone works as well: where only its late layers train, images are encoded whole each time.
     """
 
     @property
