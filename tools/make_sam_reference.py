@@ -11,9 +11,11 @@ answers are stored. Nothing of the published code is kept: what it imports from 
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import types
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -124,8 +126,8 @@ def batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: floa
     return order[alive]
 
 
-def import_published(folder: Path) -> Any:
-    """Import the published package with stand-ins for the names it takes from torchvision."""
+def import_published(folder: Path, package: str = "segment_anything") -> Any:
+    """Import a published package with stand-ins for the names it takes from torchvision."""
 
     def resize(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         return image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -138,9 +140,7 @@ def import_published(folder: Path) -> Any:
     modules["torchvision.ops.boxes"].__dict__.update(batched_nms=batched_nms, box_area=box_area)
     sys.modules.update(modules)
     sys.path.insert(0, str(folder))
-    import segment_anything
-
-    return segment_anything
+    return importlib.import_module(package)
 
 
 def build_published(package: Any, sizes: SamSizes) -> Any:
@@ -167,21 +167,23 @@ def build_published(package: Any, sizes: SamSizes) -> Any:
     return parts.Sam(image_encoder=encoder, prompt_encoder=prompt_encoder, mask_decoder=decoder).eval()
 
 
-def answers(package: Any, model: Any, scale: int, step: int) -> dict[str, np.ndarray]:
+def answers(
+    package: Any, model: Any, scale: int, step: int, cases: Sequence[Case] = CASES
+) -> dict[str, np.ndarray]:
     """Run the published predictor on every case, with one mask and with three; keep every `step`-th logit."""
     kept: dict[str, list[np.ndarray]] = {"features": [], "logits": [], "quality": []}
     predictor = package.SamPredictor(model)
     for number in range(len(IMAGE_SIZES)):
         predictor.set_image(draw_image(number, scale))
         kept["features"].append(predictor.features[0, ::4, ::step, ::step].numpy())
-        for case in (case for case in CASES if case.image == number):
+        for case in (case for case in cases if case.image == number):
             given = _arguments(case, scale, 4 * model.prompt_encoder.image_embedding_size[0])
             both = [
                 predictor.predict(multimask_output=several, return_logits=True, **given) for several in (False, True)
             ]
             kept["logits"].append(np.concatenate([low for _, _, low in both])[:, ::step, ::step])
             kept["quality"].append(np.concatenate([quality for _, quality, _ in both]))
-            if case is CASES[0]:
+            if case is cases[0]:
                 full = both[0][0][0]
     return {name: np.stack(values) for name, values in kept.items()} | {"full_size": full[::scale, ::scale]}
 

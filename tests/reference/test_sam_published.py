@@ -1,11 +1,16 @@
-"""Our Segment Anything against numbers of the published code, made by `tools/make_sam_reference.py`."""
+"""Our Segment Anything and MobileSAM against numbers of the published code.
+
+They are made by `tools/make_sam_reference.py` and `tools/make_mobile_sam_reference.py`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +18,12 @@ import torch
 
 from segtune.core.geometry import logits_to_image
 from segtune.core.types import POINT_FILLER, Prompts
+from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import NANO, open_model
-from segtune.models.sam.build import build_sam
-from segtune.models.sam.model import Sam
+from segtune.models.sam.build import build_mobile_sam, build_sam
+from segtune.models.sam.model import MobileSam, Sam
+from segtune.models.sam.sizes import MOBILE
 
 pytestmark = pytest.mark.reference
 
@@ -24,9 +31,9 @@ HERE = Path(__file__).parent
 TOLERANCE = 1e-4
 
 
-def load_tool() -> ModuleType:
-    path = HERE.parents[1] / "tools" / "make_sam_reference.py"
-    spec = importlib.util.spec_from_file_location("make_sam_reference", path)
+def load_tool(name: str) -> ModuleType:
+    path = HERE.parents[1] / "tools" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -35,12 +42,12 @@ def load_tool() -> ModuleType:
     return module
 
 
-TOOL = load_tool()
+TOOL = load_tool("make_sam_reference")
+MOBILE_TOOL = load_tool("make_mobile_sam_reference")  # it imports the one above, which is there by now
 
 
-def ragged_prompts(scale: int, side: int) -> Prompts:
-    """All cases of the tool as one ragged batch over two images."""
-    cases = TOOL.CASES
+def ragged_prompts(cases: Sequence[Any], scale: int, side: int) -> Prompts:
+    """Cases of the tool as one ragged batch over two images."""
     most = max(len(case.points) for case in cases)
     points = torch.full((len(cases), most, 2), float("nan"))
     labels = torch.full((len(cases), most), POINT_FILLER)
@@ -65,10 +72,12 @@ def ragged_prompts(scale: int, side: int) -> Prompts:
     )
 
 
-def compare(model: Sam, expected: dict[str, np.ndarray], scale: int, step: int) -> None:
+def compare(
+    model: PromptableModel, expected: dict[str, np.ndarray], scale: int, step: int, cases: Sequence[Any] = TOOL.CASES
+) -> None:
     images = [TOOL.draw_image(number, scale) for number in range(len(TOOL.IMAGE_SIZES))]
     pixels, frames = model.prepare(images)
-    prompts = ragged_prompts(scale, model.mask_size[0])
+    prompts = ragged_prompts(cases, scale, model.mask_size[0])
     with torch.no_grad():
         embedding = model.encode(pixels, frames)
         single = model.decode(embedding, prompts, torch.zeros(len(prompts), dtype=torch.bool))
@@ -104,3 +113,17 @@ def test_nano_gives_the_published_numbers() -> None:
         "nano has other weights now: python tools/make_sam_reference.py --published FOLDER --weights nano"
     )
     compare(model, expected, scale=6, step=4)
+
+
+def test_mobile_sam_gives_the_published_numbers(tmp_path: Path) -> None:
+    """A checkpoint in the published layout and at its size, drawn from a seed, opens to the published answers.
+
+    It takes seconds, because the published encoder knows no other input than 1024 pixels.
+    """
+    names = {name: tuple(value.shape) for name, value in build_mobile_sam(MOBILE).state_dict().items()}
+    torch.save(MOBILE_TOOL.draw_mobile_state(names, seed=0), tmp_path / "mobile_sam.pt")
+    model = open_model(tmp_path / "mobile_sam.pt")
+    assert isinstance(model, MobileSam)
+    assert model.sizes == MOBILE
+    expected = dict(np.load(MOBILE_TOOL.KEPT))
+    compare(model, expected, MOBILE_TOOL.SCALE, MOBILE_TOOL.STEP, MOBILE_TOOL.SOME)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAMILIES: Registry[Family] = Registry(
     "model family",
     {
+        "mobile_sam": "segtune.models.sam.mobile_files:MOBILE_SAM",
         "sam": "segtune.models.sam.files:SAM",
     },
     group="segtune.models",

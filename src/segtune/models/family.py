@@ -128,13 +128,14 @@ class Family:
     Attributes:
         model: the class.
         model_types: what its `config.json` calls it under "model_type".
-        read_folder: opens a folder in transformers' layout; the preparation is None where no record says it.
-        write_folder: writes such a folder, with weights of a dtype.
+        read_folder: opens a folder that `write_folder` wrote, or transformers; the preparation is None where no record says it.
+        write_folder: writes such a folder, with weights of a dtype, config.json last.
         embedding_shapes: the shapes of one image's embedding, features first, without the batch.
         tiny: a random model for tests, from a generator.
         owns_original: whether a state dict is an original checkpoint of this family. None: there is no such layout.
         read_original: opens one.
         original_state: the weights in that layout, on the CPU.
+        layout: what `write_folder` writes, in words for people: "…, in LAYOUT".
     """
 
     model: type[PromptableModel]
@@ -146,3 +147,4 @@ class Family:
     owns_original: Callable[[Mapping[str, Tensor]], bool] | None = None
     read_original: Callable[[Mapping[str, Tensor], Preparation | None], PromptableModel] | None = None
     original_state: Callable[[PromptableModel], dict[str, Tensor]] | None = None
+    layout: str = "transformers' layout"

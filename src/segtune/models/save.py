@@ -1,4 +1,4 @@
-"""Write a model so that it opens again: in transformers' layout with our own record, or as an original checkpoint."""
+"""Write a model so that it opens again: as a folder with our own record, or as an original checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Final
 import torch
 
 from segtune.core.errors import ModelError
-from segtune.core.files import replacing, write_json
+from segtune.core.files import write_json
 from segtune.models import FAMILIES
 from segtune.models.family import PromptableModel
+from segtune.models.tensors import write_pickle
 
 RECORD: Final = "segtune.json"
 """The file beside the weights that says what transformers' files have no place for."""
@@ -28,10 +29,11 @@ def save_model(
     extra: Mapping[str, Any] | None = None,
     half: bool = False,
 ) -> None:
-    """Write config.json, model.safetensors, preprocessor_config.json and segtune.json into `folder`, each durably.
+    """Write config.json, weights, what else the family's layout has, and segtune.json into `folder`, each durably.
 
-    `transformers.SamModel.from_pretrained(folder)` opens a SAM model written so. segtune.json comes last: a folder
-    that has it is whole.
+    `transformers.SamModel.from_pretrained(folder)` opens a SAM model written so. A model that transformers has no
+    class for is written in its original layout; segtune.json says which it is. That file comes last: a folder that
+    has it is whole.
 
     Args:
         model: any promptable model.
@@ -43,8 +45,9 @@ def save_model(
         ResourceError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    FAMILIES[model.family].write_folder(model, folder, torch.float16 if half else torch.float32)
-    own = {"schema": 1, "family": model.family, "preparation": model.preparation.to_json()}
+    family = FAMILIES[model.family]
+    family.write_folder(model, folder, torch.float16 if half else torch.float32)
+    own = {"schema": 1, "family": model.family, "layout": family.layout, "preparation": model.preparation.to_json()}
     own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
@@ -58,5 +61,4 @@ def save_original(model: PromptableModel, path: Path) -> None:
     original_state = FAMILIES[model.family].original_state
     if original_state is None:
         raise ModelError(f"A {model.family} model has no original checkpoint layout; save it as a folder instead.")
-    with replacing(path) as temporary:
-        torch.save(original_state(model), temporary)
+    write_pickle(path, original_state(model))

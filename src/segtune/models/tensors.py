@@ -78,3 +78,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     # safetensors refuses views that are not contiguous.
     with replacing(path) as temporary:
         save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, {"format": "pt"})
+
+
+def write_pickle(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a `.pth` or `.pt` file durably; the same weights give the same bytes, whatever the name."""
+    # Given a path, torch would write the temporary file's name into it.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(dict(tensors), file)

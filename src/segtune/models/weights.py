@@ -135,16 +135,13 @@ def sizes_of_state(state: State) -> SamSizes:
 
 def _read_sizes(state: State) -> SamSizes:
     _, grid, _, width = state["image_encoder.pos_embed"].shape  # [1, grid, grid, width]
-    depth = _count(state, r"image_encoder\.blocks\.(\d+)\.")
+    depth = count_of(state, r"image_encoder\.blocks\.(\d+)\.")
     # A table of relative positions over n tokens has 2 n - 1 rows, one for each distance.
     extents = [(state[f"image_encoder.blocks.{n}.attn.rel_pos_h"].shape[0] + 1) // 2 for n in range(depth)]
     windows = {extent for extent in extents if extent != grid}
     if len(windows) > 1:
         raise ModelError(f"The image encoder has windows of several sizes ({sorted(windows)}), which no SAM has.")
-    prompt_width = state["prompt_encoder.no_mask_embed.weight"].shape[1]
     patch = state["image_encoder.patch_embed.proj.weight"].shape[-1]
-    inner = state["mask_decoder.transformer.final_attn_token_to_image.q_proj.weight"].shape[0]
-    # No shape tells decoder_norm_eps; its default is the published code's, which wrote such files.
     return SamSizes(
         width=width,
         depth=depth,
@@ -154,19 +151,38 @@ def _read_sizes(state: State) -> SamSizes:
         window=next(iter(windows), grid),
         side=grid * patch,
         patch=patch,
-        prompt_width=prompt_width,
-        mask_channels=state["prompt_encoder.mask_downscaling.3.weight"].shape[0],
-        decoder_depth=_count(state, r"mask_decoder\.transformer\.layers\.(\d+)\."),
-        decoder_heads=max(1, prompt_width // _HEAD_WIDTH),
-        decoder_mlp_width=state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
-        decoder_downsample=prompt_width // inner,
-        quality_width=state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
-        quality_depth=_count(state, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
-        masks=state["mask_decoder.mask_tokens.weight"].shape[0] - 1,  # less the single mask
+        **prompt_sizes_of_state(state),
     )
 
 
-def _count(state: State, pattern: str) -> int:
+def prompt_sizes_of_state(state: State) -> dict[str, int]:
+    """Return the sizes of prompt encoder and mask decoder, by their names in `PromptSizes`; of attention heads see above.
+
+    Raises:
+        KeyError: a weight by which they are known is missing.
+    """
+    prompt_width = state["prompt_encoder.no_mask_embed.weight"].shape[1]
+    inner = state["mask_decoder.transformer.final_attn_token_to_image.q_proj.weight"].shape[0]
+    # No shape tells decoder_norm_eps; its default is the published code's, which wrote such files.
+    return {
+        "prompt_width": prompt_width,
+        "mask_channels": state["prompt_encoder.mask_downscaling.3.weight"].shape[0],
+        "decoder_depth": count_of(state, r"mask_decoder\.transformer\.layers\.(\d+)\."),
+        "decoder_heads": max(1, prompt_width // _HEAD_WIDTH),
+        "decoder_mlp_width": state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
+        "decoder_downsample": prompt_width // inner,
+        "quality_width": state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
+        "quality_depth": count_of(state, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
+        "masks": state["mask_decoder.mask_tokens.weight"].shape[0] - 1,  # less the single mask
+    }
+
+
+def count_of(state: State, pattern: str) -> int:
+    """Return how many modules there are of those whose number `pattern` catches.
+
+    Raises:
+        KeyError: none.
+    """
     numbers = {int(found[1]) for name in state if (found := re.match(pattern, name))}
     if not numbers:
         raise KeyError(pattern.replace("\\", "").replace("(d+)", "0"))

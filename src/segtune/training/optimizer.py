@@ -14,7 +14,7 @@ from segtune.core.errors import ModelError
 from segtune.models.family import StagedModel
 from segtune.training.recipe import OptimizerRecipe
 
-_UNDECAYED = ("pos_embed", "rel_pos", "point_embed", "no_mask_embed", "iou_token", "mask_tokens")
+_UNDECAYED = ("pos_embed", "rel_pos", "attention_biases", "point_embed", "no_mask_embed", "iou_token", "mask_tokens")
 """Tables of positions and learned tokens: like biases and norms they are not shrunk towards zero."""
 
 

@@ -12,9 +12,9 @@ from segtune.core.errors import ModelError
 from segtune.core.files import read_json, write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
-from segtune.models.sam.build import build_sam
+from segtune.models.sam.build import AnySam, build_sam
 from segtune.models.sam.configuration import config_of_sizes, preparation_of_processor, processor_of, sizes_of_config
-from segtune.models.sam.model import Sam
+from segtune.models.sam.model import Sam, SegmentAnything
 from segtune.models.sam.sizes import MICRO
 from segtune.models.tensors import read_tensors, write_tensors
 from segtune.models.weights import from_transformers, require_same_names, sizes_of_state, to_transformers
@@ -35,7 +35,7 @@ def read_folder(folder: Path, preparation: Preparation | None) -> Sam:
         processor = folder / "preprocessor_config.json"
         preparation = preparation_of_processor(read_json(processor) if processor.exists() else {}, sizes.side)
     model = build_sam(sizes, preparation=preparation)
-    return _loaded(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
+    return load_state(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
 
 
 def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
@@ -62,7 +62,7 @@ def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) 
     sizes = sizes_of_state(state)
     model = build_sam(sizes, preparation=preparation)
     require_same_names(state, model.state_dict(), "the original layout of Segment Anything")
-    return _loaded(model, state)
+    return load_state(model, state)
 
 
 def original_state(model: PromptableModel) -> dict[str, Tensor]:
@@ -72,7 +72,9 @@ def original_state(model: PromptableModel) -> dict[str, Tensor]:
 
 def embedding_shapes(model: PromptableModel) -> tuple[tuple[int, ...], ...]:
     """Return the shape of one image's features."""
-    sizes = _require_sam(model).sizes
+    if not isinstance(model, SegmentAnything):
+        raise ModelError(f"A {model.family} model's embedding is not that of Segment Anything; ask its own family.")
+    sizes = model.sizes
     return ((sizes.prompt_width, sizes.grid, sizes.grid),)
 
 
@@ -81,7 +83,12 @@ def tiny(generator: torch.Generator) -> Sam:
     return build_sam(MICRO, generator=generator)
 
 
-def _loaded(model: Sam, state: Mapping[str, Tensor]) -> Sam:
+def load_state(model: AnySam, state: Mapping[str, Tensor]) -> AnySam:
+    """Load weights of the right names into a model and return it; halves rise to fp32.
+
+    Raises:
+        ModelError: a weight has another shape.
+    """
     # Checked here for an error of two lines: torch's lists every weight that differs.
     expected = model.state_dict()
     for name, value in state.items():
@@ -90,7 +97,7 @@ def _loaded(model: Sam, state: Mapping[str, Tensor]) -> Sam:
                 f"The weight '{name}' has the shape {tuple(value.shape)} where this model has "
                 f"{tuple(expected[name].shape)}. Nothing was loaded: the file and its configuration do not fit."
             )
-    model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)  # halves rise to fp32
+    model.load_state_dict(dict(state), strict=True)  # it copies into the model's own types
     return model
 
 

@@ -116,6 +116,12 @@ class ImageEncoder(nn.Module):
             LayerNorm2d(out, eps=1e-6),
         )
 
+    @property
+    def stages(self) -> tuple[tuple[str, ...], ...]:
+        """Prefixes of parameter names by depth: patch and position embeddings, each block, the neck."""
+        blocks = tuple((f"blocks.{number}.",) for number in range(len(self.blocks)))
+        return (("patch_embed.", "pos_embed"), *blocks, ("neck.",))
+
     def forward(self, pixels: Tensor) -> Tensor:
         """Map pixels [B, 3, side, side] to features [B, out, h, w]."""
         return self.finish(self.begin(pixels, 0), 0)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from segtune.models.sam.image_encoder import ImageEncoder
+from segtune.models.sam.prompt_encoder import PositionEncoding
+from segtune.models.sam.tiny_vit import TinyViT
 
 _VIT_STD = 0.02
 
@@ -42,14 +44,16 @@ class unfilled(TorchFunctionMode):  # noqa: N801 (used as a function)
 
 @torch.no_grad()
 def initialize(model: nn.Module, generator: torch.Generator) -> None:
-    """Give every parameter and buffer of a Segment Anything model a fresh value, in place.
+    """Give every parameter of a Segment Anything model, and its Fourier frequencies, a fresh value, in place.
 
     The transformer of the image encoder as ViTs are begun (normal of std .02, truncated at two); everything else as
     the published code leaves it: uniform ± 1/√(inputs), learned tokens and Fourier frequencies standard normal,
-    relative positions 0. Which value a parameter gets depends on the generator and on the model's shape alone.
+    relative positions 0, batch norms and TinyViT's attention biases as they are made. Which value a parameter gets depends on the generator and on the model's shape alone.
     """
     encoders = [module for module in model.modules() if isinstance(module, ImageEncoder)]
-    transformer = {id(inner) for encoder in encoders for inner in encoder.blocks.modules()}
+    stacks = [encoder.blocks for encoder in encoders]
+    stacks += [module.layers for module in model.modules() if isinstance(module, TinyViT)]
+    transformer = {id(inner) for stack in stacks for inner in stack.modules()}
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
@@ -66,9 +70,9 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(("rel_pos_h", "rel_pos_w")):
             nn.init.zeros_(parameter)
-    for buffer in model.buffers():
-        # The Fourier frequencies are the only buffer.
-        buffer.normal_(generator=generator)
+    for module in model.modules():
+        if isinstance(module, PositionEncoding):
+            module.positional_encoding_gaussian_matrix.normal_(generator=generator)
 
 
 def _uniform(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d, generator: torch.Generator) -> None:

@@ -17,31 +17,31 @@ from segtune.models.preparation import Preparation
 from segtune.models.sam.image_encoder import ImageEncoder
 from segtune.models.sam.mask_decoder import MaskDecoder
 from segtune.models.sam.prompt_encoder import PromptEncoder
-from segtune.models.sam.sizes import SamSizes
+from segtune.models.sam.sizes import MobileSizes, PromptSizes, SamSizes
+from segtune.models.sam.tiny_vit import TinyViT
 from segtune.models.sam.two_way import Spread
 
 _ROUND_VALUES = 1 << 27
 """Without gradients so many values of the enlarged maps are held at once (512 MiB in fp32): 64 prompts of ViT-B."""
 
 
-class Sam(SplitModel):
-    """Segment Anything: ViT image encoder, prompt encoder, mask decoder.
+class SegmentAnything(SplitModel):
+    """An image encoder, a prompt encoder and a mask decoder; what kind of image encoder, the families below say.
 
     Attributes:
         sizes: the network's sizes.
         preparation: how its base wants images.
     """
 
-    family: ClassVar[str] = "sam"
     accepts = frozenset({"points", "boxes", "masks"})
 
     def __init__(
         self,
-        image_encoder: ImageEncoder,
+        image_encoder: ImageEncoder | TinyViT,
         prompt_encoder: PromptEncoder,
         mask_decoder: MaskDecoder,
         *,
-        sizes: SamSizes,
+        sizes: PromptSizes,
         preparation: Preparation,
     ) -> None:
         super().__init__()
@@ -73,9 +73,7 @@ class Sam(SplitModel):
     @property
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block, the neck."""
-        blocks = tuple((f"image_encoder.blocks.{number}.",) for number in range(self.sizes.depth))
-        first = ("image_encoder.patch_embed.", "image_encoder.pos_embed")
-        return (first, *blocks, ("image_encoder.neck.",))
+        return tuple(tuple(f"image_encoder.{name}" for name in stage) for stage in self.image_encoder.stages)
 
     def frame(self, size: tuple[int, int]) -> Frame:
         """Where an image of `size` (height, width) will lie in the square."""
@@ -91,14 +89,8 @@ class Sam(SplitModel):
             features = self.image_encoder(pixels.to(self._device))
         return Embedding(features.float(), frames)
 
-    @property
-    def splits(self) -> Mapping[int, tuple[tuple[int, ...], ...]]:
-        """Behind the patch embedding and behind each block: tokens [grid, grid, width]."""
-        tokens = (self.sizes.grid, self.sizes.grid, self.sizes.width)
-        return dict.fromkeys(range(1, self.sizes.depth + 2), (tokens,))
-
     def encode_prefix(self, pixels: Tensor, stages: int) -> dict[str, Tensor]:
-        """Run the patch embedding and `stages` - 1 blocks: "tokens", float32 [B, grid, grid, width]."""
+        """Run the patch embedding and `stages` - 1 blocks: "tokens", float32 [B, ...] as `splits` says."""
         with self._mixed():
             return {"tokens": self.image_encoder.begin(pixels.to(self._device), stages - 1).float()}
 
@@ -191,6 +183,33 @@ class Sam(SplitModel):
     def _prompts_at_once(self) -> int:
         # A prompt's last map before its masks: [4·grid · 4·grid, width / 8].
         return max(1, _ROUND_VALUES // (self.mask_size[0] * self.mask_size[1] * self.sizes.prompt_width // 8))
+
+
+class Sam(SegmentAnything):
+    """Segment Anything as published, with a plain ViT."""
+
+    family: ClassVar[str] = "sam"
+    image_encoder: ImageEncoder
+    sizes: SamSizes
+
+    @property
+    def splits(self) -> Mapping[int, tuple[tuple[int, ...], ...]]:
+        """Behind the patch embedding and behind each block: tokens [grid, grid, width]."""
+        tokens = (self.sizes.grid, self.sizes.grid, self.sizes.width)
+        return dict.fromkeys(range(1, self.sizes.depth + 2), (tokens,))
+
+
+class MobileSam(SegmentAnything):
+    """MobileSAM (Zhang et al. 2023, arXiv:2306.14289): the same with a TinyViT."""
+
+    family: ClassVar[str] = "mobile_sam"
+    image_encoder: TinyViT
+    sizes: MobileSizes
+
+    @property
+    def splits(self) -> Mapping[int, tuple[tuple[int, ...], ...]]:
+        """Behind the patch embedding and behind each block: maps [C, h, w], smaller from stage to stage."""
+        return {place: (shape,) for place, shape in enumerate(self.sizes.map_shapes, start=1)}
 
 
 def _spreader(source: Tensor, sources: int) -> Spread:

@@ -6,16 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 
-@dataclass(frozen=True)
-class SamSizes:
-    """The sizes of one Segment Anything network.
+@dataclass(frozen=True, kw_only=True)
+class PromptSizes:
+    """The sizes of all but the image encoder: of the input, the prompt encoder and the mask decoder.
 
     Attributes:
-        width, depth, heads, mlp_width: the image encoder's tokens, blocks, attention heads and MLP.
-        global_blocks: numbers of the blocks that attend to the whole image, from 0; the others attend in windows.
-        window: side of a window in tokens.
         side: side of the square input in pixels.
-        patch: side of a patch in pixels.
+        patch: pixels along the side of what becomes one token of the embedding.
         prompt_width: channels of the embedding, the prompts and the mask decoder.
         mask_channels: inner channels of the convolutions over mask prompts.
         decoder_depth, decoder_heads, decoder_mlp_width: the two-way transformer.
@@ -25,12 +22,6 @@ class SamSizes:
         masks: how many masks answer an ambiguous prompt.
     """
 
-    width: int
-    depth: int
-    heads: int
-    mlp_width: int
-    global_blocks: tuple[int, ...]
-    window: int = 14
     side: int = 1024
     patch: int = 16
     prompt_width: int = 256
@@ -48,6 +39,66 @@ class SamSizes:
     def grid(self) -> int:
         """Tokens along one side of the image."""
         return self.side // self.patch
+
+
+@dataclass(frozen=True)
+class SamSizes(PromptSizes):
+    """The sizes of one Segment Anything network with a plain ViT.
+
+    Attributes:
+        width, depth, heads, mlp_width: the image encoder's tokens, blocks, attention heads and MLP.
+        global_blocks: numbers of the blocks that attend to the whole image, from 0; the others attend in windows.
+        window: side of a window in tokens.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_width: int
+    global_blocks: tuple[int, ...]
+    window: int = 14
+
+
+@dataclass(frozen=True)
+class MobileSizes(PromptSizes):
+    """The sizes of one MobileSAM: Segment Anything with a TinyViT, whose first stage convolves and the others attend.
+
+    A token of the embedding is always 16 pixels wide.
+
+    Attributes:
+        widths, depths: channels and blocks of each stage.
+        heads, windows: attention heads and the side of a window, of each stage but the first.
+        mlp_ratio: how much wider a transformer block's perceptron is than its tokens.
+        expansion: how much a block of the first stage widens.
+        kernel: side of the depthwise convolution in a transformer block.
+        classes: of the classifier TinyViT was pretrained as, whose unread weights every checkpoint has.
+    """
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+    windows: tuple[int, ...]
+    mlp_ratio: int = 4
+    expansion: int = 4
+    kernel: int = 3
+    classes: int = 1000
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of the way from each stage to the next: the last is 1, so that the embedding is as large as SAM's."""
+        return (*(2 for _ in self.widths[2:]), 1)
+
+    @property
+    def map_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """[C, h, w] behind the patch embedding and behind each block, with the way to the next stage where it is there."""
+        side = self.side // 4
+        shapes = [(self.widths[0], side, side)]
+        for number, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):
+            shapes += [(width, side, side)] * depth
+            if number < len(self.strides):
+                side //= self.strides[number]
+                shapes[-1] = (self.widths[number + 1], side, side)
+        return tuple(shapes)
 
 
 # width, depth, heads, mlp_width, global_blocks, as in the published build_sam.py
@@ -76,3 +127,12 @@ MICRO: Final = SamSizes(
 SIZES: Final[dict[str, SamSizes]] = {
     "vit_b": VIT_B, "vit_l": VIT_L, "vit_h": VIT_H, "nano": NANO, "tiny": TINY, "small": SMALL, "micro": MICRO
 }  # fmt: skip
+
+MOBILE: Final = MobileSizes((64, 128, 160, 320), (2, 2, 6, 2), (4, 5, 10), (7, 14, 7))
+"""The published MobileSAM: TinyViT-5M and SAM's own prompt encoder and mask decoder."""
+
+MOBILE_MICRO: Final = MobileSizes(
+    (8, 12, 16, 24), (1, 2, 1, 1), (3, 2, 2), (3, 4, 3), expansion=2, mlp_ratio=2, classes=5, side=64,
+    prompt_width=32, mask_channels=4, decoder_heads=1, decoder_mlp_width=32, quality_width=32,
+)  # fmt: skip
+"""For tests: windows that stick out over the map, one that is all of it, and a stage of two blocks."""
