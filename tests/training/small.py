@@ -13,6 +13,7 @@ from segtune.core.types import Sample
 from segtune.data.augment import AugmentSettings
 from segtune.data.dataset import Dataset
 from segtune.data.unlabelled import without_masks
+from segtune.models import FAMILIES
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.prefix import frozen_prefix
 from segtune.models.sam.build import build_sam
@@ -59,6 +60,7 @@ def small_recipe(**changes) -> Recipe:
 def small_training(
     folder: Path,
     *,
+    family: str = "sam",
     scope: str = "full",
     images: int = 10,
     recipe: Recipe | None = None,
@@ -68,7 +70,7 @@ def small_training(
 ) -> Training:
     """A training of a fresh micro model, the same every time."""
     recipe, processes = recipe or small_recipe(), processes or Processes()
-    model = build_sam(MICRO, generator=torch.Generator().manual_seed(3))
+    model = FAMILIES[family].tiny(torch.Generator().manual_seed(3))
     train_only(model, scope)
     embeddings = None if cache is None else EmbeddingCache.for_model(model, cache, prefix=frozen_prefix(model))
     views = ViewPlan(AugmentSettings(), recipe.seed, None if cache is None else 2)

@@ -94,8 +94,8 @@ def tell(result: FitResult | None, *, as_json: bool) -> int:
         return 0
     report = result.folder / "report.html"
     facts = {"crowned": result.crowned, "stopped": result.stopped, "verdict": result.verdict}
-    places = {"folder": str(result.folder), "report": str(report)}
-    text = f"{result.verdict}\nModel: {result.folder / 'model'}\nReport: {report}"
+    places = {"folder": str(result.folder), "report": str(report), "layout": result.layout}
+    text = f"{result.verdict}\nModel: {result.folder / 'model'}, in {result.layout}\nReport: {report}"
     if result.stopped:
         text += "\nStopped before the end; this is the best so far. Go on with --resume."
     answer(facts | places | {"summary": result.summary}, text, as_json=as_json)

@@ -15,6 +15,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.evaluation.leakage import find_leaks
+from segtune.models import FAMILIES
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
@@ -49,6 +50,7 @@ class FitResult:
         folder: the run folder.
         crowned: whether an epoch beat the pretrained model, so that `model/` holds tuned weights.
         proof: the prompt matrix, with the models and images it was made of.
+        layout: what `model/` is written in: transformers' layout, or a family's original one.
         stopped: the user ended it early; what is there is the best so far.
         summary: figures for programs.
     """
@@ -56,6 +58,7 @@ class FitResult:
     folder: Path
     crowned: bool
     proof: Proof
+    layout: str
     stopped: bool = False
     summary: dict[str, Any] = field(default_factory=dict)
 
@@ -119,6 +122,7 @@ def describe_base(settings: Settings, model: PromptableModel, trainable: Trainab
     return {
         "base": settings.model.base,
         "family": model.family,
+        "layout": FAMILIES[model.family].layout,
         "train": trainable.scope,
         "parameters_trained": trainable.parameters,
         "parameters": trainable.total,
@@ -252,7 +256,7 @@ def _conclude(
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
     folder.write_record(finished=now(), stopped=stopped, weights_sha256=weights)
-    return FitResult(folder.path, crowned, proof, stopped, _summary(state))
+    return FitResult(folder.path, crowned, proof, FAMILIES[saved.family].layout, stopped, _summary(state))
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:

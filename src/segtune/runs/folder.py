@@ -65,7 +65,7 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The result, as transformers' SamModel opens it."""
+        """The result, which opens like any model; of a SAM, by transformers' SamModel too."""
         return self.path / "model"
 
     @property
