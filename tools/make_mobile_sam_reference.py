@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from make_sam_reference import CASES, REFERENCE, answers, draw_state, import_published
 from torch import Tensor, nn
+
+from make_sam_reference import CASES, REFERENCE, answers, draw_state, import_published
 
 KEPT = REFERENCE / "mobile_sam_published.npz"
 

@@ -167,9 +167,7 @@ def build_published(package: Any, sizes: SamSizes) -> Any:
     return parts.Sam(image_encoder=encoder, prompt_encoder=prompt_encoder, mask_decoder=decoder).eval()
 
 
-def answers(
-    package: Any, model: Any, scale: int, step: int, cases: Sequence[Case] = CASES
-) -> dict[str, np.ndarray]:
+def answers(package: Any, model: Any, scale: int, step: int, cases: Sequence[Case] = CASES) -> dict[str, np.ndarray]:
     """Run the published predictor on every case, with one mask and with three; keep every `step`-th logit."""
     kept: dict[str, list[np.ndarray]] = {"features": [], "logits": [], "quality": []}
     predictor = package.SamPredictor(model)

@@ -39,11 +39,12 @@ def run(tmp_path_factory, few, mobile):
     return folder / "run"
 
 
-def test_the_whole_way_from_an_original_checkpoint(mobile, few, tmp_path, answer):
+def test_the_whole_way_from_an_original_checkpoint(mobile, tmp_path, answer):
     """fit, evaluate, segment and reopen; the result is said to be a checkpoint of the original layout, and is one.
 
     It takes seconds, because such a file is always for images of 1024 pixels.
     """
+    few = write_discs(tmp_path / "few", 5)
     save_original(mobile, tmp_path / "mobile_sam.pt")
     words = ("fit", few, "--out", tmp_path / "run", "--model", tmp_path / "mobile_sam.pt", "--train", "late:1")
     code, facts = answer(*words, "--epochs", "1", *FEW)
@@ -63,10 +64,10 @@ def test_the_whole_way_from_an_original_checkpoint(mobile, few, tmp_path, answer
     assert all(torch.equal(value, alone.state_dict()[name]) for name, value in folder.state_dict().items())
 
 
-def test_a_run_is_tuned_further_with_its_encoder_frozen(run, few, tmp_path, answer):
+def test_a_run_is_tuned_further_with_its_encoder_frozen(run, tmp_path, answer):
     """A run's model is a base again; where the encoder is frozen, its embeddings are kept on disk and read."""
-    cache = tmp_path / "cache"
-    words = ("fit", few, "--out", tmp_path / "more", "--model", run, "--train", "decoder", "--epochs", "1")
+    cache, others = tmp_path / "cache", write_discs(tmp_path / "others", 8, seed=5)
+    words = ("fit", others, "--out", tmp_path / "more", "--model", run, "--train", "decoder", "--epochs", "1")
     code, _ = answer(*words, *FEW, "--set", f"cache.folder={cache}")
     assert code in (0, 3)
     assert list(cache.rglob("*.safetensors"))
@@ -95,9 +96,8 @@ def test_a_session_keeps_its_embedding(run, tmp_path):
     """An embedding saved by one session answers in another as it did."""
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     session = Session(run, image)
-    session.save_embedding(tmp_path / "kept.safetensors")
-    again = Session(run)
-    again.load_embedding(tmp_path / "kept.safetensors")
+    session.save(tmp_path / "kept.safetensors")
+    again = Session.load(run, tmp_path / "kept.safetensors")
     asked = {"points": [(20, 20)], "box": (5, 5, 40, 30)}
     first, second = (each.segment(**asked).mask for each in (session, again))
     assert np.array_equal(first.array, second.array)

@@ -65,7 +65,8 @@ def test_names_are_the_published_ones(state: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["image_encoder.layers.1.blocks.1.mlp.norm.bias", "image_encoder.head.bias", "mask_decoder.iou_token.weight"]
+    "name",
+    ["image_encoder.layers.1.blocks.1.mlp.norm.bias", "image_encoder.head.bias", "mask_decoder.iou_token.weight"],
 )
 def test_a_missing_weight_is_named(state: dict[str, Tensor], name: str) -> None:
     """A checkpoint that lacks a weight loads nothing and says which."""

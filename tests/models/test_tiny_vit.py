@@ -113,7 +113,7 @@ def test_stages_count_blocks_with_the_way_to_the_next() -> None:
 
 
 def test_the_published_size() -> None:
-    """As many numbers train as the published encoder has without its unread classifier, and one image's embedding is as large as SAM's."""
+    """As many numbers train as the published encoder has without its classifier; the embedding is as large as SAM's."""
     model = build_mobile_sam(MOBILE)
     assert sum(parameter.numel() for parameter in model.image_encoder.parameters()) == 5_743_892
     assert model.sizes.grid == 64

@@ -128,7 +128,8 @@ class Family:
     Attributes:
         model: the class.
         model_types: what its `config.json` calls it under "model_type".
-        read_folder: opens a folder that `write_folder` wrote, or transformers; the preparation is None where no record says it.
+        read_folder: opens a folder as `write_folder`, or transformers, writes it; the preparation is None where no
+            record says it.
         write_folder: writes such a folder, with weights of a dtype, config.json last.
         embedding_shapes: the shapes of one image's embedding, features first, without the batch.
         tiny: a random model for tests, from a generator.

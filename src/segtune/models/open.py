@@ -30,8 +30,9 @@ def open_model(
     """Open a model in evaluation mode.
 
     Args:
-        spec: "nano" (built in), a run folder, a folder in transformers' layout, an original checkpoint (`.pth`, `.pt`), or
-            a hub id ("facebook/sam-vit-base"). What lies on disk is taken before what the hub may have.
+        spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), an original checkpoint
+            (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken before what the hub may
+            have.
         device: where its weights go.
         preparation: "longest_side" (SAM) or "stretched" (MedSAM). None takes what the model's own files say, and for
             files that say nothing MedSAM's where the name contains "medsam", else SAM's.
@@ -68,8 +69,8 @@ def _locate(spec: str | Path) -> Path:
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise ModelError(
         f"There is no model '{spec}'.{hint} A model is 'nano' (built in), a run folder, a folder in transformers' "
-        "layout, an original checkpoint such as sam_vit_b_01ec64.pth or mobile_sam.pt, or a hub id such as facebook/sam-vit-base. "
-        "No file of that name is here."
+        "layout, an original checkpoint such as sam_vit_b_01ec64.pth or mobile_sam.pt, or a hub id such as "
+        "facebook/sam-vit-base. No file of that name is here."
     )
 
 

@@ -156,7 +156,7 @@ def _read_sizes(state: State) -> SamSizes:
 
 
 def prompt_sizes_of_state(state: State) -> dict[str, int]:
-    """Return the sizes of prompt encoder and mask decoder, by their names in `PromptSizes`; of attention heads see above.
+    """Return the sizes of prompt encoder and mask decoder by their names in `PromptSizes`; heads are as published.
 
     Raises:
         KeyError: a weight by which they are known is missing.

@@ -48,7 +48,8 @@ def initialize(model: nn.Module, generator: torch.Generator) -> None:
 
     The transformer of the image encoder as ViTs are begun (normal of std .02, truncated at two); everything else as
     the published code leaves it: uniform ± 1/√(inputs), learned tokens and Fourier frequencies standard normal,
-    relative positions 0, batch norms and TinyViT's attention biases as they are made. Which value a parameter gets depends on the generator and on the model's shape alone.
+    relative positions 0, TinyViT's batch norms and attention biases as they are made. Which value a parameter gets
+    depends on the generator and on the model's shape alone.
     """
     encoders = [module for module in model.modules() if isinstance(module, ImageEncoder)]
     stacks = [encoder.blocks for encoder in encoders]

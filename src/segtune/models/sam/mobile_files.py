@@ -127,7 +127,8 @@ def _sizes_of_config(path: Path) -> MobileSizes:
             f"or unknown. Copy the folder again, or give its {WEIGHTS} instead, where the input is 1024 pixels wide."
         )
     # JSON has no tuples.
-    return MobileSizes(**{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()})
+    given: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in said.items()}
+    return MobileSizes(**given)
 
 
 def _loaded(model: MobileSam, state: Mapping[str, Tensor]) -> MobileSam:

@@ -167,7 +167,7 @@ class TransformerBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Map [B, width, H, W] to the same shape."""
         height, width = maps.shape[2:]
-        tokens = maps.permute(0, 2, 3, 1)  # [B, H, W, width]
+        tokens: Tensor = maps.permute(0, 2, 3, 1)  # [B, H, W, width]
         # Cut before the norm, as published, so that the padding enters q, k and v as the norm's own shift.
         windows = self.attn(split_windows(tokens, self.window))
         tokens = tokens + join_windows(windows, self.window, (height, width))
