@@ -244,6 +244,8 @@ class TinyViT(nn.Module):
 
     def finish(self, maps: Tensor, blocks: int) -> Tensor:
         """Run what follows the first `blocks` blocks: features [B, out, side / 16, side / 16]."""
+        # Maps that were kept may lie otherwise, and a convolution's rounding depends on that.
+        maps = maps.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.neck(self._run(maps, self._steps[blocks:]))
         return features
 
