@@ -40,10 +40,7 @@ def run(tmp_path_factory, few, mobile):
 
 
 def test_the_whole_way_from_an_original_checkpoint(mobile, tmp_path, answer):
-    """fit, evaluate, segment and reopen; the result is said to be a checkpoint of the original layout, and is one.
-
-    It takes seconds, because such a file is always for images of 1024 pixels.
-    """
+    """fit, evaluate, segment and reopen; the result is said to be a checkpoint of the original layout, and is one."""
     few = write_discs(tmp_path / "few", 5)
     save_original(mobile, tmp_path / "mobile_sam.pt")
     words = ("fit", few, "--out", tmp_path / "run", "--model", tmp_path / "mobile_sam.pt", "--train", "late:1")

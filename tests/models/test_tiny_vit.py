@@ -57,6 +57,19 @@ def test_training_mode_changes_no_number_and_no_buffer(mobile: MobileSam) -> Non
     assert all(torch.equal(value, before[name]) for name, value in mobile.named_buffers())
 
 
+def test_gradients_of_single_images_add_up_to_the_batches(mobile: MobileSam) -> None:
+    """So micro-batches and processes may share a step in any way: no image's gradient depends on its neighbours."""
+    pixels = draw(mobile, 4)
+    encoder = mobile.train().image_encoder
+    encoder(pixels).square().sum().backward()
+    whole = {name: parameter.grad for name, parameter in encoder.named_parameters()}
+    encoder.zero_grad()
+    for part in (pixels[:1], pixels[1:]):
+        encoder(part).square().sum().backward()
+    for name, parameter in encoder.named_parameters():
+        torch.testing.assert_close(parameter.grad, whole[name], rtol=1e-3, atol=1e-3, msg=name)
+
+
 def test_a_bias_belongs_to_a_distance() -> None:
     """Each pair of tokens gets the bias of how many rows and columns they are apart, written out here in loops."""
     window, heads = 3, 2

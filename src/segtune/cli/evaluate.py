@@ -12,7 +12,7 @@ from segtune.cli.output import answer
 from segtune.cli.progress import shown
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth, .pt or a hub id.")
+    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or .pt, a hub id.")
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Where metrics.json, per_image.csv and the report go.")]
 Against = Annotated[

@@ -22,7 +22,7 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="What to start from: nano, a run folder, a local folder, an original .pth, .pt or a hub id. [default: nano]",
+        help="What to start from: nano, a run or model folder, an original .pth or .pt, a hub id. [default: nano]",
     ),
 ]
 Preset = Annotated[

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from segtune.segment.tiles import TileSettings
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth, .pt or a hub id.")
+    str, typer.Argument(metavar="MODEL", help="nano, a run folder, a local folder, an original .pth or .pt, a hub id.")
 ]
 Inputs = Annotated[
     list[str],
