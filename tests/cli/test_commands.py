@@ -34,7 +34,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
 def fit_result(**fields: object) -> SimpleNamespace:
     """Return what a fit that gained something returns, but for `fields`."""
     plain = {"crowned": True, "stopped": False, "verdict": "Better.", "folder": Path("RUN"), "summary": {"epochs": 3}}
-    plain["proof"] = "proof"
+    plain |= {"proof": "proof", "layout": "transformers' layout"}
     return SimpleNamespace(**(plain | fields))
 
 
@@ -62,7 +62,11 @@ def test_fit_hands_its_options_on(stand_in, reports, capsys: pytest.CaptureFixtu
     assert (settings.training.optimizer.lr, settings.data.objects) == (1e-3, "parts")
     assert calls.options["resume"] is True
     assert reports.args[:2] == (Path("RUN"), "pictures")
-    assert capsys.readouterr().out.splitlines() == ["Better.", "Model: RUN/model", "Report: RUN/report.html"]
+    assert capsys.readouterr().out.splitlines() == [
+        "Better.",
+        "Model: RUN/model, in transformers' layout",
+        "Report: RUN/report.html",
+    ]
 
 
 def test_fit_for_programs(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:

@@ -107,17 +107,6 @@ def test_a_block_keeps_its_map(size: tuple[int, int], window: int) -> None:
     assert bool(changed[0, 0]) == (size == (window, window))
 
 
-@pytest.mark.parametrize("blocks", range(6))
-def test_two_halves_are_the_whole(mobile: MobileSam, blocks: int) -> None:
-    """Running the front blocks, keeping what they made and running the rest is `encode`, however it was kept."""
-    frames = (mobile.frame((40, 60)),)
-    with torch.no_grad():
-        whole = mobile.encode(draw(mobile, 1), frames).features
-        kept = mobile.encode_front(draw(mobile, 1), blocks).contiguous()
-        halves = mobile.encode_back(kept, frames, blocks).features
-    assert torch.equal(halves, whole)
-
-
 def test_stages_count_blocks_with_the_way_to_the_next() -> None:
     """The published TinyViT-5M has twelve blocks; what lies between two stages belongs to the block before."""
     encoder = build_mobile_sam(MOBILE).image_encoder

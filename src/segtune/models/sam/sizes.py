@@ -90,7 +90,7 @@ class MobileSizes(PromptSizes):
 
     @property
     def map_shapes(self) -> tuple[tuple[int, int, int], ...]:
-        """[C, h, w] behind the patch embedding and behind each block, with the way to the next stage where it is there."""
+        """[C, h, w] behind the patch embedding and each block, with the way to the next stage where it has one."""
         side = self.side // 4
         shapes = [(self.widths[0], side, side)]
         for number, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True)):

@@ -244,8 +244,11 @@ class TinyViT(nn.Module):
 
     def finish(self, maps: Tensor, blocks: int) -> Tensor:
         """Run what follows the first `blocks` blocks: features [B, out, side / 16, side / 16]."""
-        # Maps that were kept may lie otherwise, and a convolution's rounding depends on that.
+        # Maps that were kept may lie otherwise, and a convolution's rounding depends on that. So does a sum's on their
+        # type: in mixed precision what comes out of a block is half, and may have been kept as fp32.
         maps = maps.contiguous(memory_format=torch.channels_last)
+        if torch.is_autocast_enabled(maps.device.type):
+            maps = maps.to(torch.get_autocast_dtype(maps.device.type))
         features: Tensor = self.neck(self._run(maps, self._steps[blocks:]))
         return features
 
