@@ -38,5 +38,5 @@ def divergence(logits: Tensor, truth: Tensor) -> Tensor:
     Cross-entropy less the truth's own entropy: of the same gradient, and 0 for what is exactly right also where the
     truth lies between 0 and 1.
     """
-    entropy = torch.special.entr(truth) + torch.special.entr(1 - truth)
+    entropy: Tensor = torch.special.entr(truth) + torch.special.entr(1 - truth)
     return F.binary_cross_entropy_with_logits(logits, truth, reduction="none") - entropy

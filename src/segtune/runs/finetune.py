@@ -39,6 +39,7 @@ from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
 from segtune.training.processes import Processes, joined
 from segtune.training.step import PromptedMasks
+from segtune.training.weights import weigh_objects
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def _assemble(
     )  # fmt: skip
     cache = None if plan is None else plan.cache
     view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
-    source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
+    weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
+    source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
     return Training(
         model=model,
         objective=PromptedMasks(model, recipe, cache),
