@@ -253,8 +253,9 @@ def _conclude(
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
-    folder.write_record(finished=now(), stopped=stopped, weights_sha256=weights)
-    return FitResult(folder.path, crowned, proof, stopped, _summary(state))
+    summary = _summary(state)
+    folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
+    return FitResult(folder.path, crowned, proof, stopped, summary)
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
