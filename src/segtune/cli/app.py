@@ -26,8 +26,8 @@ from segtune.cli.version import show_version, version
 TRACEBACK = "--traceback"
 
 _EPILOG = """
-Exit codes: 0 done, 1 some of several fits failed, 2 wrong usage, 3 nothing beat the pretrained model, 4 data, 5 model, 6 disk or memory,
-7 an optional package is missing, 70 a fault of segtune's own, 130 Ctrl-C.
+Exit codes: 0 done, 1 some of several fits failed, 2 wrong usage, 3 nothing beat the pretrained model, 4 data, 5 model,
+6 disk or memory, 7 an optional package is missing, 70 a fault of segtune's own, 130 Ctrl-C.
 
 Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the code an error arose.
 """

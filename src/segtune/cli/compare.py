@@ -56,9 +56,7 @@ def compare(
     )
     with shown() as progress:
         found = run_comparison(
-            plan,
-            lambda settings, resume, progress: fit_and_report(settings, resume=resume, progress=progress),
-            progress,
+            plan, lambda one, resume: fit_and_report(one, resume=resume, progress=progress), progress
         )
     page = write_comparison(found) if found.ablation is not None else None
     facts = found.to_json() | {"folder": str(out), "report": None if page is None else str(page)}

@@ -20,6 +20,9 @@ import numpy as np
 from segtune.evaluation.clicks import Figure
 from segtune.evaluation.statistics import Bootstrap, Floats
 
+SMALLEST = 0.001
+"""Differences of IoU below this are never called clear: embeddings from the cache, of half precision, make some."""
+
 
 @dataclass(frozen=True, eq=False)
 class Trial:
@@ -28,7 +31,7 @@ class Trial:
     Attributes:
         setting: value by key of all that varies.
         seed: of the training.
-        validation: its score on the validation images, mean IoU over modes; the pretrained model's if it was not beaten.
+        validation: its score on the validation images, mean IoU over modes; the pretrained model's if that is higher.
         crowned: whether it beat the pretrained model there.
         tuned: by mode, the IoU of each test image, float64 [n].
         pretrained: likewise before.
@@ -67,7 +70,7 @@ class Standing:
         test_by_seed: each seed's mean.
         gain: test IoU less the pretrained model's, likewise.
         behind: test IoU less the winner's over the seeds that both have; None for the winner and without such seeds.
-        clear: whether that difference is clear: the interval without zero, and every seed on the same side.
+        clear: whether that difference is clear: `SMALLEST` or more, the interval without zero, every seed on its side.
         by_mode: test IoU of each mode.
         crowned: how many seeds beat the pretrained model on the validation images.
         parameters: how many trained.
@@ -171,7 +174,7 @@ def _standing(own: Sequence[Trial], best: Sequence[Trial], groups: Sequence[str 
 
 
 def _is_clear(difference: Figure, by_seed: Sequence[float]) -> bool:
-    if difference.low is None or difference.high is None:
+    if difference.low is None or difference.high is None or abs(difference.mean) < SMALLEST:
         return False
     above, below = difference.low > 0, difference.high < 0
     return (above and min(by_seed) > 0) or (below and max(by_seed) < 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from segtune.core.files import write_text
 from segtune.evaluation.ablation import Ablation, Standing
 from segtune.evaluation.clicks import Figure
-from segtune.report.glossary import mode_term
+from segtune.report.glossary import MODES, in_order, mode_term
 from segtune.report.markdown import escape
 from segtune.report.numbers import between, count, decimal, plain, signed, signed_between
 from segtune.report.svg import LINE, MUTED, SERIES, TEXT, Chart, draw
@@ -19,27 +19,29 @@ if TYPE_CHECKING:
     from matplotlib import figure as plots
     from matplotlib.axes import Axes
 
-_WIDTH, _ROW, _FRAME = 11.0, 0.42, 1.05
+_WIDTH, _ROW, _FRAME = 14.4, 0.44, 1.1
 """Inches of 72 units: of the chart, of each of its rows, and of what stands around them."""
 
 _MOST_ROWS = 40
 _LONGEST_LABEL = 48
 
-READING = (
-    ("Validation", "The score that the best epoch was chosen by, mean IoU over prompt modes, averaged over the seeds; in "
-     "brackets the lowest and the highest seed. The setting of the highest score wins. It is a choice: the best of many "
-     "epochs and settings looks a little better here than it is."),
-    ("Test", "IoU on images that no fit trained on or chose by, mean over prompt modes and seeds, with its 95 % interval "
-     "over images (groups of them where known). This is what tells how good a setting is; choosing by it would spoil it."),
-    ("Gain", "Test IoU less that of the pretrained model on the same images and prompts."),
-    ("Against the winner", "Test IoU less the winner's, paired over images, over the seeds both have. Better or worse is "
-     "said only where the interval is without zero and every seed is on the same side. With many settings some will seem "
-     "so by chance: of twenty that are alike, about one interval is."),
-)  # fmt: skip
+READING: Mapping[str, str] = {
+    "Validation": "The score that the best epoch was chosen by, mean IoU over prompt modes, averaged over the seeds; "
+    "beside it the lowest and the highest seed. The setting of the highest score wins. It is a choice: the best of "
+    "many epochs and settings looks a little better here than it is.",
+    "Test": "IoU on images that no fit trained on or chose by, mean over prompt modes and seeds, with its 95 % "
+    "interval over images (groups of them where known). It tells how good a setting is; choosing by it would spoil it.",
+    "Gain": "Test IoU less that of the pretrained model on the same images and prompts.",
+    "Against the winner": "Test IoU less the winner's, paired over images, over the seeds both have. Better or worse "
+    "is said only where the interval is without zero and every seed is on the same side, and never of less than .001. "
+    "With many settings some will seem so by chance: of twenty that are alike, about one interval is.",
+    "Crowned": "How many seeds beat the pretrained model on the validation images. Where none does, the fit keeps the "
+    "pretrained weights, and its figures are theirs.",
+}
 
 
 def write_comparison(found: Compared) -> Path:
-    """Write `comparison.html`, `comparison.md` and `comparison.svg` into the comparison's folder; return the page's path.
+    """Write `comparison.html`, `comparison.md` and `comparison.svg` into its folder; return the page's path.
 
     Args:
         found: with at least one fit done.
@@ -63,6 +65,10 @@ def describe_comparison(found: Compared) -> str:
         left.append("Stopped before the end; the same command goes on.")
     if found.ablation is None:
         return " ".join(["No fit is done yet.", *left])
+    if found.part != "test":
+        left.insert(
+            0, f"The split has no test part: what is called test here is the part '{found.part}', and flatters."
+        )
     return " ".join([*_sentences(found.ablation), *left])
 
 
@@ -78,16 +84,25 @@ def _sentences(ablation: Ablation) -> list[str]:
     if not winner.crowned:
         sentences.append("It never beat the pretrained model on the validation images.")
     if others:
-        worse = sum(_tone(one) == "bad" for one in others)
-        better = sum(_tone(one) == "good" for one in others)
-        open_ = len(others) - worse - better
-        parts = [
-            f"{number} {'is' if number == 1 else 'are'} {what}"
-            for number, what in ((worse, "clearly worse"), (better, "clearly better"), (open_, "not clearly different"))
-            if number
-        ]
-        sentences.append(f"Of the other settings, on the test images, {_join(parts)}.")
+        sentences.append(_beside(others))
     return sentences
+
+
+def _beside(others: Sequence[Standing]) -> str:
+    tones = [_tone(one) for one in others]
+    number = f"the {len(others)} other settings" if len(others) > 1 else ""
+    if not any(tones):
+        who = f"None of {number} is" if number else "The other setting is not"
+        return f"{who} clearly better or worse on the test images."
+    words = {"bad": "clearly worse", "good": "clearly better", "": "not clearly different"}
+    if not number:
+        return f"The other setting is {words[tones[0]]} on the test images."
+    parts = [
+        f"{tones.count(tone)} {'is' if tones.count(tone) == 1 else 'are'} {word}"
+        for tone, word in words.items()
+        if tone in tones
+    ]
+    return f"Of {number}, on the test images, {_join(parts)}."
 
 
 def draw_comparison(ablation: Ablation) -> Chart:
@@ -108,8 +123,9 @@ def draw_comparison(ablation: Ablation) -> Chart:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("IoU, mean over prompt modes")
         axes.margins(x=0.06)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1 + 0.62 / (_ROW * len(shown))), ncols=4, frameon=False,
-                    fontsize=11.5, handletextpad=0.4)  # fmt: skip
+        # Of the figure, not of the axes: room is made for it however few rows there are.
+        handles = axes.get_legend_handles_labels()
+        figure.legend(*handles, loc="outside upper center", ncols=4, frameon=False, fontsize=11.5, handletextpad=0.4)
 
     lines = "; ".join(f"{label(one.setting)} {decimal(one.test.mean)}" for one in shown)
     return draw(paint, (_WIDTH, _FRAME + _ROW * len(shown)), f"Test IoU by setting, the winner first: {lines}")
@@ -132,7 +148,7 @@ def _paint_row(axes: Axes, row: int, one: Standing) -> None:
 
 
 def _paint_pretrained(axes: Axes, shown: Sequence[Standing]) -> None:
-    levels = {round(one.test.mean - one.gain.mean, 6) for one in shown}
+    levels = {round(one.test.mean - one.gain.mean, 3) for one in shown}
     # Settings of several bases have each their own start.
     for row, one in enumerate(shown if len(levels) > 1 else ()):
         axes.plot([one.test.mean - one.gain.mean] * 2, [row - 0.3, row + 0.3], color=MUTED, linewidth=1.2)
@@ -161,14 +177,15 @@ def build_comparison(found: Compared) -> str:
             [escape(f"{one.key}={one.value}"), decimal(one.validation), _with(one.test)] for one in ablation.effects
         ]
         parts += ["## Each value, averaged over the others", _table(["value", "validation", "test IoU"], effects)]
-    modes = [[escape(label(one.setting)), *(decimal(one.by_mode[mode]) for mode in ablation.modes)]
+    shown = in_order(ablation.modes, MODES)
+    modes = [[escape(label(one.setting)), *(decimal(one.by_mode[mode]) for mode in shown)]
              for one in ablation.standings]  # fmt: skip
-    parts += ["## Test IoU by prompt", _table(["setting", *(mode_term(mode).label for mode in ablation.modes)], modes)]
+    parts += ["## Test IoU by prompt", _table(["setting", *(mode_term(mode).label for mode in shown)], modes)]
     if found.failed:
         parts.append("## Failed")
         parts.append("\n".join(f"- {escape(name)}: {escape(reason)}" for name, reason in found.failed.items()))
     parts.append("## How to read this")
-    parts.append("\n".join(f"- **{name}**: {meaning}" for name, meaning in READING))
+    parts.append("\n".join(f"- **{name}**: {meaning}" for name, meaning in READING.items()))
     return "\n\n".join(parts) + "\n"
 
 
@@ -190,8 +207,8 @@ def build_comparison_page(found: Compared, chart: Chart) -> str:
         tone="warning" if found.failed or found.stopped or not ablation.winner.crowned else "good",
         ablation=ablation, winner=ablation.winner, chart=Markup(chart.inline("c")), axes=found.plan.axes,
         facts=_facts(found), rows=[_row(found, one) for one in ablation.standings], failed=found.failed,
-        more=max(0, len(ablation.standings) - _MOST_ROWS), interval=_interval, mode_term=mode_term, reading=READING,
-        common=_common_settings(found),
+        more=max(0, len(ablation.standings) - _MOST_ROWS), interval=_interval, mode_term=mode_term,
+        modes=in_order(ablation.modes, MODES), reading=READING.items(), common=_common_settings(found),
     )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from segtune.runs.settings import SettingsWithOrigins, load_settings, read_setti
 MANIFEST = "grid.json"
 """Marks the folder of a comparison."""
 
-Fit = Callable[[SettingsWithOrigins, bool, Progress], FitResult | None]
-"""Runs one fit: its settings, whether it goes on with what is in its folder, and who is told."""
+Fit = Callable[[SettingsWithOrigins, bool], FitResult | None]
+"""Runs one fit: its settings, and whether it goes on with what is in its folder."""
 
 _PLACE = {"out", "device"}
 
@@ -77,6 +77,7 @@ class Compared:
         done: those fits.
         failed: name of each fit that failed → why.
         stopped: whether the user ended it before the last.
+        part: of the split that was scored: "val" where it has no test part.
     """
 
     plan: Plan
@@ -84,6 +85,7 @@ class Compared:
     done: tuple[Cell, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
     stopped: bool = False
+    part: str = "test"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of comparison.json."""
@@ -94,6 +96,7 @@ class Compared:
             "done": [{**cell.combination.values, "seed": cell.seed, "run": self._place(cell)} for cell in self.done],
             "failed": dict(self.failed),
             "stopped": self.stopped,
+            "part": self.part,
             **({} if self.ablation is None else asdict(self.ablation)),
         }
 
@@ -164,7 +167,7 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
             continue
         progress.say(f"[{number}/{len(plan.cells)}] {cell.name}")
         try:
-            result = fit(cell.settings, cell.folder.path.exists(), progress)
+            result = fit(cell.settings, cell.folder.path.exists())
         except Exception as error:  # a night's work is not lost for one fit that runs out of memory
             failed[cell.name] = _told(error)
             first_error = first_error or error
@@ -178,7 +181,9 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
         raise first_error
     trials, groups = _read_trials(done, failed)
     ablation = compare_trials(list(trials.values()), groups) if trials else None
-    compared = Compared(plan, ablation, tuple(cell for cell in done if cell.name in trials), failed, stopped)
+    counted = tuple(cell for cell in done if cell.name in trials)
+    part = str(read_json(counted[0].folder.metrics)["data"]["part"]) if counted else "test"
+    compared = Compared(plan, ablation, counted, failed, stopped, part)
     write_json(plan.folder / "comparison.json", compared.to_json())
     return compared
 
@@ -224,8 +229,8 @@ def _read_trials(done: Sequence[Cell], failed: dict[str, str]) -> tuple[dict[str
             trials[cell.name] = trial
         else:
             failed[cell.name] = (
-                "It was scored on other images than the first fit, so the two cannot be compared: a base that is itself "
-                "a run keeps what it has learned from out of the test. A split of your own (--set data.split=FILE) is "
+                "It was scored on other images than the first fit, so the two cannot be compared: what a base that is "
+                "itself a run has learned from is kept out of the test. A split of your own (--set data.split=FILE) is "
                 "the same for all."
             )
     return trials, groups
