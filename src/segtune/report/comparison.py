@@ -95,8 +95,9 @@ def _beside(others: Sequence[Standing]) -> str:
         who = f"None of {number} is" if number else "The other setting is not"
         return f"{who} clearly better or worse on the test images."
     words = {"bad": "clearly worse", "good": "clearly better", "": "not clearly different"}
-    if not number:
-        return f"The other setting is {words[tones[0]]} on the test images."
+    if len(set(tones)) == 1:
+        who = f"All of {number} are" if number else "The other setting is"
+        return f"{who} {words[tones[0]]} on the test images."
     parts = [
         f"{tones.count(tone)} {'is' if tones.count(tone) == 1 else 'are'} {word}"
         for tone, word in words.items()
