@@ -102,3 +102,15 @@ def test_effects_average_over_a_whole_grid_only():
     ]  # fmt: skip
     assert found.effects[0].test.mean - found.effects[1].test.mean == pytest.approx(0.15)
     assert compare_trials(grid[:3], [None] * IMAGES).effects == ()
+
+
+def test_a_mode_that_one_model_cannot_answer_counts_for_none():
+    """Means over different prompts would compare the prompts."""
+    base = np.linspace(0.3, 0.8, IMAGES)
+    trials = [
+        Trial({"model": "a"}, 0, 0.9, True, {"box": base, "mask": base + 0.3}, {"box": base, "mask": base}),
+        Trial({"model": "b"}, 0, 0.8, True, {"box": base}, {"box": base}),
+    ]
+    found = compare_trials(trials, [None] * IMAGES)
+    assert found.modes == ("box",)
+    assert found.winner.test.mean == pytest.approx(float(base.mean()))

@@ -13,7 +13,7 @@ how well it does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,12 +49,12 @@ class Trial:
     @property
     def after(self) -> Floats:
         """IoU of each test image, mean over modes, [n]."""
-        return np.mean(list(self.tuned.values()), axis=0)
+        return _mean(list(self.tuned.values()))
 
     @property
     def before(self) -> Floats:
         """Likewise of the pretrained model, [n]."""
-        return np.mean(list(self.pretrained.values()), axis=0)
+        return _mean(list(self.pretrained.values()))
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,24 @@ def compare_trials(trials: Sequence[Trial], groups: Sequence[str | None], *, see
     """Compare trials on the same test images.
 
     Args:
-        trials: at least one; all of the same images in the same order, and of the same modes.
+        trials: at least one; all of the same images in the same order. Only modes that all were scored in count.
         groups: each image's patient, scene or video, or None.
         seed: of the intervals.
     """
     settings: dict[tuple[str, ...], list[Trial]] = {}
-    for trial in trials:
+    modes = [mode for mode in trials[0].tuned if all(mode in trial.tuned for trial in trials)]
+    for trial in (_in_modes(trial, modes) for trial in trials):
         settings.setdefault(tuple(trial.setting.values()), []).append(trial)
     # A setting of which a seed is missing may owe its mean to the one that is not.
     ranked = sorted(settings.values(), key=lambda some: (-len(some), -_validation(some)))
     ranked = [ranked[0], *sorted(ranked[1:], key=lambda some: -_validation(some))]
     standings = tuple(_standing(some, ranked[0], groups, seed) for some in ranked)
-    return Ablation(standings, _effects(ranked, groups, seed), len(groups), tuple(trials[0].tuned))
+    return Ablation(standings, _effects(ranked, groups, seed), len(groups), tuple(modes))
+
+
+def _in_modes(trial: Trial, modes: Sequence[str]) -> Trial:
+    tuned, pretrained = ({mode: scores[mode] for mode in modes} for scores in (trial.tuned, trial.pretrained))
+    return replace(trial, tuned=tuned, pretrained=pretrained)
 
 
 def _standing(own: Sequence[Trial], best: Sequence[Trial], groups: Sequence[str | None], seed: int) -> Standing:

@@ -167,14 +167,13 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
             continue
         progress.say(f"[{number}/{len(plan.cells)}] {cell.name}")
         try:
-            result = fit(cell.settings, cell.folder.path.exists())
+            stopped = _run(cell, fit)
         except Exception as error:  # a night's work is not lost for one fit that runs out of memory
             failed[cell.name] = _told(error)
             first_error = first_error or error
             progress.say(f"Failed: {failed[cell.name]}")
             _give_memory_back(error)
-            continue
-        if stopped := result is not None and result.stopped:
+        if stopped:
             break
     done = [cell for cell in plan.cells if cell.is_done]
     if not done and first_error is not None and not stopped:
@@ -186,6 +185,12 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
     compared = Compared(plan, ablation, counted, failed, stopped, part)
     write_json(plan.folder / "comparison.json", compared.to_json())
     return compared
+
+
+def _run(cell: Cell, fit: Fit) -> bool:
+    """Run a fit and say whether the user stopped it; its models are let go before the next one's are made."""
+    result = fit(cell.settings, cell.folder.path.exists())
+    return result is not None and result.stopped
 
 
 def _require_own_folder(out: Path) -> None:
