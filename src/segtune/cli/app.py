@@ -12,6 +12,7 @@ import typer
 from segtune.cli.calibrate import calibrate
 from segtune.cli.check import check
 from segtune.cli.clicks import clicks
+from segtune.cli.compare import compare
 from segtune.cli.demo import demo
 from segtune.cli.evaluate import evaluate
 from segtune.cli.failures import describe
@@ -25,14 +26,14 @@ from segtune.cli.version import show_version, version
 TRACEBACK = "--traceback"
 
 _EPILOG = """
-Exit codes: 0 done, 2 wrong usage, 3 nothing beat the pretrained model, 4 data, 5 model, 6 disk or memory,
-7 an optional package is missing, 70 a fault of segtune's own, 130 Ctrl-C.
+Exit codes: 0 done, 1 some of several fits failed, 2 wrong usage, 3 nothing beat the pretrained model, 4 data, 5 model,
+6 disk or memory, 7 an optional package is missing, 70 a fault of segtune's own, 130 Ctrl-C.
 
 Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the code an error arose.
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
-for command in (check, fit, evaluate, clicks, report, calibrate, segment, pretrain, demo, version):
+for command in (check, fit, evaluate, compare, clicks, report, calibrate, segment, pretrain, demo, version):
     app.command()(command)
 
 

@@ -62,6 +62,9 @@ class MissingExtraError(SegtuneError):
 NOT_CROWNED = 3
 """Exit code of a `fit` in which no epoch beat the pretrained model: not an error, yet not a success."""
 
+INCOMPLETE = 1
+"""Exit code where some of several pieces of work failed, and the answer is of the others."""
+
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 

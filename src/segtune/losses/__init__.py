@@ -31,6 +31,13 @@ LOSSES: Registry[Loss] = Registry(
         "iou": "segtune.losses.iou:iou",
         "lovasz": "segtune.losses.lovasz:lovasz",
         "boundary": "segtune.losses.boundary:boundary",
+        "focal_tversky": "segtune.losses.tversky:focal_tversky",
+        "unified_focal": "segtune.losses.tversky:unified_focal",
+        "cldice": "segtune.losses.cldice:cldice",
+        "hard_pixel": "segtune.losses.hard_pixel:hard_pixel",
+        "points_bce": "segtune.losses.points:points_bce",
+        "points_dice": "segtune.losses.points:points_dice",
+        "pseudo_label": "segtune.losses.pseudo_label:pseudo_label",
     },
     "segtune.losses",
 )

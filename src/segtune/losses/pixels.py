@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -29,3 +30,13 @@ def rows(logits: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, 
 def mean_over_valid(values: Tensor, valid: Tensor) -> Tensor:
     """Return [N]: the mean of `values` [N, n] over the pixels where `valid` [N, n] is 1; 0 where there is none."""
     return (values * valid).sum(1) / valid.sum(1).clamp(min=1)
+
+
+def divergence(logits: Tensor, truth: Tensor) -> Tensor:
+    """Return the Kullback-Leibler divergence of predictions from their truth by pixel, both [N, n]: ≥ 0.
+
+    Cross-entropy less the truth's own entropy: of the same gradient, and 0 for what is exactly right also where the
+    truth lies between 0 and 1.
+    """
+    entropy: Tensor = torch.special.entr(truth) + torch.special.entr(1 - truth)
+    return F.binary_cross_entropy_with_logits(logits, truth, reduction="none") - entropy

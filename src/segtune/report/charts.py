@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from segtune.evaluation.per_image import Scores, Scores1D
 from segtune.report.glossary import mode_term, model_label
 from segtune.report.log import Epoch, TrainingLog
 from segtune.report.numbers import count, decimal
 from segtune.report.run import RunView, is_baseline
-from segtune.report.scores import Scores, Scores1D
 from segtune.report.svg import LINE, MUTED, SERIES, TEXT, Chart, draw
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from segtune.core.files import hash_file, read_json, write_bytes, write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Image
+from segtune.evaluation.per_image import Scores
 from segtune.report.collage import Collage, Panel, compose, draw_panels
 from segtune.report.run import RunView
-from segtune.report.scores import Scores
 
 Pictures = Callable[[str, str], Collage | None]
 """(image name, prompt mode) → what the models answer there; None where it cannot be shown."""

@@ -12,10 +12,10 @@ import yaml
 
 from segtune.core.errors import DataError
 from segtune.core.files import read_json
+from segtune.evaluation.per_image import Scores, read_scores
 from segtune.evaluation.results import Results, read_results
 from segtune.report.glossary import BASELINE, METRICS, MODES, in_order
 from segtune.report.log import TrainingLog, read_log
-from segtune.report.scores import Scores, read_scores
 
 Json = Mapping[str, Any]
 

@@ -40,6 +40,7 @@ from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
 from segtune.training.processes import Processes, joined
 from segtune.training.step import PromptedMasks
+from segtune.training.weights import weigh_objects
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def _assemble(
     )  # fmt: skip
     cache = None if plan is None else plan.cache
     view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
-    source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
+    weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
+    source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
     return Training(
         model=model,
         objective=PromptedMasks(model, recipe, cache),
@@ -255,8 +257,9 @@ def _conclude(
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
-    folder.write_record(finished=now(), stopped=stopped, weights_sha256=weights)
-    return FitResult(folder.path, crowned, proof, FAMILIES[saved.family].layout, stopped, _summary(state))
+    summary = _summary(state)
+    folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
+    return FitResult(folder.path, crowned, proof, FAMILIES[saved.family].layout, stopped, summary)
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:

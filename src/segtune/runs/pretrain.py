@@ -36,6 +36,7 @@ from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, Validation, train
 from segtune.training.processes import Processes, joined
 from segtune.training.step import PromptedMasks
+from segtune.training.weights import weigh_objects
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,8 @@ def _assemble(
     recipe = settings.recipe
     images = stream([(one.train, one.share) for one in sources], recipe.optimizer.batch * settings.steps)
     views = ViewPlan(settings.augment, recipe.seed)
-    source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts)
+    weights = weigh_objects(images, recipe.loss, recipe.prompts, progress)
+    source = ExampleSource(images, model.preparation, model.mask_size, views, recipe.prompts, weights=weights)
     return Training(
         model=model,
         objective=PromptedMasks(model, recipe),

@@ -36,6 +36,7 @@ class Batch:
         truth: float32 [P, h, w] in 0 to 1.
         valid: bool [P, h, w].
         uniforms: float32 [P, rounds, 3].
+        weights: float32 [P], how much each prompt's loss counts.
     """
 
     frames: tuple[Frame, ...]
@@ -48,6 +49,7 @@ class Batch:
     truth: Tensor
     valid: Tensor
     uniforms: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ class Collate:
             truth=torch.cat([example.truth for example in examples]),
             valid=torch.stack([example.valid for example in examples])[torch.from_numpy(index)],  # [P, h, w]
             uniforms=torch.cat([example.uniforms for example in examples]),
+            weights=torch.cat([example.weights for example in examples]),
         )
 
 

@@ -25,6 +25,7 @@ from segtune.models.preparation import Preparation
 from segtune.prompts import PROMPTS
 from segtune.prompts.objects import ObjectPrompt
 from segtune.training.recipe import PromptRecipe
+from segtune.training.weights import ObjectWeights
 
 if TYPE_CHECKING:
     from segtune.models.embedding_cache import EmbeddingCache
@@ -47,6 +48,7 @@ class Example:
         truth: float32 [n, h, w], share of each cell the object covers, at the model's output size.
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
+        weights: float32 [n], how much each prompt's loss counts; 1 on average.
     """
 
     frame: Frame
@@ -58,6 +60,7 @@ class Example:
     truth: Tensor
     valid: Tensor
     uniforms: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         plan: which views.
         recipe: which prompts.
         cache: of what the frozen part of the encoder makes, or None when every image is encoded whole.
+        weights: how much each object counts; None: all alike.
     """
 
     dataset: Dataset
@@ -103,6 +107,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
     plan: ViewPlan
     recipe: PromptRecipe
     cache: EmbeddingCache | None = field(default=None)
+    weights: ObjectWeights | None = None
 
     def __getitem__(self, where: tuple[int, int]) -> Example:
         """Return the example of image `index` in `epoch`, for `where` = (epoch, index)."""
@@ -142,11 +147,16 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
             truth=truth[[row for row, _ in asked]],  # [n, h, w]
             valid=valid_cells(ignore, frame, self.mask_size),
             uniforms=self._uniforms(epoch, sample.name, [names for _, names in asked]),
+            weights=self._weights(sample, [names[0] for _, names in asked]),
         )
 
     def _limit(self, view: ViewParameters) -> int | None:
         # The image itself goes to the model untouched, so that its embedding is the one evaluation makes.
         return None if view == IDENTITY else self.preparation.side
+
+    def _weights(self, sample: Sample, numbers: list[int]) -> Tensor:
+        # Of the whole object, however little of it the view shows: so its weight is the same in every view.
+        return torch.ones(len(numbers)) if self.weights is None else self.weights.of(sample, numbers)
 
     def _uniforms(self, epoch: int, name: str, asked: list[tuple[int, ...]]) -> Tensor:
         shape = (self.recipe.rounds, 3)
@@ -183,7 +193,7 @@ def repeated(numbers: Sequence[int], recipe: PromptRecipe) -> list[tuple[int, tu
 
     An encoder that trains costs far more than a prompt, so an image of few objects is made the most of.
     """
-    times = max(1, min(recipe.prompts_per_object, recipe.objects_per_image // max(1, len(numbers))))
+    times = recipe.repeats(len(numbers))
     # Asked first, an object is named by its number alone: it gets the prompt it gets without repeats.
     return [(row, (number, again)[: 1 + (again > 0)]) for again in range(times) for row, number in enumerate(numbers)]
 

@@ -55,6 +55,15 @@ class PromptRecipe(Section):
         """Decodes an object gets in one step."""
         return 1 + self.corrections + self.refinements
 
+    def repeats(self, objects: int) -> int:
+        """Return how many prompts each of the chosen `objects` of an image gets."""
+        return max(1, min(self.prompts_per_object, self.objects_per_image // max(1, objects)))
+
+    def asked_of(self, objects: int) -> float:
+        """Return how many prompts an object gets on average, of an image with so many of which all are as likely."""
+        chosen = min(objects, self.objects_per_image)
+        return self.repeats(chosen) * chosen / max(1, objects)
+
 
 class LossRecipe(Section):
     """What is minimised: a weighted sum per mask, the least of three where there are three, and the quality head."""
@@ -63,6 +72,16 @@ class LossRecipe(Section):
         dict(REFERENCE), description="Weight by loss (SAM: focal 20 to dice 1, as shares)."
     )
     quality: float = Field(1.0, ge=0, description="Weight of the quality head's squared error (SAM: 1).")
+    balance: Literal["none", "root_label", "label"] = Field(
+        "none", description="label: all classes count alike however rare; root_label: half way there; none: as found."
+    )
+    small_objects: float = Field(
+        0.0, ge=0, le=1,
+        description="An object counts by its area to the power of minus this: 0 alike, 0.5 by its side, 1 by area.",
+    )  # fmt: skip
+    heaviest: float = Field(
+        10.0, ge=1, description="With either of the two, no object counts more than so many times the average."
+    )
 
     @field_validator("weights")
     @classmethod

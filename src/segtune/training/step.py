@@ -102,7 +102,8 @@ def accumulate_gradients(
         model: in training mode, frozen as the run wants it.
         batch: examples of this process.
         objective: losses and rounds.
-        objects: number of objects in the whole step, over all batches and processes: the loss is their mean.
+        objects: number of objects in the whole step, over all batches and processes: the loss is their mean, each
+            times its weight.
         pause: uniform in [0, 1), places the round without a click when the recipe has two.
         cache: where what the frozen part of the encoder makes is kept; None when every image is encoded whole.
         precision: "fp32" or "bf16" (autocast).
@@ -120,7 +121,7 @@ def accumulate_gradients(
     leaves = [embedding.features, *embedding.extra.values()]
     cut = [leaf.detach().requires_grad_(leaf.requires_grad) for leaf in leaves]
     held = Embedding(cut[0], embedding.frames, dict(zip(embedding.extra, cut[1:], strict=True)))
-    truth, valid = batch.truth.to(device), batch.valid.to(device)
+    truth, valid, weights = batch.truth.to(device), batch.valid.to(device), batch.weights.to(device)
     corrector = RandomCorrector(truth, valid, batch.uniforms.to(device), objective.prompts, pause)
     rounds = objective.prompts.rounds
     with autocast:
@@ -128,6 +129,7 @@ def accumulate_gradients(
             # Losses in fp32, and backward outside autocast, as torch asks.
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
+                losses = losses * weights
                 torch.autograd.backward(losses.sum() / (objects * rounds))
             _record(sums, current, losses, terms, truth, valid, rounds)
     # A map that no decode read has no gradient, and torch fills in None for scalars alone.

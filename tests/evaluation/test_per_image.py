@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segtune.core.errors import DataError
-from segtune.report.scores import read_scores
+from segtune.evaluation.per_image import read_scores
 
 
 def test_rows_become_one_value_per_image_model_and_mode(tmp_path):

@@ -27,10 +27,12 @@ class Scores:
     Attributes:
         images: names, in the order of the table.
         iou: (model, mode) → float32 [images], NaN where an image was not scored.
+        groups: each image's patient, scene or video, None where there is none.
     """
 
     images: tuple[str, ...]
     iou: Mapping[tuple[str, str], Scores1D]
+    groups: tuple[str | None, ...] = ()
 
     def of(self, model: str | None, mode: str) -> Scores1D:
         """Return the IoU of every image, NaN where there is none."""
@@ -57,6 +59,7 @@ def read_scores(path: Path) -> Scores | None:
     if not path.exists():
         return None
     index: dict[str, int] = {}
+    groups: dict[str, str | None] = {}
     values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
@@ -64,8 +67,10 @@ def read_scores(path: Path) -> Scores | None:
         for row in reader:
             # The row of an image is the place at which it first appeared.
             image = index.setdefault(row["image"], len(index))
+            groups[row["image"]] = row.get("group") or None
             values[row["model"], row["mode"]][image] = _number(path, reader.line_num, row["iou"])
-    return Scores(tuple(index), {key: _dense(found, len(index)) for key, found in values.items()})
+    dense = {key: _dense(found, len(index)) for key, found in values.items()}
+    return Scores(tuple(index), dense, tuple(groups.values()))
 
 
 def _check_columns(path: Path, found: object) -> None:

@@ -1,0 +1,69 @@
+"""`segtune compare`: which setting does best, by a grid of fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segtune.cli.fit import Epochs, Model, Preset, Set, Train, fit_and_report
+from segtune.cli.options import AsJson, Data
+from segtune.cli.output import answer
+from segtune.cli.progress import shown
+from segtune.core.errors import INCOMPLETE, INTERRUPTED, NOT_CROWNED
+
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the fits and the comparison go; an earlier one goes on.")]
+Vary = Annotated[
+    list[str],
+    typer.Option(
+        metavar="KEY=A,B,C",
+        help="What varies: loss, train, model, lr, epochs, preset, or any setting by its name in settings.yaml; every "
+        "combination is run. Values with commas of their own are parted by |. Repeatable.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each combination: seeds 0 to N - 1.")]
+
+
+def compare(
+    data: Data,
+    out: Out,
+    vary: Vary,
+    seeds: Seeds = 3,
+    model: Model = None,
+    preset: Preset = "default",
+    train: Train = None,
+    epochs: Epochs = None,
+    set: Set = None,  # noqa: A002 - typer names the option after it
+    json: AsJson = False,
+) -> int:
+    """Run a grid of fits on the same data and split, and tell which setting does best and how sure that is.
+
+    The setting of the best validation score wins; its figure on the test images tells how well it does. Each fit is a
+    run folder like that of segtune fit. Cut off or stopped by Ctrl-C, the same command goes on; values and seeds may be
+    added. loss=bce+dice means equal shares, loss=focal:20+dice:1 shares of 20 to 1.
+
+    For example:
+
+        segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3 --out runs/losses
+        segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=1e-4,3e-4 --out runs/adapters
+    """
+    from segtune.report.comparison import describe_comparison, write_comparison
+    from segtune.runs.compare import plan_comparison, run_comparison
+
+    plan = plan_comparison(
+        vary, seeds, out, preset=preset, overrides=set or (), data=data, model=model, train=train, epochs=epochs
+    )
+    with shown() as progress:
+        found = run_comparison(
+            plan, lambda one, resume: fit_and_report(one, resume=resume, progress=progress), progress
+        )
+    page = write_comparison(found) if found.ablation is not None else None
+    facts = found.to_json() | {"folder": str(out), "report": None if page is None else str(page)}
+    text = describe_comparison(found) + ("" if page is None else f"\nReport: {page}")
+    answer(facts | {"verdict": describe_comparison(found)}, text, as_json=json)
+    if found.stopped:
+        return INTERRUPTED
+    if found.failed:
+        return INCOMPLETE
+    return 0 if found.ablation is not None and found.ablation.winner.crowned else NOT_CROWNED
