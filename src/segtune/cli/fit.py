@@ -34,7 +34,10 @@ Preset = Annotated[
 Train = Annotated[
     str | None,
     typer.Option(
-        metavar="decoder|decoder+prompt|full|late:N", help="Which parts train. [default: what suits preset and model]"
+        metavar="WAY[:KEY=VALUE,...]",
+        help="What trains: full, decoder, decoder+prompt, late:N, bias, norm, or an adapter: lora, dora, rslora, pissa, "
+        "loha, lokr, vera, adalora, ia3, boft, as in lora:r=8,in=encoder,whole=decoder. "
+        "[default: what suits preset and model]",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")]

@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def adapter(self) -> Path:
+        """Of a run that trained one: the adapter alone."""
+        return self.path / "adapter"
+
+    @property
     def metrics(self) -> Path:
         """The prompt matrix as JSON."""
         return self.path / "metrics.json"
