@@ -35,8 +35,9 @@ Train = Annotated[
     str | None,
     typer.Option(
         metavar="WAY[:KEY=VALUE,...]",
-        help="What trains: full, decoder, decoder+prompt, late:N, bias, norm, or an adapter: lora, dora, rslora, pissa, "
-        "loha, lokr, vera, adalora, ia3, boft, as in lora:r=8,in=encoder,whole=decoder. "
+        help="What trains: full, decoder, decoder+prompt, late:N, bias, norm; an adapter (lora, dora, rslora, pissa, "
+        "loha, lokr, vera, adalora, ia3, boft, conv_lora, bottleneck), as in lora:r=8,in=encoder,whole=decoder; or "
+        "tokens, for a few images. "
         "[default: what suits preset and model]",
     ),
 ]
