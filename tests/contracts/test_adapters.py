@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,6 +198,12 @@ def test_a_model_with_it_is_saved_and_opened_like_any_other(tuned, tmp_path):
     # Once more, from what was opened: nothing depends on the training having been here.
     save_model(opened, tmp_path / "again")
     assert torch.allclose(answer(open_model(tmp_path / "again")), before, atol=TOLERANCE)
+
+
+def test_workers_get_it_with_the_model(tuned):
+    """Pickled, as to another process, the model answers the same."""
+    sent = pickle.loads(pickle.dumps(tuned.model))
+    assert torch.equal(answer(sent), answer(tuned.model))
 
 
 def test_the_spec_of_an_adapter_says_all_of_it(tuned):

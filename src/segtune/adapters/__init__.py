@@ -1,8 +1,8 @@
 """What trains. A way freezes a model but for what it names, or for what it puts into it.
 
 To add one: write a `way.Way` (which options it takes, and a function that installs it on a model) and one line in
-`WAYS`. `tests/contracts/test_adapters.py` then tests it without a new test, on a model of every family: the function
-stays the same at the start, nothing but what is named trains, merged equals unmerged, and what is saved opens again.
+`WAYS`. `tests/contracts/test_adapters.py` then tests it without a new test: the function stays the same at the start,
+nothing but what is named trains, merged equals unmerged, and what is saved opens again.
 
 Other packages add theirs under the entry-point group `segtune.adapters`.
 """

@@ -80,8 +80,8 @@ def inject(
         UsageError: there is no such layer.
         MissingExtraError: peft is not installed.
     """
-    peft = import_peft(name)
     layers = [place for place, layer in linear_layers(model, options.parts, options.targets).items() if accepts(layer)]
+    peft = import_peft(name)
     before = set(model.state_dict())
     config = configure(peft, layers)
     # The tuner's own class and not peft's `inject_adapter_in_model`, which refuses ways with shared state: that state

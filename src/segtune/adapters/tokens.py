@@ -44,7 +44,8 @@ class LearnedTokens(nn.Module):
         """Return what the queries [..., T, width] take of the learned tokens, [..., T, width]."""
         wanted: Tensor = attention.get_submodule("q_proj")(query)
         shares = (wanted @ self.token_keys.T * self.token_keys.shape[1] ** -0.5).softmax(-1)  # [..., T, count]
-        return shares @ self.token_values
+        taken: Tensor = shares @ self.token_values
+        return taken
 
 
 def _tokens(model: PromptableModel, options: TokenOptions, fresh: bool) -> Installed:
