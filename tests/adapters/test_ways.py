@@ -65,6 +65,7 @@ def test_what_is_not_understood_is_told_with_the_choices(spec, words):
         ("late:4", "between 1 and 3 .it was 4"),
         ("lora:in=prompt", "no linear layer of the kind 'all' in prompt"),
         ("bias:in=", "no part of the model named ''"),
+        ("pissa:r=999", "fits no linear layer in encoder . decoder of this sam model: all are too narrow"),
         ("boft:block=3", "block=3 needs layers whose inputs it divides"),
     ],
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from segtune.adapters.parts import Kind, linear_layers, part_prefixes
 from segtune.adapters.way import Adapter, Installed, Part, PartOptions, copy_into, split_parts
-from segtune.core.errors import MissingExtraError
+from segtune.core.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
@@ -81,6 +81,11 @@ def inject(
         MissingExtraError: peft is not installed.
     """
     layers = [place for place, layer in linear_layers(model, options.parts, options.targets).items() if accepts(layer)]
+    if not layers:
+        raise UsageError(
+            f"--train {name}:{options.text()} fits no linear layer in {' + '.join(options.parts)} of this "
+            f"{model.family} model: all are too narrow for it. Give a smaller rank."
+        )
     peft = import_peft(name)
     before = set(model.state_dict())
     config = configure(peft, layers)
