@@ -103,7 +103,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        state = train(_assemble(tree, folder, data, model, processes, stop, progress, begun=begun), resume=begun)
+        job = _assemble(tree, folder, data, model, trainable, processes, stop, progress, begun=begun)
+        state = train(job, resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
@@ -161,6 +162,7 @@ def _assemble(
     folder: RunFolder,
     data: RunData,
     model: PromptableModel,
+    trainable: Trainable,
     processes: Processes,
     stop: Callable[[], bool],
     progress: Progress,
