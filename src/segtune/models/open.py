@@ -33,8 +33,8 @@ def open_model(
     """Open a model in evaluation mode.
 
     Args:
-        spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), the folder of an adapter, an
-            original checkpoint (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken
+        spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), the folder of an adapter,
+            an original checkpoint (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken
             before what the hub may have.
         device: where its weights go.
         preparation: "longest_side" (SAM) or "stretched" (MedSAM). None takes what the model's own files say, and for
