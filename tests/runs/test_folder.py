@@ -54,15 +54,16 @@ def test_a_folder_without_settings_is_no_run(tmp_path):
 
 @pytest.mark.parametrize("file", ["settings.yaml", "pretraining.yaml", "fingerprints.safetensors"])
 def test_a_model_s_run_is_found_by_whatever_of_it_is_named(tmp_path, monkeypatch, file):
-    """The run, its model/, a file in that, from wherever they are named; a model beside a run is not of it."""
+    """The run, its model/ or adapter/, a file in one, from wherever they are named; a model beside it is not of it."""
     run = tmp_path / "run"
     (run / "model").mkdir(parents=True)
+    (run / "adapter").mkdir()
     (run / "other").mkdir()
     (run / "model" / "weights.pth").touch()
     assert run_of(run) is None
     (run / file).touch()
     monkeypatch.chdir(run / "model")
-    for spec in (run, f"{run}/", run / "model", run / "model" / "weights.pth", ".", "weights.pth"):
+    for spec in (run, f"{run}/", run / "adapter", run / "model", run / "model" / "weights.pth", ".", "weights.pth"):
         found = run_of(spec)
         assert found is not None, spec
         assert found.path == run

@@ -71,14 +71,16 @@ def small_training(
     """A training of a fresh micro model, the same every time."""
     recipe, processes = recipe or small_recipe(), processes or Processes()
     model = FAMILIES[family].tiny(torch.Generator().manual_seed(3))
-    train_only(model, scope)
+    adapter = train_only(model, scope).adapter
     embeddings = None if cache is None else EmbeddingCache.for_model(model, cache, prefix=frozen_prefix(model))
     views = ViewPlan(AugmentSettings(), recipe.seed, None if cache is None else 2)
     source = ExampleSource(discs(images), model.preparation, model.mask_size, views, recipe.prompts, embeddings)
+    batches = BatchSource(source, recipe, processes)
     given = {
         "model": model,
         "objective": PromptedMasks(model, recipe, embeddings),
-        "batches": BatchSource(source, recipe, processes),
+        "batches": batches,
+        "follower": None if adapter is None else adapter.follow(batches.order.total_steps),
         "recipe": recipe,
         "validate": None,
         "checkpoints": CheckpointFolder(folder / "checkpoints"),

@@ -88,6 +88,19 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, family, kind):
     assert _steps(tmp_path / "whole") == _steps(tmp_path / "parts")
 
 
+@pytest.mark.parametrize("scope", ["pissa:r=2", "adalora:r=2,in=encoder"])
+def test_a_resumed_adapter_ends_with_the_same_bytes(tmp_path, scope):
+    """What an adapter took out of the base, and what AdaLoRA goes by in its choice of ranks, come back too."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    whole = small_training(tmp_path / "whole", scope=scope)
+    train(whole)
+    calls = iter(range(100))
+    train(small_training(tmp_path / "parts", scope=scope, stop=lambda: next(calls) == 3))
+    resumed = small_training(tmp_path / "parts", scope=scope)
+    train(resumed, resume=True)
+    assert _same(weights(whole), weights(resumed))
+
+
 def _steps(folder):
     return [(event["step"], event["loss"]) for event in _events(folder, "step")]
 

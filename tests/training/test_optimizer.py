@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from segtune.adapters.scopes import train_only
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.training.optimizer import build_optimizer, lr_at
@@ -98,3 +99,15 @@ def test_a_step_of_muon_turns_a_matrix_in_all_directions_alike():
     moved = torch.linalg.svdvals(weight.detach() - before)
     assert moved.max() < 2.5 * moved.min()
     assert 0.1e-3 < (weight.detach() - before).square().mean().sqrt() < 0.3e-3
+
+
+@pytest.mark.parametrize(("way", "scales"), [("ia3", ".ia3_l."), ("boft", ".boft_s."), ("tokens", ".token_")])
+def test_what_an_adapter_scales_by_is_not_shrunk(way, scales):
+    """A scale that begins at one would be drawn to zero, and the layer it multiplies with it."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    train_only(model, way)
+    optimizer = build_optimizer(model, OptimizerRecipe(weight_decay=0.1))
+    found = [_group_of(optimizer, p)["weight_decay"] for name, p in model.named_parameters() if scales in name]
+    assert found
+    assert set(found) == {0.0}

@@ -1,12 +1,17 @@
-"""Which parameters train, named by prefix. Freezing is one line over names; a scope that matches none is an error."""
+"""Which parameters train, named by prefix. Freezing is one line over names; a way that matches none is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from segtune.adapters import SCOPES
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from segtune.adapters.parts import part_prefixes
+from segtune.adapters.way import Adapter, Installed, Options, PartOptions, Way, copy_into, parse_way
 from segtune.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trainable:
-    """What a scope left unfrozen.
+    """What a way left unfrozen.
 
     Attributes:
         scope: as the user wrote it ("late:2").
@@ -23,6 +28,7 @@ class Trainable:
         parameters: how many numbers that is.
         total: how many numbers the model has.
         encoder_frozen: nothing in the image encoder trains, so its output can be cached.
+        adapter: what can be saved alone and merged, if the way makes such a thing.
     """
 
     scope: str
@@ -30,72 +36,137 @@ class Trainable:
     parameters: int
     total: int
     encoder_frozen: bool
+    adapter: Adapter | None = None
+
+    def __str__(self) -> str:
+        share = 100 * self.parameters / self.total
+        return f"--train {self.scope}: {self.parameters:,} of {self.total:,} parameters train ({share:.3g} %)"
 
 
-def train_only(model: PromptableModel, scope: str) -> Trainable:
-    """Freeze everything in `model` but what `scope` names, in place.
+def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainable:
+    """Freeze everything in `model` but what `scope` names or puts into it, in place.
 
     Args:
         model: any promptable model.
-        scope: "decoder", "decoder+prompt", "full" or "late:N" (the last N blocks of the image encoder with all that
-            comes after them).
+        scope: "NAME[:key=value,...]", a name of `WAYS` with its options ("decoder", "late:2", "lora:r=8,in=decoder").
+        seed: of what the way draws; torch's own generators stay as they are.
 
     Raises:
-        UsageError: an unknown scope, a missing or impossible N, or a scope that matches no parameter.
+        UsageError: an unknown way or option, or one that matches no parameter.
+        MissingExtraError: the way needs a package that is not installed.
     """
-    name, _, argument = scope.partition(":")
-    if argument and not argument.isdecimal():
-        raise UsageError(f"--train {scope}: what follows the colon must be a whole number, as in 'late:2'.")
-    prefixes = tuple(SCOPES[name](model, int(argument) if argument else None))
+    _, way, options = parse_way(scope)
+    before = model.attached
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        installed = way.install(model, options, True)
+    if installed.adapter is not None:
+        if before is not None:
+            raise UsageError(
+                f"--train {scope} would put a second adapter on a model that has one already ('{before.spec}'). Train "
+                "its weights instead (decoder, late:N, full), or start from a base without."
+            )
+        model.attached = installed.adapter
     names = []
     for parameter_name, parameter in model.named_parameters():
-        parameter.requires_grad_(parameter_name.startswith(prefixes))
+        parameter.requires_grad_(installed.trains(parameter_name))
         if parameter.requires_grad:
             names.append(parameter_name)
     if not names:
         raise UsageError(f"--train {scope} matches no parameter of this {model.family} model, so nothing would train.")
     sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
-    # Asked of the parameters: a scope from another package may reach into the encoder under any name.
+    # Asked of the parameters: a way from another package may reach into the encoder under any name.
     frozen = not any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters())
-    return Trainable(scope, tuple(names), sum(sizes[n] for n in names), sum(sizes.values()), frozen)
+    trained = sum(sizes[n] for n in names)
+    return Trainable(scope, tuple(names), trained, sum(sizes.values()), frozen, installed.adapter)
 
 
-def decoder(model: PromptableModel, count: int | None) -> Sequence[str]:
+class LateOptions(Options):
+    """Of "late"."""
+
+    blocks: int | None = Field(None, description="The last so many blocks of the image encoder.")
+
+
+def _decoder(model: PromptableModel, options: Options, fresh: bool) -> Installed:
     """The mask decoder alone."""
-    _refuse_count("decoder", count)
-    return [_prefix(model, "mask_decoder")]
+    return Installed(_starts_with(part_prefixes(model, ["decoder"])))
 
 
-def decoder_and_prompt(model: PromptableModel, count: int | None) -> Sequence[str]:
+def _decoder_and_prompt(model: PromptableModel, options: Options, fresh: bool) -> Installed:
     """The mask decoder and the prompt encoder."""
-    _refuse_count("decoder+prompt", count)
-    return [_prefix(model, "mask_decoder"), _prefix(model, "prompt_encoder")]
+    return Installed(_starts_with(part_prefixes(model, ["decoder", "prompt"])))
 
 
-def full(model: PromptableModel, count: int | None) -> Sequence[str]:
+def _full(model: PromptableModel, options: Options, fresh: bool) -> Installed:
     """Everything."""
-    _refuse_count("full", count)
-    return [""]  # SAM's Fourier frequencies are a buffer and stay even so
+    return Installed(lambda name: True)  # SAM's Fourier frequencies are a buffer and stay even so
 
 
-def late(model: PromptableModel, count: int | None) -> Sequence[str]:
-    """The last `count` blocks of the image encoder, what follows them in it, the prompt encoder and the decoder."""
+def _late(model: PromptableModel, options: LateOptions, fresh: bool) -> Installed:
+    """The last blocks of the image encoder, what follows them in it, the prompt encoder and the decoder."""
     _, *blocks, tail = model.encoder_stages  # patches and positions never train here
+    count = options.blocks
     if count is None or not 1 <= count <= len(blocks):
         raise UsageError(
             f"--train late:N trains the last N blocks of the image encoder; this model has {len(blocks)}, so N must be "
             f"between 1 and {len(blocks)} (it was {count})."
         )
     late_blocks = [prefix for stage in blocks[-count:] for prefix in stage]
-    return [*late_blocks, *tail, *decoder_and_prompt(model, None)]
+    return Installed(_starts_with([*late_blocks, *tail, *part_prefixes(model, ["decoder", "prompt"])]))
 
 
-def _prefix(model: PromptableModel, part: str) -> str:
-    wanted = model.parts[part]
-    names: dict[int, str] = {id(module): name for name, module in model.named_modules()}  # a part may lie at any depth
-    return names[id(wanted)] + "."  # no beginning of a longer name
+def _bias(model: PromptableModel, options: PartOptions, fresh: bool) -> Installed:
+    """Every bias (BitFit, arXiv 2106.10199)."""
+    inside = _starts_with(part_prefixes(model, options.parts))
+    return _selection(model, f"bias:{options.text()}", lambda name: inside(name) and name.endswith(".bias"))
 
 
-def _refuse_count(scope: str, count: int | None) -> None:
-    if count is not None:
-        raise UsageError(f"--train {scope} takes no number; 'late:{count}' trains the last {count} encoder blocks.")
+def _norm(model: PromptableModel, options: PartOptions, fresh: bool) -> Installed:
+    """Every weight and bias of a normalisation."""
+    inside = _starts_with(part_prefixes(model, options.parts))
+    norms = {
+        f"{place}.{name}"
+        for place, module in model.named_modules()
+        if "Norm" in type(module).__name__
+        for name, _ in module.named_parameters(recurse=False)
+    }
+    return _selection(model, f"norm:{options.text()}", lambda name: inside(name) and name in norms)
+
+
+def _selection(model: nn.Module, spec: str, trains: Callable[[str], bool]) -> Installed:
+    return Installed(trains, Selection(spec, tuple(name for name, _ in model.named_parameters() if trains(name))))
+
+
+class Selection(Adapter):
+    """Few weights of the model itself: plain already."""
+
+    mergeable: ClassVar[bool] = True
+
+    def __init__(self, spec: str, names: tuple[str, ...]) -> None:
+        self.spec = spec
+        self.names = names
+
+    def tensors(self, model: PromptableModel) -> dict[str, Tensor]:
+        """Return the weights that train."""
+        parameters = dict(model.named_parameters())
+        return {name: parameters[name].detach().cpu().clone() for name in self.names}
+
+    def load(self, model: PromptableModel, tensors: Mapping[str, Tensor]) -> None:
+        """Put them back."""
+        parameters = dict(model.named_parameters())
+        copy_into({name: parameters[name] for name in self.names}, tensors)
+
+    def settle(self, model: PromptableModel) -> None:
+        """Do nothing: they are where they belong."""
+
+
+def _starts_with(prefixes: Sequence[str]) -> Callable[[str], bool]:
+    return lambda name: name.startswith(tuple(prefixes))
+
+
+DECODER = Way(Options, _decoder)
+DECODER_AND_PROMPT = Way(Options, _decoder_and_prompt)
+FULL = Way(Options, _full)
+LATE = Way(LateOptions, _late, bare="blocks")
+BIAS = Way(PartOptions, _bias)
+NORM = Way(PartOptions, _norm)

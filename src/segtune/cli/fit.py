@@ -34,7 +34,11 @@ Preset = Annotated[
 Train = Annotated[
     str | None,
     typer.Option(
-        metavar="decoder|decoder+prompt|full|late:N", help="Which parts train. [default: what suits preset and model]"
+        metavar="WAY[:KEY=VALUE,...]",
+        help="What trains: full, decoder, decoder+prompt, late:N, bias, norm; an adapter (lora, dora, rslora, pissa, "
+        "loha, lokr, vera, adalora, ia3, boft, conv_lora, bottleneck), as in lora:r=8,in=encoder,whole=decoder; or "
+        "tokens, for a few images. "
+        "[default: what suits preset and model]",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,29 @@ class StagedModel(nn.Module, ABC):
         """
 
 
+class Attached(Protocol):
+    """What the plain network does not have: an adapter that was not merged into its weights.
+
+    Attributes:
+        spec: what it is, so that it can be put into the plain network again.
+        mergeable: whether plain weights can express it.
+    """
+
+    spec: str
+
+    @property
+    def mergeable(self) -> bool: ...  # noqa: D102 (said above)
+
+    def tensors(self, model: PromptableModel) -> dict[str, Tensor]:
+        """Return all it is made of, by name, on the CPU."""
+
+    def merge(self, model: PromptableModel) -> None:
+        """Bring it into the plain weights, in place."""
+
+    def remove(self, model: PromptableModel) -> None:
+        """Take it out, in place."""
+
+
 class PromptableModel(StagedModel, ABC):
     """Encode an image once, then answer any number of prompts on it.
 
@@ -45,6 +68,7 @@ class PromptableModel(StagedModel, ABC):
         encoder_precision: "bf16" runs the image encoder, and nothing else, in mixed precision.
         thresholds: of everything mode, fitted to this model (`segtune calibrate`), or to the one it was tuned from
             as long as it was not; none: the published ones.
+        attached: an adapter that is part of the network and not of its plain weights.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
 
@@ -52,6 +76,7 @@ class PromptableModel(StagedModel, ABC):
     accepts: frozenset[str]
     preparation: Preparation
     encoder_precision: Precision = "fp32"
+    attached: Attached | None = None
     variant: str = ""
     thresholds: Mapping[str, float] = MappingProxyType({})
 

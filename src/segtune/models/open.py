@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,11 @@ from torch import Tensor
 from segtune.core.errors import ModelError
 from segtune.core.files import read_json
 from segtune.models import FAMILIES
+from segtune.models.attach import ATTACHING
 from segtune.models.family import Family, PromptableModel
+from segtune.models.fingerprint import hash_weights
 from segtune.models.preparation import Preparation
-from segtune.models.save import RECORD, THRESHOLDS
+from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, RECORD, THRESHOLDS
 from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
@@ -30,9 +33,9 @@ def open_model(
     """Open a model in evaluation mode.
 
     Args:
-        spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), an original checkpoint
-            (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken before what the hub may
-            have.
+        spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), the folder of an adapter,
+            an original checkpoint (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken
+            before what the hub may have.
         device: where its weights go.
         preparation: "longest_side" (SAM) or "stretched" (MedSAM). None takes what the model's own files say, and for
             files that say nothing MedSAM's where the name contains "medsam", else SAM's.
@@ -53,7 +56,7 @@ def _locate(spec: str | Path) -> Path:
     """Return the model folder or checkpoint that `spec` names, fetched from the hub if need be."""
     path = Path(spec).expanduser()
     for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() or (folder / ADAPTER_WEIGHTS).is_file():
             return folder
     if path.is_file():
         return path
@@ -99,15 +102,43 @@ def fetch(repository: str) -> Path:
 
 
 def _open_folder(folder: Path, name: str, preparation: str | None) -> PromptableModel:
-    config = read_json(folder / "config.json")
-    family = _family_of(str(config.get("model_type")), folder)
     record = folder / RECORD
     told = read_json(record) if record.is_file() else {}
+    if ADAPTER in told:
+        return _open_adapted(folder, told, preparation)
+    config = read_json(folder / "config.json")
+    family = _family_of(str(config.get("model_type")), folder)
     known = Preparation.from_json(told["preparation"]) if told else None
     model = family.read_folder(folder, known)
     model.thresholds = told.get(THRESHOLDS, {})
     # transformers' own file has no word for a stretched square, so it does not count as said.
     return _prepared(model, name, preparation, said=known is not None)
+
+
+def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -> PromptableModel:
+    """Open the base of an adapter and put the adapter on it; one that plain weights can express is merged."""
+    said = told[ADAPTER]
+    inside = folder / BASE
+    name = str(inside) if inside.is_dir() else str(said[BASE].get("name"))
+    try:
+        model = open_model(name)
+    except ModelError as error:
+        raise ModelError(
+            f"The base of the adapter in {folder} is '{name}', which cannot be opened. Put the base's own folder as "
+            f"'{BASE}' into the adapter's. ({error})"
+        ) from error
+    if (expected := said[BASE].get("sha256")) is not None and (found := hash_weights(model)) != expected:
+        raise ModelError(
+            f"The adapter in {folder} belongs to a base with other weights than '{name}' has: their SHA-256 is "
+            f"{expected[:12]}… there and {found[:12]}… here. Put the base it was trained on as '{BASE}' into the "
+            "adapter's folder."
+        )
+    ATTACHING["adapter"](model, str(said["train"]), read_safetensors(folder / ADAPTER_WEIGHTS))
+    if model.attached is not None and model.attached.mergeable:
+        model.attached.merge(model)
+    model.thresholds = told.get(THRESHOLDS, {})
+    model.preparation = Preparation.from_json(told["preparation"])
+    return _prepared(model, name, preparation, said=True)
 
 
 def _open_checkpoint(path: Path, name: str, preparation: str | None) -> PromptableModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +12,9 @@ import torch
 from segtune.core.errors import ModelError
 from segtune.core.files import write_json
 from segtune.models import FAMILIES
-from segtune.models.family import PromptableModel
-from segtune.models.tensors import write_pickle
+from segtune.models.family import Attached, PromptableModel
+from segtune.models.fingerprint import hash_weights
+from segtune.models.tensors import write_pickle, write_tensors
 
 RECORD: Final = "segtune.json"
 """The file beside the weights that says what transformers' files have no place for."""
@@ -20,6 +22,16 @@ RECORD: Final = "segtune.json"
 
 THRESHOLDS: Final = "everything"
 """Its entry with the thresholds of everything mode."""
+
+ADAPTER: Final = "adapter"
+"""Its entry with what an adapter is and which base it belongs to; the weights are in `ADAPTER_WEIGHTS`."""
+
+ADAPTER_WEIGHTS: Final = "adapter.safetensors"
+
+ADAPTER_LAYOUT: Final = "segtune's own layout of an adapter beside its base"
+
+BASE: Final = "base"
+"""The folder inside an adapter's that holds the base, where it does."""
 
 
 def save_model(
@@ -35,6 +47,10 @@ def save_model(
     class for is written in its original layout; segtune.json says which it is. That file comes last: a folder that
     has it is whole.
 
+    An adapter that plain weights can express is merged into them in what is written; the model stays as it is. One
+    that they cannot is written beside the plain base: adapter.safetensors, segtune.json and, in base/, a folder as
+    above. Nobody takes such a folder for the plain model, for it has no config.json of its own.
+
     Args:
         model: any promptable model.
         folder: made if need be; files of the same names are replaced.
@@ -45,9 +61,61 @@ def save_model(
         ResourceError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    family = FAMILIES[model.family]
-    family.write_folder(model, folder, torch.float16 if half else torch.float32)
-    own = {"schema": 1, "family": model.family, "layout": family.layout, "preparation": model.preparation.to_json()}
+    plain = _without_adapter(model)
+    if model.attached is None or model.attached.mergeable:
+        FAMILIES[model.family].write_folder(plain, folder, torch.float16 if half else torch.float32)
+        _write_record(model, folder, extra)
+        return
+    save_model(plain, folder / BASE, half=half)
+    # Halves differ from what was hashed; and what lies inside the folder is not taken for another.
+    save_adapter(model, model.attached, folder, base={"sha256": None if half else hash_weights(plain)}, extra=extra)
+
+
+def save_adapter(
+    model: PromptableModel,
+    adapter: Attached,
+    folder: Path,
+    *,
+    base: Mapping[str, Any],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write an adapter alone: adapter.safetensors, and segtune.json with what it is and whose; each durably.
+
+    Args:
+        model: has the adapter, not merged.
+        adapter: its adapter.
+        folder: made if need be; files of the same names are replaced.
+        base: "name" as `open_model` takes it, and "sha256" of its weights, from `hash_weights`.
+        extra: further entries of segtune.json.
+
+    Raises:
+        ResourceError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(folder / ADAPTER_WEIGHTS, adapter.tensors(model))
+    _write_record(model, folder, dict(extra or {}) | {ADAPTER: {"train": adapter.spec, BASE: dict(base)}})
+
+
+def layout_of(model: PromptableModel) -> str:
+    """Return the layout in which `save_model` writes a model, in words."""
+    plain = model.attached is None or model.attached.mergeable
+    return FAMILIES[model.family].layout if plain else ADAPTER_LAYOUT
+
+
+def _without_adapter(model: PromptableModel) -> PromptableModel:
+    if model.attached is None:
+        return model
+    plain = copy.deepcopy(model)
+    if model.attached.mergeable:
+        model.attached.merge(plain)
+    else:
+        model.attached.remove(plain)
+    return plain
+
+
+def _write_record(model: PromptableModel, folder: Path, extra: Mapping[str, Any] | None) -> None:
+    layout = ADAPTER_LAYOUT if ADAPTER in (extra or {}) else FAMILIES[model.family].layout
+    own = {"schema": 1, "family": model.family, "layout": layout, "preparation": model.preparation.to_json()}
     own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
@@ -61,4 +129,9 @@ def save_original(model: PromptableModel, path: Path) -> None:
     original_state = FAMILIES[model.family].original_state
     if original_state is None:
         raise ModelError(f"A {model.family} model has no original checkpoint layout; save it as a folder instead.")
+    if model.attached is not None:
+        raise ModelError(
+            f"The original checkpoint layout has no place for the adapter '{model.attached.spec}'; save the model as a "
+            "folder instead."
+        )
     write_pickle(path, original_state(model))

@@ -21,7 +21,8 @@ from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.models.save import RECORD, THRESHOLDS, save_model
+from segtune.models.save import RECORD, THRESHOLDS, layout_of, save_model
+from segtune.runs.adapter import write_adapter
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, prepare_data, seen_by
 from segtune.runs.device import pick_device
@@ -92,15 +93,19 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _open_base(tree, device)
+        # Before the data is read: a mistake in --train is told at once, and leaves no run behind.
+        trainable = train_only(model, tree.model.train, seed=tree.training.seed)
+        if processes.is_first:
+            progress.say(f"{trainable}.")
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
         keep_large_blocks()
-        trainable = train_only(model, tree.model.train)
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        state = train(_assemble(tree, folder, data, model, processes, stop, progress, begun=begun), resume=begun)
+        job = _assemble(tree, folder, data, model, trainable, processes, stop, progress, begun=begun)
+        state = train(job, resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
@@ -158,6 +163,7 @@ def _assemble(
     folder: RunFolder,
     data: RunData,
     model: PromptableModel,
+    trainable: Trainable,
     processes: Processes,
     stop: Callable[[], bool],
     progress: Progress,
@@ -175,15 +181,17 @@ def _assemble(
     view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
     weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
+    batches = BatchSource(source, recipe, processes)
     return Training(
         model=model,
         objective=PromptedMasks(model, recipe, cache),
-        batches=BatchSource(source, recipe, processes),
+        batches=batches,
         recipe=recipe,
         validate=lambda: _validate(settings, model, validation_part, cache, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
+        follower=None if trainable.adapter is None else trainable.adapter.follow(batches.order.total_steps),
         stop=stop,
         progress=progress,
     )
@@ -234,9 +242,13 @@ def _conclude(
     pretrained = _open_base(settings, pick_device(settings.device))
     # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
-    _save_result(folder, model if crowned else pretrained, {
+    about = {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
-    })  # fmt: skip
+    }  # fmt: skip
+    shutil.rmtree(folder.adapter, ignore_errors=True)
+    if crowned and trainable.adapter is not None:
+        write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
+    _save_result(folder, model if crowned else pretrained, about)
     # What is scored is the file that was saved, not the model in memory.
     saved = open_model(folder.model, device=pick_device(settings.device))
     saved.encoder_precision = pretrained.encoder_precision
@@ -259,7 +271,7 @@ def _conclude(
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
     summary = _summary(state)
     folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
-    return FitResult(folder.path, crowned, proof, FAMILIES[saved.family].layout, stopped, summary)
+    return FitResult(folder.path, crowned, proof, layout_of(saved), stopped, summary)
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:

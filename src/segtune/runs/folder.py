@@ -14,7 +14,7 @@ from typing import Any
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import read_json, write_json
 
-_RECORDED = ("segtune", "torch", "numpy", "opencv-python-headless", "pillow", "scipy", "safetensors")
+_RECORDED = ("segtune", "torch", "numpy", "opencv-python-headless", "pillow", "scipy", "safetensors", "peft")
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,11 @@ class RunFolder:
     def model(self) -> Path:
         """The result, which opens like any model; of a SAM, by transformers' SamModel too."""
         return self.path / "model"
+
+    @property
+    def adapter(self) -> Path:
+        """Of a run that trained one: the adapter alone."""
+        return self.path / "adapter"
 
     @property
     def metrics(self) -> Path:
@@ -138,13 +143,14 @@ def run_of(spec: str | Path) -> RunFolder | None:
     """Return the run that a model came of, a fit or a pretraining, or None.
 
     Args:
-        spec: what names the model: the run folder, its model/, a file in that; or anything else that names one.
+        spec: what names the model: the run folder, its model/ or adapter/, a file in one of them; or anything else that
+            names one.
     """
     if str(spec) == "nano":
         return None  # the built-in one, also where a folder of that name lies
     path = Path(spec).expanduser().absolute()
     for run in map(RunFolder, (path, path.parent, path.parent.parent)):
-        is_named = run.path == path or run.model in (path, path.parent)
+        is_named = run.path == path or not {run.model, run.adapter}.isdisjoint((path, path.parent))
         # Fingerprints alone will do: by them it is known what the model has seen.
         if is_named and (run.holds_a_run or run.fingerprints.is_file()):
             return run

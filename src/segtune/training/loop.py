@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 
+from segtune.adapters.way import Follower
 from segtune.core.errors import DataError, ModelError
 from segtune.core.progress import SILENT, Progress
 from segtune.models.family import StagedModel
@@ -68,6 +69,7 @@ class Training:
         checkpoints: where state is kept.
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
+        follower: what the adapter that trains does at each step, if it does something; made for this training's steps.
         stop: says whether the user asked to stop.
         progress: what people see.
     """
@@ -80,6 +82,7 @@ class Training:
     checkpoints: CheckpointFolder
     open_log: Callable[[int, int], TrainingLog]
     processes: Processes = field(default_factory=Processes)
+    follower: Follower | None = None
     stop: Callable[[], bool] = lambda: False
     progress: Progress = SILENT
 
@@ -188,6 +191,8 @@ def _step(job: Training, optimizer: Optimizers, micro_batches: list[Batch], stat
         sums.add(objective.accumulate(batch, objects=objects, step=state.step))
     trainable = [p for p in job.model.parameters() if p.requires_grad]
     processes.sum_gradients(trainable)
+    if job.follower is not None:
+        job.follower.add_gradients(job.model)
     # Called without clipping too, for the norm.
     norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.optimizer.clip or math.inf)
     if not torch.isfinite(norm):
@@ -197,6 +202,8 @@ def _step(job: Training, optimizer: Optimizers, micro_batches: list[Batch], stat
             f"--set optimizer.lr={recipe.optimizer.lr / 3:.1e}."
         )
     optimizer.step()
+    if job.follower is not None:
+        job.follower.after_step(job.model, state.step + 1)
     optimizer.zero_grad()
     return _over_processes(sums, objective.names, processes)
 
@@ -274,6 +281,8 @@ def _save(job: Training, optimizer: Optimizers, state: TrainingState, log: Train
         "optimizer": optimizer_state(job.model, optimizer),
         "generators": {str(rank): generator_state for rank, generator_state in enumerate(generators)},
     }
+    if job.follower is not None:
+        tensors["follower"] = job.follower.state()
     job.checkpoints.save("last", tensors, values)
 
 
@@ -281,6 +290,8 @@ def _restore(job: Training, optimizer: Optimizers) -> TrainingState:
     checkpoint = job.checkpoints.load("last")
     load_trained_weights(job.model, checkpoint.tensors["weights"])
     load_optimizer_state(job.model, optimizer, checkpoint.tensors.get("optimizer", {}))
+    if job.follower is not None:
+        job.follower.load_state(checkpoint.tensors.get("follower", {}))
     # A run may go on with more processes than it had; a new one has no generator to come back to.
     own = checkpoint.tensors["generators"].get(str(job.processes.rank))
     if own is not None:

@@ -14,8 +14,11 @@ from segtune.core.errors import ModelError
 from segtune.models.family import StagedModel
 from segtune.training.recipe import OptimizerRecipe
 
-_UNDECAYED = ("pos_embed", "rel_pos", "attention_biases", "point_embed", "no_mask_embed", "iou_token", "mask_tokens")
-"""Tables of positions and learned tokens: like biases and norms they are not shrunk towards zero."""
+_UNDECAYED = (
+    "pos_embed", "rel_pos", "attention_biases", "point_embed", "no_mask_embed", "iou_token", "mask_tokens",
+    ".ia3_l.", ".boft_s.", ".lora_E.", ".token_",
+)  # fmt: skip
+"""Tables of positions, learned tokens, and adapters' scales: like biases and norms they are not shrunk towards zero."""
 
 
 class Optimizers:
