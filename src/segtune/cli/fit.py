@@ -93,9 +93,12 @@ def tell(result: FitResult | None, *, as_json: bool) -> int:
     if result is None:
         return 0
     report = result.folder / "report.html"
+    general = result.proof.results.general
     facts = {"crowned": result.crowned, "stopped": result.stopped, "verdict": result.verdict}
+    facts |= {"general": general.verdict} if general is not None else {}
     places = {"folder": str(result.folder), "report": str(report)}
-    text = f"{result.verdict}\nModel: {result.folder / 'model'}\nReport: {report}"
+    forgotten = f"\n{general.verdict}" if general is not None else ""
+    text = f"{result.verdict}{forgotten}\nModel: {result.folder / 'model'}\nReport: {report}"
     if result.stopped:
         text += "\nStopped before the end; this is the best so far. Go on with --resume."
     answer(facts | places | {"summary": result.summary}, text, as_json=as_json)

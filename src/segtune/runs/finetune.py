@@ -14,7 +14,9 @@ from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints
+from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.leakage import find_leaks
+from segtune.evaluation.results import General
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
@@ -27,6 +29,7 @@ from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.general import GeneralImages, open_general, without_learned
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.precision import settle_precision
 from segtune.runs.proof import Proof, prove
@@ -88,19 +91,22 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
         model = _open_base(tree, device)
+        # Before anything is written: a folder of general images that cannot be used is told at once.
+        general = open_general(tree.evaluation.general, tree.evaluation.general_images, model.side)
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
         keep_large_blocks()
         trainable = train_only(model, tree.model.train)
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+            general = general and without_learned(general, folder.fingerprints, progress)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
         state = train(_assemble(tree, folder, data, model, processes, stop, progress, begun=begun), resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
-        return _conclude(tree, folder, data, model, trainable, state, stopped=stop(), progress=progress)
+        return _conclude(tree, folder, data, general, model, trainable, state, stopped=stop(), progress=progress)
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
@@ -213,6 +219,7 @@ def _conclude(
     settings: Settings,
     folder: RunFolder,
     data: RunData,
+    general: GeneralImages | None,
     model: PromptableModel,
     trainable: Trainable,
     state: TrainingState,
@@ -238,8 +245,9 @@ def _conclude(
     cache = recorded_cache(settings.cache, pretrained, folder)
     # A split of the user's own may part what belongs together; the report says so in red.
     leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
+    models = {PRETRAINED: pretrained, "tuned": saved}
     proof = prove(
-        {"pretrained": pretrained, "tuned": saved},
+        models,
         test,
         folder.path,
         modes=settings.evaluation.modes,
@@ -248,11 +256,25 @@ def _conclude(
         split=describe_split(data.split),
         crowned=crowned,
         embed=None if cache is None else CachedEmbedder(test, cache),
+        general=_measure_forgetting(settings, models, general, progress),
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
     folder.write_record(finished=now(), stopped=stopped, weights_sha256=weights)
     return FitResult(folder.path, crowned, proof, stopped, _summary(state))
+
+
+def _measure_forgetting(
+    settings: Settings, models: dict[str, PromptableModel], general: GeneralImages | None, progress: Progress
+) -> General | None:
+    if general is None:
+        return None
+    # Not from the cache, which would not know a scene that a later version draws otherwise: models that share an
+    # encoder have each image encoded once even so.
+    return measure_forgetting(
+        models, general.reported, source=general.source, modes=settings.evaluation.general_modes,
+        seed=settings.evaluation.seed, left_out=general.left_out, progress=progress,
+    )  # fmt: skip
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:

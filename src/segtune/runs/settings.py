@@ -86,6 +86,13 @@ class EvaluationSettings(Section):
 
     modes: PromptModes = Field(default_modes(), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
+    general: str = Field(
+        "suite",
+        description="General images on which forgetting is measured: suite (drawn), a folder of images and masks, or "
+        "none.",
+    )
+    general_images: int = Field(24, ge=2, description="At most so many general images.")
+    general_modes: PromptModes = Field(("click", "clicks3", "box"), description="Prompt modes on general images.")
 
 
 class Settings(Section):
