@@ -24,6 +24,7 @@ def measure_forgetting(
     models: Mapping[str, PromptableModel],
     general: Dataset,
     *,
+    subject: str,
     source: str,
     modes: Iterable[str],
     seed: int = 0,
@@ -34,8 +35,9 @@ def measure_forgetting(
     """Score models on general images and say what they have lost against the pretrained one.
 
     Args:
-        models: "pretrained", and those that came of it; the first of them is what the verdict is about.
+        models: "pretrained", and those that came of it.
         general: images of many kinds.
+        subject: the model that the verdict is about.
         source: what they are, for people.
         modes: prompt modes.
         seed: of prompts and intervals.
@@ -46,7 +48,6 @@ def measure_forgetting(
     Raises:
         DataError: not one image could be scored.
     """
-    subject = next(name for name in models if name != PRETRAINED)
     matrix = evaluate(
         models, general, modes=modes, seed=seed, baselines=False, subject=subject, embed=embed, progress=progress
     )

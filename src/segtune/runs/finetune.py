@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,16 @@ from segtune.runs.general import GeneralImages, open_general, without_learned
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.precision import settle_precision
 from segtune.runs.proof import Proof, prove
+from segtune.runs.rehearsal import make_reference, open_rehearsal
 from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
-from segtune.runs.validation import score_means
+from segtune.runs.validation import score_means, validation_part
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.examples import ExampleSource, ViewPlan, generator
+from segtune.training.examples import ExampleSource, ViewPlan
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
 from segtune.training.processes import Processes, joined
+from segtune.training.rehearsal import with_rehearsal
 from segtune.training.step import PromptedMasks
 
 
@@ -93,6 +95,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         model = _open_base(tree, device)
         # Before anything is written: a folder of general images that cannot be used is told at once.
         general = open_general(tree.evaluation.general, tree.evaluation.general_images, model.side)
+        rehearsal = open_rehearsal(tree, model.side)
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
         keep_large_blocks()
@@ -102,7 +105,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
             general = general and without_learned(general, folder.fingerprints, progress)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        state = train(_assemble(tree, folder, data, model, processes, stop, progress, begun=begun), resume=begun)
+        job = _assemble(tree, folder, data, rehearsal, model, processes, stop, progress, begun=begun)
+        state = train(job, resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
@@ -158,6 +162,7 @@ def _assemble(
     settings: Settings,
     folder: RunFolder,
     data: RunData,
+    rehearsal: Dataset | None,
     model: PromptableModel,
     processes: Processes,
     stop: Callable[[], bool],
@@ -166,21 +171,25 @@ def _assemble(
     begun: bool,
 ) -> Training:
     recipe, train_part = settings.training, data.train
-    validation_part = _validation_part(settings, data.val)
+    validated = validation_part(settings, data.val)
+    # Of a pool that is larger than a pass each pass rehearses other images, and all must find room.
+    trained = len(train_part) + (len(rehearsal) if rehearsal else 0)
     # Validation's images need room too: one view each, for they are seen as they are.
     plan = plan_cache(
         settings.cache, model, folder, processes,
-        images=len(train_part), others=len(validation_part), begun=begun, progress=progress,
+        images=trained, others=len(validated), begun=begun, progress=progress,
     )  # fmt: skip
     cache = None if plan is None else plan.cache
     view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache)
+    open_base = partial(_open_base, settings, pick_device(settings.device))
+    reference = make_reference(recipe, model, open_base)
     return Training(
         model=model,
-        objective=PromptedMasks(model, recipe, cache),
-        batches=BatchSource(source, recipe, processes),
+        objective=PromptedMasks(model, recipe, cache, reference),
+        batches=BatchSource(with_rehearsal(source, rehearsal, recipe.rehearsal.share), recipe, processes),
         recipe=recipe,
-        validate=lambda: _validate(settings, model, validation_part, cache, progress),
+        validate=lambda: _validate(settings, model, validated, cache, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
@@ -200,19 +209,6 @@ def _validate(
         embed=None if cache is None else CachedEmbedder(part, cache),
         progress=progress,
     )
-
-
-def _validation_part(settings: Settings, part: Dataset) -> Dataset:
-    most = settings.validation.images
-    if most is None or len(part) <= most:
-        return part
-    # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
-    drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
-    filled = list(islice((row for row in drawn if part[row].objects), most))
-    # In the data set's order again, whatever the order of the draw.
-    taken = set(filled)
-    rows = [*filled, *(row for row in drawn if row not in taken)][:most]
-    return part.subset(part.names[row] for row in sorted(rows))
 
 
 def _conclude(
@@ -256,7 +252,7 @@ def _conclude(
         split=describe_split(data.split),
         crowned=crowned,
         embed=None if cache is None else CachedEmbedder(test, cache),
-        general=_measure_forgetting(settings, models, general, progress),
+        general=_measure_forgetting(settings, models, general, cache, progress),
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
@@ -265,15 +261,18 @@ def _conclude(
 
 
 def _measure_forgetting(
-    settings: Settings, models: dict[str, PromptableModel], general: GeneralImages | None, progress: Progress
+    settings: Settings,
+    models: dict[str, PromptableModel],
+    general: GeneralImages | None,
+    cache: EmbeddingCache | None,
+    progress: Progress,
 ) -> General | None:
     if general is None:
         return None
-    # Not from the cache, which would not know a scene that a later version draws otherwise: models that share an
-    # encoder have each image encoded once even so.
     return measure_forgetting(
-        models, general.reported, source=general.source, modes=settings.evaluation.general_modes,
-        seed=settings.evaluation.seed, left_out=general.left_out, progress=progress,
+        models, general.reported, subject="tuned", source=general.source, modes=settings.evaluation.general_modes,
+        seed=settings.evaluation.seed, left_out=general.left_out,
+        embed=None if cache is None else CachedEmbedder(general.reported, cache), progress=progress,
     )  # fmt: skip
 
 

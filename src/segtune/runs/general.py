@@ -1,4 +1,4 @@
-"""General images: the drawn suite, or a folder of the user's own, on which it is seen what tuning made a model forget."""
+"""General images: the drawn suite, or a folder of the user's own, on which forgetting is measured."""
 
 from __future__ import annotations
 

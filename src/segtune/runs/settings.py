@@ -17,7 +17,7 @@ from segtune.evaluation.modes import find_modes
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.presets import PRESETS, by_base
 from segtune.runs.settings_tree import Composed, build_tree, compose, parse_override, read_composed
-from segtune.training.recipe import Recipe, Section
+from segtune.training.recipe import Section, TuningRecipe
 
 
 class DataSettings(Section):
@@ -103,7 +103,7 @@ class Settings(Section):
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto.")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
-    training: Recipe = Recipe()
+    training: TuningRecipe = TuningRecipe()
     augment: AugmentSettings = AugmentSettings()
     cache: CacheSettings = CacheSettings()
     validation: ValidationSettings = ValidationSettings()

@@ -47,6 +47,7 @@ class Example:
         truth: float32 [n, h, w], share of each cell the object covers, at the model's output size.
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
+        rehearsed: what counts is the pretrained model's answer, not the truth.
     """
 
     frame: Frame
@@ -58,6 +59,7 @@ class Example:
     truth: Tensor
     valid: Tensor
     uniforms: Tensor
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
     plan: ViewPlan
     recipe: PromptRecipe
     cache: EmbeddingCache | None = field(default=None)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
     def __getitem__(self, where: tuple[int, int]) -> Example:
         """Return the example of image `index` in `epoch`, for `where` = (epoch, index)."""
