@@ -3,8 +3,8 @@
     python bench/forgetting.py                                  # drawn demo images, 60 of them
     python bench/forgetting.py --data datasets/kvasir_seg --images 60
 
-Each line is a fit of its own with the same data, split and seed: plain, with rehearsal, with distillation, with L2 to the
-start; then the blend of the plain one. Gain is on the test part, all prompt modes; forgetting on the drawn suite.
+Each line is a fit of its own with the same data, split and seed: plain, with rehearsal, with distillation, with L2 to
+the start; then the blend of the plain one. Gain is on the test part, all prompt modes; forgetting on the drawn suite.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def run(tmp_path_factory, discs, micro):
 
 
 def test_every_fit_tells_what_was_forgotten(run):
-    """Pretrained and tuned on drawn scenes, with intervals, in metrics.json and in the report; the log has the terms."""
+    """Pretrained and tuned on drawn scenes, with intervals, in metrics.json and the report; the log has the terms."""
     general = json.loads((run / "metrics.json").read_text())["general"]
     assert general["source"] == "drawn suite"
     assert general["images"] == 2

@@ -71,7 +71,7 @@ def test_at_the_start_nothing_pulls(tmp_path):
 
 @pytest.mark.parametrize("pieces", [((0, 1, 2, 3),), ((0,), (1, 2, 3))])
 def test_away_from_it_the_weights_are_pulled_back(tmp_path, pieces):
-    """By the weight times the way they have gone, however a step is cut into batches; the loss tells half its square."""
+    """By the weight times the way they have gone, however a step is cut into batches; half its square is the loss."""
     plain, held = small_training(tmp_path / "a"), _held(tmp_path / "b", keep=KeepRecipe(l2_start=0.5))
     start = trained_weights(held.model)
     with torch.no_grad():
