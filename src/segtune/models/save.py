@@ -21,6 +21,10 @@ THRESHOLDS: Final = "everything"
 """Its entry with the thresholds of everything mode."""
 
 
+BLEND: Final = "blend"
+"""Its entry that says of what a blend was made."""
+
+
 def save_model(
     model: PromptableModel,
     folder: Path,

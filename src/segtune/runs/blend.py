@@ -22,7 +22,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint, hash_weights
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
-from segtune.models.save import RECORD, save_model
+from segtune.models.save import BLEND, RECORD, save_model
 from segtune.runs.data import RunData, open_run_data
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import RememberedEmbedder
@@ -207,7 +207,7 @@ def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) ->
     model.load_state_dict(interpolate(*ends.weights, alpha))
     fresh = folder.model.with_name(".model.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
-    save_model(model, fresh, extra={"base": ends.settings.model.base, "blend": told})
+    save_model(model, fresh, extra={"base": ends.settings.model.base, BLEND: told})
     shutil.rmtree(folder.model, ignore_errors=True)
     fresh.rename(folder.model)
     # It has learned from what the run has, and is kept from being tested on that.
