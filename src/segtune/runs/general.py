@@ -56,8 +56,8 @@ def open_general(spec: str, most: int, side: int) -> GeneralImages | None:
     if spec == NONE:
         return None
     if spec == SUITE:
-        drawn = (drawn_dataset(most, side=side, theme=SUITE, first=first) for first in (0, _FOR_CHOICE))
-        return GeneralImages("drawn suite", *drawn)
+        reported, choice = (drawn_dataset(most, side=side, theme=SUITE, first=first) for first in (0, _FOR_CHOICE))
+        return GeneralImages("drawn suite", reported, choice)
     dataset = open_dataset(Path(spec))
     # Drawn blindly, for neighbours in a folder are often alike; the same ones in each run, so that runs compare.
     order = generator(0, "general images").permutation(len(dataset)).tolist()

@@ -138,14 +138,15 @@ def accumulate_gradients(
         truth = answers.targets(batch.prompts.to(device), truth)
     corrector = RandomCorrector(truth, valid, batch.uniforms.to(device), objective.prompts, pause)
     rounds = objective.prompts.rounds
+    distill = 0.0 if reference is None else reference.keep.distill
     with autocast:
         for current in rollout(model, held, batch.prompts.to(device), rounds=rounds, correct=corrector):
-            apart = answers.divergence(current, valid) if answers is not None and reference.keep.distill else None
+            apart = answers.divergence(current, valid) if answers is not None and distill else None
             # Losses in fp32, and backward outside autocast, as torch asks.
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
                 if apart is not None:
-                    losses, terms = losses + reference.keep.distill * apart, terms | {"distill": apart.detach()}
+                    losses, terms = losses + distill * apart, terms | {"distill": apart.detach()}
                 torch.autograd.backward(losses.sum() / (objects * rounds))
             _record(sums, current, losses, terms, truth, valid, rounds)
     # A map that no decode read has no gradient, and torch fills in None for scalars alone.
