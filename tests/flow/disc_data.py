@@ -7,7 +7,7 @@ import numpy as np
 
 SMALL = (
     "--set", "training.prompts.corrections=1", "--set", "training.workers=0", "--set", "training.optimizer.lr=2e-3",
-    "--set", "training.optimizer.warmup_steps=2",
+    "--set", "training.optimizer.warmup_steps=2", "--set", "evaluation.general_images=2",
 )  # fmt: skip
 """What makes a fit small enough for a test."""
 

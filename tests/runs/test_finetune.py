@@ -9,14 +9,10 @@ from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
 from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
-from segtune.runs.finetune import (
-    _save_result,
-    _validation_part,
-    describe_base,
-    resumed_settings,
-)
+from segtune.runs.finetune import _save_result, describe_base, resumed_settings
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
+from segtune.runs.validation import validation_part
 
 
 def _sparse(count, filled):
@@ -35,7 +31,7 @@ def test_validation_prefers_images_with_objects():
     """Of twenty images the two with an object are among the four that validate, whatever the seed draws."""
     part = _sparse(20, {3, 17})
     for seed in range(4):
-        chosen = _validation_part(_settings(validation__images=4, training__seed=seed), part)
+        chosen = validation_part(_settings(validation__images=4, training__seed=seed), part)
         assert len(chosen) == 4
         assert {"disc-3", "disc-17"} <= set(chosen.names)
 
@@ -43,7 +39,7 @@ def test_validation_prefers_images_with_objects():
 def test_validation_s_images_are_drawn_by_the_seed_and_stay_in_order():
     """The same seed draws the same images, another one others; they come in the order of the data."""
     part = _sparse(20, set(range(0, 20, 2)))
-    drawn = [_validation_part(_settings(validation__images=5, training__seed=seed), part).names for seed in (0, 0, 1)]
+    drawn = [validation_part(_settings(validation__images=5, training__seed=seed), part).names for seed in (0, 0, 1)]
     assert drawn[0] == drawn[1] != drawn[2]
     rows = [part.names.index(name) for name in drawn[0]]
     assert rows == sorted(rows)
@@ -54,7 +50,7 @@ def test_validation_s_images_are_drawn_by_the_seed_and_stay_in_order():
 def test_a_small_validation_part_is_taken_whole(most):
     """Where no more images are there than may be scored, none is left out, with objects or without."""
     settings = _settings(overrides=[f"validation.images={'null' if most is None else most}"])
-    assert _validation_part(settings, _sparse(6, {1})).names == discs(6).names
+    assert validation_part(settings, _sparse(6, {1})).names == discs(6).names
 
 
 def test_the_record_tells_how_much_of_the_base_trains(micro):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from segtune.cli.blend import blend
 from segtune.cli.calibrate import calibrate
 from segtune.cli.check import check
 from segtune.cli.clicks import clicks
@@ -33,7 +34,7 @@ Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
-for command in (check, fit, evaluate, compare, clicks, report, calibrate, segment, pretrain, demo, version):
+for command in (check, fit, evaluate, compare, clicks, report, calibrate, blend, segment, pretrain, demo, version):
     app.command()(command)
 
 

@@ -97,9 +97,12 @@ def tell(result: FitResult | None, *, as_json: bool) -> int:
     if result is None:
         return 0
     report = result.folder / "report.html"
+    general = result.proof.results.general
     facts = {"crowned": result.crowned, "stopped": result.stopped, "verdict": result.verdict}
+    facts |= {"general": general.verdict} if general is not None else {}
     places = {"folder": str(result.folder), "report": str(report), "layout": result.layout}
-    text = f"{result.verdict}\nModel: {result.folder / 'model'}, in {result.layout}\nReport: {report}"
+    verdict = f"{result.verdict}\n{general.verdict}" if general is not None else result.verdict
+    text = f"{verdict}\nModel: {result.folder / 'model'}, in {result.layout}\nReport: {report}"
     if result.stopped:
         text += "\nStopped before the end; this is the best so far. Go on with --resume."
     answer(facts | places | {"summary": result.summary}, text, as_json=as_json)

@@ -5,13 +5,26 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import overload
+
+import cv2
+import numpy as np
 
 from segtune.core.types import Sample
 from segtune.data.dataset import Dataset
 from segtune.data.formats.contract import Source
 from segtune.data.scenes import draw_scene
+
+
+@lru_cache(maxsize=1)
+def _hash_of_drawing() -> str:
+    """Return a hash of all code that draws, so that no embedding of another version's scenes is taken for these."""
+    digest = hashlib.sha256(f"{np.__version__} {cv2.__version__}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(kw_only=True)
@@ -33,8 +46,9 @@ class DrawnSource(Source):
         return draw_scene(self.first + row, side=self.side, theme=self.theme)
 
     def image_hash(self, row: int) -> str:
-        """Return a hash of what the scene is drawn from: the same scene, the same hash."""
-        return hashlib.sha256(f"{self.theme}/{self.side}/{self.first + row}".encode()).hexdigest()
+        """Return a hash of what the scene is drawn from, the code that draws it too: the same scene, the same hash."""
+        drawn_by = f"{_hash_of_drawing()}/{self.theme}/{self.side}/{self.first + row}"
+        return hashlib.sha256(drawn_by.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

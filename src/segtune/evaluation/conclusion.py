@@ -10,7 +10,7 @@ from segtune.data.dataset import SetAside
 from segtune.evaluation.automatic import MOST_MASKS, SCORED
 from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.contest import Column, Contest
-from segtune.evaluation.results import Bucket, Difference, Empty, Results, Row
+from segtune.evaluation.results import Bucket, Difference, Empty, General, Results, Row
 from segtune.evaluation.statistics import LEVEL, RESAMPLES, Bootstrap
 from segtune.evaluation.tally import ScoreTable, Tally
 from segtune.evaluation.targets import SIZES
@@ -45,6 +45,7 @@ class MatrixResult:
         data: Mapping[str, Any] | None = None,
         split: Mapping[str, Any] | None = None,
         crowned: bool | None = None,
+        general: General | None = None,
     ) -> Results:
         """Return the content of `metrics.json`, with the verdict.
 
@@ -52,9 +53,11 @@ class MatrixResult:
             data: more about what was evaluated, added to `self.data`.
             split: hash, seed and sizes of the split.
             crowned: whether the tuned model was kept; None where nothing was tuned.
+            general: how the models fare on general images.
         """
         figures = (self.rows, self.differences, self.empty, self.buckets)
-        results = Results(*figures, data={**self.data, **(data or {})}, split=split, crowned=crowned)
+        told = {**self.data, **(data or {})}
+        results = Results(*figures, data=told, split=split, crowned=crowned, general=general)
         rivals = (one.against for one in self.differences if one.model == self.subject)
         against = next((name for name in rivals if name not in BASELINES), None)
         return replace(results, verdict=build_verdict(results, self.subject, against, crowned=crowned))
@@ -106,6 +109,24 @@ def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[S
         pairs = _pairs(contest, subject, table.columns)
         differences = tuple(_difference(*pair, table.columns, bootstrap, len(table.names)) for pair in pairs)
     return MatrixResult(subject, rows, differences, tally.empty(), tally.buckets(), data, table)
+
+
+def differences_from(table: ScoreTable, against: str, seed: int) -> tuple[Difference, ...]:
+    """Return the paired differences of all models of a table from one of them, whoever its subject was.
+
+    Args:
+        table: scores of every image, `against` among the models.
+        against: the model the others are held to.
+        seed: of the resampling.
+    """
+    groups = table.groups if any(table.groups) else None
+    bootstrap = Bootstrap(table.values, groups, seed=seed)
+    pairs = [(column, (against, *column[1:])) for column in table.columns if column[0] != against]
+    return tuple(
+        _difference(column, rival, table.columns, bootstrap, len(table.names))
+        for column, rival in pairs
+        if rival in table.columns
+    )
 
 
 def _rows(

@@ -116,6 +116,43 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class General:
+    """How models fare on general images, which are not what the model was tuned for.
+
+    Attributes:
+        source: "drawn suite", or the path of the user's own images.
+        images: how many were scored.
+        objects: how many objects they have.
+        modes: prompt modes, in the order of the rows.
+        rows: the matrix on them, without baselines.
+        differences: paired differences of the models from the pretrained one.
+        left_out: how many images were not scored because the run had learned from them or their like.
+        verdict: a sentence or two for people.
+    """
+
+    source: str
+    images: int
+    objects: int
+    modes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    left_out: int = 0
+    verdict: str = ""
+
+    def difference(self, model: str, mode: str, metric: str = "iou") -> Difference | None:
+        """Return how a model differs from the pretrained one in a mode, or None where that is not known."""
+        key = (model, mode, metric)
+        return next((one for one in self.differences if (one.model, one.mode, one.metric) == key), None)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> General:
+        """Return what `metrics.json` holds of it."""
+        tables = {"rows": Row, "differences": Difference}
+        known: dict[str, Any] = {name: tuple(kind(**one) for one in content[name]) for name, kind in tables.items()}
+        return cls(**{**content, **known, "modes": tuple(content["modes"])})
+
+
+@dataclass(frozen=True)
 class Results:
     """All of `metrics.json`.
 
@@ -128,6 +165,7 @@ class Results:
         split: hash, seed and sizes of the split, None where there is none.
         crowned: whether the tuned model was kept; None where nothing was tuned.
         verdict: a sentence or two for people.
+        general: how the models fare on general images; None where that was not looked at.
         schema: version of this layout.
     """
 
@@ -139,6 +177,7 @@ class Results:
     split: Mapping[str, Any] | None = None
     crowned: bool | None = None
     verdict: str = ""
+    general: General | None = None
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -190,7 +229,10 @@ def read_results(path: Path) -> Results:
     tables = {"rows": Row, "differences": Difference, "empty": Empty, "buckets": Bucket}
     try:
         known: dict[str, Any] = {name: tuple(kind(**entry) for entry in content[name]) for name, kind in tables.items()}
-        return Results(**known, **{name: content[name] for name in ("data", "split", "crowned", "verdict")})
+        # Runs of before it was looked at have no such entry.
+        general = General.from_json(content["general"]) if content.get("general") else None
+        plain = {name: content[name] for name in ("data", "split", "crowned", "verdict")}
+        return Results(**known, **plain, general=general)
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} lacks a part of a metrics.json ({error}). Run the evaluation again.") from error
 

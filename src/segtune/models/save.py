@@ -34,6 +34,10 @@ BASE: Final = "base"
 """The folder inside an adapter's that holds the base, where it does."""
 
 
+BLEND: Final = "blend"
+"""Its entry that says of what a blend was made."""
+
+
 def save_model(
     model: PromptableModel,
     folder: Path,

@@ -49,6 +49,7 @@ METRICS: Mapping[str, Term] = {
 MODELS: Mapping[str, str] = {
     "pretrained": "Pretrained",
     "tuned": "Tuned",
+    "blended": "Blended",
     "baseline:box": "Box itself",
     "baseline:ellipse": "Ellipse in box",
 }

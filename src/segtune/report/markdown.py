@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from segtune.report import facts
+from segtune.report.blend import blend_rows, tell_blend
 from segtune.report.doctor import describe_data, list_findings
+from segtune.report.forgetting import build_forgetting
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
 from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
@@ -26,8 +28,8 @@ def escape(text: str) -> str:
 def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) -> str:
     """Return the whole report; `curves` names the files of the training curves, relative to the report."""
     sections = [
-        _verdict(run), _matrix(run), _curves(curves), _examples(run, gallery), _failures(run), _sizes(run), _empty(run),
-        _data(run), _made(run), _reading(run),
+        _verdict(run), _matrix(run), _forgetting(run), _curves(curves), _examples(run, gallery), _failures(run),
+        _sizes(run), _empty(run), _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -79,6 +81,39 @@ def _cell(cell: Cell) -> str:
         return ""
     mean = f"**{cell.mean}**" if cell.best else cell.mean
     return f"{mean}{f' ({cell.interval})' if cell.interval else ''}{f' *{cell.pooled}*' if cell.pooled else ''}"
+
+
+def _forgetting(run: RunView) -> str:
+    table, general = build_forgetting(run), run.results.general
+    if table is None or general is None:
+        return ""
+    compared = [f"Change, {model}" for model in table.compared]
+    rows = [
+        [
+            line.label,
+            *line.means,
+            *(f"{one.mean} ({one.interval})" if one else "–" for one in line.changes_and_gain),
+        ]
+        for line in table.lines
+    ]
+    head = ["IoU on general images", *table.models, *compared, f"{table.subject} on your images"]
+    text = f"{escape(general.verdict)} {escape(table.note)}"
+    picture = f"![Change of IoU on your images and on general ones]({FOLDER}/general.svg)"
+    return "\n\n".join(["## Gain and forgetting", text, picture, _table(head, rows, left=1), *_blend(run)])
+
+
+def _blend(run: RunView) -> list[str]:
+    rows = blend_rows(run)
+    if not rows:
+        return []
+    head = ["Alpha", "Gain on validation images", "95 % interval", "Change on general images", "95 % interval"]
+    picture = f"![Gain and loss by the share of the tuned model]({FOLDER}/blend.svg)"
+    return [
+        "### Between the pretrained and the tuned model",
+        escape(tell_blend(run)),
+        picture,
+        _table(head, rows, left=0),
+    ]
 
 
 def _curves(curves: Mapping[str, str]) -> str:

@@ -12,8 +12,10 @@ from segtune.core.files import write_text
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.results import write_matrix
 from segtune.report import facts
+from segtune.report.blend import draw_blend, tell_blend
 from segtune.report.charts import colour_of, draw_distribution, draw_iou_curves, draw_loss_curves, draw_paired
 from segtune.report.doctor import describe_data, draw_object_sizes, list_findings
+from segtune.report.forgetting import build_forgetting, draw_forgetting
 from segtune.report.gallery import (
     FOLDER,
     Example,
@@ -68,7 +70,7 @@ def write_report(folder: Path, pictures: Pictures | None = None, progress: Progr
     run = read_run(folder)
     gallery = store_pictures(run, pictures, progress) if pictures and run.scores else read_gallery(folder)
     curves = draw_curves(run)
-    for name, chart in curves.items():
+    for name, chart in (curves | draw_changes(run)).items():
         write_text(folder / FOLDER / f"{name}.svg", chart.standalone())
     # Written anew too: it follows metrics.json, also when that came from elsewhere.
     write_matrix(folder / "matrix.csv", run.results.rows)
@@ -83,6 +85,12 @@ def draw_curves(run: RunView) -> dict[str, Chart]:
     if run.log is None or len(run.log.epochs) < 2:
         return {}
     drawn = {"iou": draw_iou_curves(run.log), "loss": draw_loss_curves(run.log)}
+    return {name: chart for name, chart in drawn.items() if chart is not None}
+
+
+def draw_changes(run: RunView) -> dict[str, Chart]:
+    """Draw by name what tuning changed on general images, and the curve of a blend; none where neither is known."""
+    drawn = {"blend": draw_blend(run), "general": draw_forgetting(run)}
     return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
@@ -107,6 +115,7 @@ def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
     sizes = draw_object_sizes(run.check)
     # Trusted as markup: `svg` escapes the description, matplotlib the texts.
     context["sizes_chart"] = Markup(sizes.inline("sizes")) if sizes else ""
+    context["changes"] = {name: Markup(chart.inline(name)) for name, chart in draw_changes(run).items()}
     context["curves"] = {name: Markup(chart.inline(name)) for name, chart in curves.items()}
     context["mode_charts"] = [
         {"mode": one.mode, "distribution": Markup(one.distribution), "paired": Markup(one.paired)}
@@ -137,6 +146,8 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "unread": facts.unread_images(run),
         "facts": facts.key_facts(run),
         "tables": build_tables(run),
+        "forgetting": build_forgetting(run),
+        "blend": tell_blend(run),
         "examples": examples,
         "failures": failures,
         "cards": shown,

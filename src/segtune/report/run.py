@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class RunView:
         split: `split.json`, names included; empty without one.
         check: `check.json`; empty without one.
         run: `run.json`: command, versions, machine, times, hashes; empty without one.
+        blend: `blend.json`: the curve between two models and the choice; empty without one.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class RunView:
     split: Json
     check: Json
     run: Json
+    blend: Json = field(default_factory=dict)
 
     @cached_property
     def models(self) -> tuple[str, ...]:
@@ -132,6 +134,7 @@ def read_run(folder: Path) -> RunView:
         split=_optional(folder / "split.json"),
         check=_optional(folder / "check.json"),
         run=_optional(folder / "run.json"),
+        blend=_optional(folder / "blend.json"),
     )
 
 

@@ -9,6 +9,7 @@ from segtune.data.augment import IDENTITY
 from segtune.data.dataset import Dataset
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
+from segtune.segment.encoding import encode_image
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,16 @@ class CachedEmbedder:
             maps = self.cache.put(key, {name: value[0] for name, value in made.items()})
         # As float32 whatever the file holds, and the same whether it was just made or read.
         return self.cache.prefix.finish(model, {name: value[None].float() for name, value in maps.items()}, frames)
+
+
+class RememberedEmbedder:
+    """Holds the embedding of each image in memory, made once: right only for models that share one frozen encoder."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Embedding] = {}
+
+    def __call__(self, model: PromptableModel, sample: Sample, index: int) -> Embedding:
+        """Return the embedding of image `index` alone."""
+        if index not in self._known:
+            self._known[index] = encode_image(model, sample.image)
+        return self._known[index]

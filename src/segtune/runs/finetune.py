@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints
+from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.leakage import find_leaks
-from segtune.models import FAMILIES
+from segtune.evaluation.results import General
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
@@ -29,17 +30,20 @@ from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
+from segtune.runs.general import GeneralImages, open_general, without_learned
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.precision import settle_precision
 from segtune.runs.proof import Proof, prove
+from segtune.runs.rehearsal import make_reference, open_rehearsal
 from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
-from segtune.runs.validation import score_means
+from segtune.runs.validation import score_means, validation_part
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
-from segtune.training.examples import ExampleSource, ViewPlan, generator
+from segtune.training.examples import ExampleSource, ViewPlan
 from segtune.training.log import TrainingLog
 from segtune.training.loop import Training, TrainingState, Validation, load_trained_weights, train
 from segtune.training.processes import Processes, joined
+from segtune.training.rehearsal import with_rehearsal
 from segtune.training.step import PromptedMasks
 from segtune.training.weights import weigh_objects
 
@@ -97,19 +101,23 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         trainable = train_only(model, tree.model.train, seed=tree.training.seed)
         if processes.is_first:
             progress.say(f"{trainable}.")
+        # Before anything is written: a folder of general images that cannot be used is told at once.
+        general = open_general(tree.evaluation.general, tree.evaluation.general_images, model.side)
+        rehearsal = open_rehearsal(tree, model.side)
         data = _open_together(settings, folder, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
         keep_large_blocks()
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+            general = general and without_learned(general, folder.fingerprints, progress)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-        job = _assemble(tree, folder, data, model, trainable, processes, stop, progress, begun=begun)
+        job = _assemble(tree, folder, data, rehearsal, model, trainable, processes, stop, progress, begun=begun)
         state = train(job, resume=begun)
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
-        return _conclude(tree, folder, data, model, trainable, state, stopped=stop(), progress=progress)
+        return _conclude(tree, folder, data, general, model, trainable, state, stopped=stop(), progress=progress)
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
@@ -128,7 +136,7 @@ def describe_base(settings: Settings, model: PromptableModel, trainable: Trainab
     return {
         "base": settings.model.base,
         "family": model.family,
-        "layout": FAMILIES[model.family].layout,
+        "layout": layout_of(model),
         "train": trainable.scope,
         "parameters_trained": trainable.parameters,
         "parameters": trainable.total,
@@ -162,6 +170,7 @@ def _assemble(
     settings: Settings,
     folder: RunFolder,
     data: RunData,
+    rehearsal: Dataset | None,
     model: PromptableModel,
     trainable: Trainable,
     processes: Processes,
@@ -171,23 +180,26 @@ def _assemble(
     begun: bool,
 ) -> Training:
     recipe, train_part = settings.training, data.train
-    validation_part = _validation_part(settings, data.val)
+    validated = validation_part(settings, data.val)
+    # Of a pool that is larger than a pass each pass rehearses other images, and all must find room.
+    trained = len(train_part) + (len(rehearsal) if rehearsal else 0)
     # Validation's images need room too: one view each, for they are seen as they are.
     plan = plan_cache(
         settings.cache, model, folder, processes,
-        images=len(train_part), others=len(validation_part), begun=begun, progress=progress,
+        images=trained, others=len(validated), begun=begun, progress=progress,
     )  # fmt: skip
     cache = None if plan is None else plan.cache
     view_plan = ViewPlan(settings.augment, recipe.seed, None if plan is None else plan.views)
     weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
-    batches = BatchSource(source, recipe, processes)
+    batches = BatchSource(with_rehearsal(source, rehearsal, recipe.rehearsal.share), recipe, processes)
+    open_base = partial(_open_base, settings, pick_device(settings.device))
     return Training(
         model=model,
-        objective=PromptedMasks(model, recipe, cache),
+        objective=PromptedMasks(model, recipe, cache, make_reference(recipe, model, open_base)),
         batches=batches,
         recipe=recipe,
-        validate=lambda: _validate(settings, model, validation_part, cache, progress),
+        validate=lambda: _validate(settings, model, validated, cache, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
@@ -210,23 +222,11 @@ def _validate(
     )
 
 
-def _validation_part(settings: Settings, part: Dataset) -> Dataset:
-    most = settings.validation.images
-    if most is None or len(part) <= most:
-        return part
-    # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
-    drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
-    filled = list(islice((row for row in drawn if part[row].objects), most))
-    # In the data set's order again, whatever the order of the draw.
-    taken = set(filled)
-    rows = [*filled, *(row for row in drawn if row not in taken)][:most]
-    return part.subset(part.names[row] for row in sorted(rows))
-
-
 def _conclude(
     settings: Settings,
     folder: RunFolder,
     data: RunData,
+    general: GeneralImages | None,
     model: PromptableModel,
     trainable: Trainable,
     state: TrainingState,
@@ -256,8 +256,9 @@ def _conclude(
     cache = recorded_cache(settings.cache, pretrained, folder)
     # A split of the user's own may part what belongs together; the report says so in red.
     leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
+    models = {PRETRAINED: pretrained, "tuned": saved}
     proof = prove(
-        {"pretrained": pretrained, "tuned": saved},
+        models,
         test,
         folder.path,
         modes=settings.evaluation.modes,
@@ -266,12 +267,29 @@ def _conclude(
         split=describe_split(data.split),
         crowned=crowned,
         embed=None if cache is None else CachedEmbedder(test, cache),
+        general=_measure_forgetting(settings, models, general, cache, progress),
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
     summary = _summary(state)
     folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
     return FitResult(folder.path, crowned, proof, layout_of(saved), stopped, summary)
+
+
+def _measure_forgetting(
+    settings: Settings,
+    models: dict[str, PromptableModel],
+    general: GeneralImages | None,
+    cache: EmbeddingCache | None,
+    progress: Progress,
+) -> General | None:
+    if general is None:
+        return None
+    return measure_forgetting(
+        models, general.reported, subject="tuned", source=general.source, modes=settings.evaluation.general_modes,
+        seed=settings.evaluation.seed, left_out=general.left_out,
+        embed=None if cache is None else CachedEmbedder(general.reported, cache), progress=progress,
+    )  # fmt: skip
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:

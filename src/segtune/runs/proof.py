@@ -10,7 +10,7 @@ from typing import Any
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.evaluation.matrix import Embedder, evaluate
-from segtune.evaluation.results import Results, write_matrix, write_results
+from segtune.evaluation.results import General, Results, write_matrix, write_results
 from segtune.models.family import PromptableModel
 from segtune.segment.refine import Cleanup
 
@@ -51,6 +51,7 @@ def prove(
     crowned: bool | None = None,
     embed: Embedder | None = None,
     cleanups: Mapping[str, Cleanup] | None = None,
+    general: General | None = None,
     progress: Progress = SILENT,
 ) -> Proof:
     """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
@@ -67,6 +68,7 @@ def prove(
         crowned: whether the tuned model was kept.
         embed: hands in cached embeddings.
         cleanups: model's name → how its masks are cleaned.
+        general: how the models fare on general images, for metrics.json.
         progress: what people see.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,7 @@ def prove(
         models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
         progress=progress,
     )  # fmt: skip
-    results = matrix.results(data=data, split=split, crowned=crowned)
+    results = matrix.results(data=data, split=split, crowned=crowned, general=general)
     write_matrix(folder / "matrix.csv", results.rows)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)

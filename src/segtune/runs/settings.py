@@ -11,13 +11,15 @@ import yaml
 from pydantic import AfterValidator, Field
 
 from segtune.core.errors import unknown_name
+from segtune.core.files import read_json
 from segtune.data.augment import AugmentSettings
 from segtune.evaluation import default_modes
 from segtune.evaluation.modes import find_modes
+from segtune.models.save import BLEND, RECORD
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.presets import PRESETS, by_base
 from segtune.runs.settings_tree import Composed, build_tree, compose, parse_override, read_composed
-from segtune.training.recipe import Recipe, Section
+from segtune.training.recipe import Section, TuningRecipe
 
 
 class DataSettings(Section):
@@ -86,6 +88,13 @@ class EvaluationSettings(Section):
 
     modes: PromptModes = Field(default_modes(), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
+    general: str = Field(
+        "suite",
+        description="General images on which forgetting is measured: suite (drawn), a folder of images and masks, or "
+        "none.",
+    )
+    general_images: int = Field(24, ge=2, description="At most so many general images.")
+    general_modes: PromptModes = Field(("click", "clicks3", "box"), description="Prompt modes on general images.")
 
 
 class Settings(Section):
@@ -96,7 +105,7 @@ class Settings(Section):
     device: str = Field("auto", description="cpu, cuda, cuda:N, or auto.")
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
-    training: Recipe = Recipe()
+    training: TuningRecipe = TuningRecipe()
     augment: AugmentSettings = AugmentSettings()
     cache: CacheSettings = CacheSettings()
     validation: ValidationSettings = ValidationSettings()
@@ -157,13 +166,22 @@ def load_settings(
 def _first_base(base: str) -> str:
     """Return what the first of a chain of runs started from: a tuned nano is trained like nano."""
     named = {base}
-    while (run := run_of(base)) is not None and run.is_fit:
-        base = read_settings(run.settings).settings.model.base
+    while (run := run_of(base)) is not None and (earlier := _base_of(run)) is not None:
+        base = earlier
         # Run folders that were moved or renamed may name each other: not followed for ever.
         if base in named:
             break
         named.add(base)
     return _size_of_pretrained(run_of(base)) or base
+
+
+def _base_of(run: RunFolder) -> str | None:
+    """Return the base of a fit, or of the fit that a blend was made of."""
+    if run.is_fit:
+        return read_settings(run.settings).settings.model.base
+    record = run.model / RECORD
+    told = read_json(record) if record.is_file() else {}
+    return str(told["base"]) if BLEND in told else None
 
 
 def _size_of_pretrained(run: RunFolder | None) -> str | None:

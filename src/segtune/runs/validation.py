@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.evaluation.matrix import Embedder, evaluate
 from segtune.models.family import PromptableModel
+from segtune.runs.settings import Settings
+from segtune.training.examples import generator
 from segtune.training.loop import Validation
 
 
@@ -33,3 +36,17 @@ def score_means(
     # Baselines do not learn: their figures would be the same in every epoch.
     matrix = evaluate({"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed)
     return matrix.means("model")
+
+
+def validation_part(settings: Settings, part: Dataset) -> Dataset:
+    """Return the validation images that are scored after each epoch: at most as many as the settings say."""
+    most = settings.validation.images
+    if most is None or len(part) <= most:
+        return part
+    # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
+    drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
+    filled = list(islice((row for row in drawn if part[row].objects), most))
+    # In the data set's order again, whatever the order of the draw.
+    taken = set(filled)
+    rows = [*filled, *(row for row in drawn if row not in taken)][:most]
+    return part.subset(part.names[row] for row in sorted(rows))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from segtune.core.errors import SegtuneError
 from segtune.core.geometry import Frame
 from segtune.core.types import Prompts
 from segtune.prompts.collate import collate
-from segtune.training.examples import Example, ExampleSource, generator
+from segtune.training.examples import Example, generator
 from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
 
@@ -37,6 +38,7 @@ class Batch:
         valid: bool [P, h, w].
         uniforms: float32 [P, rounds, 3].
         weights: float32 [P], how much each prompt's loss counts.
+        rehearsed: bool [B], of which images the pretrained model's answers count in place of the truth.
     """
 
     frames: tuple[Frame, ...]
@@ -50,6 +52,34 @@ class Batch:
     valid: Tensor
     uniforms: Tensor
     weights: Tensor
+    rehearsed: Tensor
+
+    def images(self, places: Sequence[int]) -> Batch:
+        """Return the batch with only the images at these places, rising, and as it was in all else."""
+        rows = {place: row for row, place in enumerate(self.missing.tolist())}
+        kept = [(number, rows[place]) for number, place in enumerate(places) if place in rows]
+        return replace(
+            self,
+            frames=tuple(self.frames[place] for place in places),
+            pixels=self.pixels[[row for _, row in kept]],
+            missing=torch.tensor([number for number, _ in kept], dtype=torch.int64),
+            keys=tuple(self.keys[place] for place in places),
+            features=tuple(self.features[place] for place in places),
+        )
+
+
+class Examples(Protocol):
+    """What batches are made of: examples by (pass from 1, index)."""
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(h, w) of the model's logits."""
+
+    def __len__(self) -> int:
+        """How many images a pass has."""
+
+    def __getitem__(self, where: tuple[int, int], /) -> Example:
+        """Return the example of image `index` in a pass."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +130,9 @@ def _permutation(seed: int, number: int, images: int) -> npt.NDArray[np.int64]:
 class BatchSource:
     """Reads the steps of an epoch in order, ahead of their use, in `recipe.workers` processes."""
 
-    def __init__(self, source: ExampleSource, recipe: Recipe, processes: Processes) -> None:
+    def __init__(self, source: Examples, recipe: Recipe, processes: Processes) -> None:
         self.source = source
-        self.order = Order(len(source.dataset), recipe)
+        self.order = Order(len(source), recipe)
         self._workers = recipe.workers
         self._processes = processes
 
@@ -139,7 +169,7 @@ class _Batches(torch.utils.data.Dataset[Batch | SegtuneError]):
     Raised in a reading process it would arrive as another error, with the traceback for its message.
     """
 
-    source: ExampleSource
+    source: Examples
     collate: Collate
 
     def __getitem__(self, places: list[tuple[int, int]]) -> Batch | SegtuneError:
@@ -198,6 +228,7 @@ class Collate:
             valid=torch.stack([example.valid for example in examples])[torch.from_numpy(index)],  # [P, h, w]
             uniforms=torch.cat([example.uniforms for example in examples]),
             weights=torch.cat([example.weights for example in examples]),
+            rehearsed=torch.tensor([example.rehearsed for example in examples], dtype=torch.bool),
         )
 
 

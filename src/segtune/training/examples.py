@@ -49,6 +49,7 @@ class Example:
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
         weights: float32 [n], how much each prompt's loss counts; 1 on average.
+        rehearsed: what counts is the pretrained model's answer, not the truth.
     """
 
     frame: Frame
@@ -61,6 +62,7 @@ class Example:
     valid: Tensor
     uniforms: Tensor
     weights: Tensor
+    rehearsed: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
     recipe: PromptRecipe
     cache: EmbeddingCache | None = field(default=None)
     weights: ObjectWeights | None = None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
 
     def __getitem__(self, where: tuple[int, int]) -> Example:
         """Return the example of image `index` in `epoch`, for `where` = (epoch, index)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -34,10 +33,14 @@ class MaskedImages(Objective):
         masked: what is hidden.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("loss",)
     model: MaskedImageModel
     recipe: Recipe
     masked: MaskedImageRecipe
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The loss alone."""
+        return ("loss",)
 
     def count(self, batch: Batch) -> int:
         """Return how many images there are."""

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from segtune.training.batches import Batch
 
@@ -35,13 +34,12 @@ class Sums:
 
 
 class Objective(ABC):
-    """Turns batches into gradients of the model it was made with. What the loss is a mean over are its objects.
+    """Turns batches into gradients of the model it was made with. What the loss is a mean over are its objects."""
 
-    Attributes:
-        names: of all the values it sums up, "loss" among them.
-    """
-
-    names: ClassVar[tuple[str, ...]]
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of all the values it sums up, "loss" among them."""
 
     @abstractmethod
     def count(self, batch: Batch) -> int:

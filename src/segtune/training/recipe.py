@@ -143,3 +143,31 @@ class Recipe(Section):
     prompts: PromptRecipe = PromptRecipe()
     loss: LossRecipe = LossRecipe()
     optimizer: OptimizerRecipe = OptimizerRecipe()
+
+
+class KeepRecipe(Section):
+    """What holds a model near the pretrained one while it is tuned: terms of what is minimised."""
+
+    l2_start: float = Field(
+        0.0, ge=0, description="Weight of half the squared distance of the weights from where they began (L2-SP)."
+    )
+    distill: float = Field(
+        0.0, ge=0,
+        description="Weight of the divergence of its masks from the pretrained model's, asked the same, at each round.",
+    )  # fmt: skip
+
+
+class RehearsalRecipe(Section):
+    """General images among those that train, with the pretrained model's own answers as targets."""
+
+    share: float = Field(0.0, ge=0, le=0.9, description="Share of the images of a pass that are general ones.")
+    source: str = Field("scenes", description="scenes (drawn), or a folder of images and masks to point at.")
+    images: int = Field(256, ge=1, description="How many general images there are, seen again and again.")
+    soft: bool = Field(False, description="Targets are the pretrained model's probabilities in place of its masks.")
+
+
+class TuningRecipe(Recipe):
+    """All the loop needs to know to tune a pretrained model."""
+
+    keep: KeepRecipe = KeepRecipe()
+    rehearsal: RehearsalRecipe = RehearsalRecipe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from segtune.training.batches import Batch, gather_maps
 from segtune.training.examples import generator
 from segtune.training.objective import Objective, Sums
 from segtune.training.recipe import LossRecipe, PromptRecipe, Recipe
+from segtune.training.reference import Answers, Reference
 
 if TYPE_CHECKING:
     from segtune.models.embedding_cache import EmbeddingCache
@@ -33,12 +34,19 @@ class PromptedMasks(Objective):
         model: in training mode, frozen as the run wants it.
         recipe: how it is prompted, and what is minimised.
         cache: of what the frozen part of the encoder makes, or None when every image is encoded whole.
+        reference: the pretrained model, where something holds the one that trains near it.
     """
 
-    names: ClassVar[tuple[str, ...]] = ("loss", "mask_loss", "quality_loss", "first_iou", "iou")
     model: PromptableModel
     recipe: Recipe
     cache: EmbeddingCache | None = None
+    reference: Reference | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Loss and its terms, and IoU after the first and after the last round."""
+        own = ("loss", "mask_loss", "quality_loss", "first_iou", "iou")
+        return own if self.reference is None else (*own, *self.reference.names)
 
     def count(self, batch: Batch) -> int:
         """Return how many objects are prompted."""
@@ -49,7 +57,7 @@ class PromptedMasks(Objective):
         pause = float(generator(self.recipe.seed, "pause", step).random())  # the same everywhere
         return accumulate_gradients(
             self.model, batch, RoundLoss(self.recipe.prompts, self.recipe.loss), objects=objects, pause=pause,
-            cache=self.cache, precision=self.recipe.optimizer.precision,
+            cache=self.cache, precision=self.recipe.optimizer.precision, reference=self.reference,
         )  # fmt: skip
 
     def tell(self, means: Mapping[str, float]) -> str:
@@ -92,6 +100,7 @@ def accumulate_gradients(
     pause: float,
     cache: EmbeddingCache | None,
     precision: str,
+    reference: Reference | None = None,
 ) -> Sums:
     """Add the gradient of a batch to the parameters that train.
 
@@ -107,6 +116,7 @@ def accumulate_gradients(
         pause: uniform in [0, 1), places the round without a click when the recipe has two.
         cache: where what the frozen part of the encoder makes is kept; None when every image is encoded whole.
         precision: "fp32" or "bf16" (autocast).
+        reference: the pretrained model, where something holds the one that trains near it.
 
     Returns:
         Sums over this batch's objects.
@@ -122,13 +132,22 @@ def accumulate_gradients(
     cut = [leaf.detach().requires_grad_(leaf.requires_grad) for leaf in leaves]
     held = Embedding(cut[0], embedding.frames, dict(zip(embedding.extra, cut[1:], strict=True)))
     truth, valid, weights = batch.truth.to(device), batch.valid.to(device), batch.weights.to(device)
+    with autocast:
+        answers = None if reference is None else _ask_reference(reference, batch, embedding, cache, device)
+    if answers is not None:
+        # From here on they are the truth: losses, clicks and IoU are held to the pretrained model's own masks.
+        truth = answers.targets(batch.prompts.to(device), truth)
     corrector = RandomCorrector(truth, valid, batch.uniforms.to(device), objective.prompts, pause)
     rounds = objective.prompts.rounds
+    distill = 0.0 if reference is None else reference.keep.distill
     with autocast:
         for current in rollout(model, held, batch.prompts.to(device), rounds=rounds, correct=corrector):
+            apart = answers.divergence(current, valid) if answers is not None and distill else None
             # Losses in fp32, and backward outside autocast, as torch asks.
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
+                if apart is not None:
+                    losses, terms = losses + distill * apart, terms | {"distill": apart.detach()}
                 losses = losses * weights
                 torch.autograd.backward(losses.sum() / (objects * rounds))
             _record(sums, current, losses, terms, truth, valid, rounds)
@@ -136,7 +155,29 @@ def accumulate_gradients(
     if any(leaf.requires_grad for leaf in leaves):
         reached = [(leaf, piece.grad) for leaf, piece in zip(leaves, cut, strict=True) if piece.grad is not None]
         torch.autograd.backward([leaf for leaf, _ in reached], [gradient for _, gradient in reached])
+    if reference is not None and reference.keep.l2_start:
+        # By this batch's share of the step, so that batches and processes add up to the gradient of the whole term.
+        distance = reference.pull(model, len(batch.prompts) / objects)
+        for name in ("l2_start", "loss"):
+            sums.values[name] += distance * len(batch.prompts)
     return sums
+
+
+def _ask_reference(
+    reference: Reference, batch: Batch, embedding: Embedding, cache: EmbeddingCache | None, device: torch.device
+) -> Answers | None:
+    """Return what the pretrained model has to say of the batch; None where it is not asked."""
+    places = reference.places(batch)
+    if reference.model is None or not places:
+        return None
+    if reference.shares_encoder:
+        maps = {name: value.detach() for name, value in embedding.extra.items()}
+        known = Embedding(embedding.features.detach(), embedding.frames, maps)
+        return reference.answers(batch, known, range(len(batch.frames)))
+    # What the cache holds is of the frozen stages, which both models share.
+    with torch.no_grad():
+        known = encode_batch(reference.model, batch.images(places), cache, device)
+    return reference.answers(batch, known, places)
 
 
 def encode_batch(model: PromptableModel, batch: Batch, cache: EmbeddingCache | None, device: torch.device) -> Embedding:

@@ -1,0 +1,232 @@
+"""`segtune blend`: a model between the pretrained and the tuned one that keeps the gain and forgets less."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from segtune.core.errors import ModelError, UsageError
+from segtune.core.files import read_json, write_json
+from segtune.core.progress import SILENT, Progress
+from segtune.data.splits import read_split, resolve
+from segtune.evaluation.blending import CurvePoint, Trial, choose_blend, measure_curve
+from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
+from segtune.evaluation.results import Results
+from segtune.models.allocator import keep_large_blocks
+from segtune.models.family import PromptableModel
+from segtune.models.fingerprint import fingerprint, hash_weights
+from segtune.models.interpolation import interpolate
+from segtune.models.open import open_model
+from segtune.models.save import BLEND, RECORD, save_model
+from segtune.runs.data import RunData, open_run_data
+from segtune.runs.device import pick_device
+from segtune.runs.embeddings import RememberedEmbedder
+from segtune.runs.evaluate import describe_split
+from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run
+from segtune.runs.general import NONE, GeneralImages, open_general, without_learned
+from segtune.runs.proof import Proof, prove
+from segtune.runs.settings import Settings, read_settings
+from segtune.runs.validation import validation_part
+
+BLENDED, TUNED = "blended", "tuned"
+
+CURVE = "blend.json"
+"""The file with the curve, the rule and the choice."""
+
+ALPHAS = tuple(number / 10 for number in range(1, 10))
+
+
+@dataclass(frozen=True)
+class BlendResult:
+    """What came of a blend.
+
+    Attributes:
+        folder: holds model/ and the report's files.
+        alpha: share of the tuned model.
+        curve: what was measured on validation and general images.
+        proof: pretrained, tuned and blended on the test images.
+        summary: the content of blend.json.
+    """
+
+    folder: Path
+    alpha: float
+    curve: tuple[CurvePoint, ...]
+    proof: Proof
+    summary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """The two models between which is blended, and the run they are of."""
+
+    run: RunFolder
+    settings: Settings
+    device: str
+    pretrained: PromptableModel
+    tuned: PromptableModel
+
+    @property
+    def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """All weights of both."""
+        return self.pretrained.state_dict(), self.tuned.state_dict()
+
+
+def blend(
+    run: Path,
+    out: Path,
+    *,
+    alphas: Sequence[float] = ALPHAS,
+    fixed: float | None = None,
+    keep: float = 0.9,
+    general: str | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> BlendResult:
+    """Interpolate between a run's base and its result, choose how far, and score the choice once on the test images.
+
+    Each blend is scored on the run's validation images and on general images. Of those that keep at least `keep` of the
+    tuned model's gain the one is taken that loses least on general images. The general images that are reported are
+    others than those it was chosen by, where there are enough of them. Nothing is written into the run.
+
+    Args:
+        run: the folder of a fit that crowned a model.
+        out: gets model/, blend.json, metrics.json and what else a report needs.
+        alphas: shares of the tuned model to try.
+        fixed: take this one, whatever the curve says.
+        keep: share of the gain that must stay, 0 to 1.
+        general: "suite" or a folder; as in the run without it.
+        device: "cpu", "cuda", or "auto".
+        progress: what people see.
+
+    Raises:
+        UsageError: an alpha or `keep` outside 0 to 1, or `out` is not free.
+        ModelError: `run` is no fit, kept its pretrained weights, or its two models are not of one network.
+        DataError: the run's data cannot be read any more.
+    """
+    for name, value in (("alpha", fixed), ("keep", keep), *(("alphas", one) for one in alphas)):
+        if value is not None and not 0 <= value <= 1:
+            raise UsageError(f"--{name} is a share between 0 and 1, but was {value:g}.")
+    folder = _free(out)
+    ends = _open_ends(RunFolder(Path(run)), pick_device(device))
+    images = _open_general(ends, general, progress)
+    dataset = open_run_data(ends.settings.data)
+    data = RunData(dataset, resolve(read_split(ends.run.split), dataset))
+    keep_large_blocks()
+    surroundings = describe_surroundings()
+    curve = _measure(ends, data, images, (fixed,) if fixed is not None else alphas, progress)
+    rule = f"given: {fixed:g}" if fixed is not None else _rule(keep)
+    point = next(one for one in curve if one.alpha == fixed) if fixed is not None else choose_blend(curve, keep)
+    told = {"alpha": point.alpha, "rule": rule, "run": str(run), "base": ends.settings.model.base}
+    _save(ends, folder, point.alpha, told)
+    proof = _prove(ends, folder, data, images, progress)
+    choice = {"general": images.source, "images": len(images.choice), "same_as_reported": images.is_shared}
+    summary = told | {"keep": keep, "chosen_by": choice, "curve": [asdict(one) for one in curve]}
+    summary["kept"] = shares_kept(proof.results)
+    write_json(folder.path / CURVE, summary)
+    folder.write_record(
+        **surroundings, finished=now(), model={"base": ends.settings.model.base, "blended_from": str(run)},
+        data=data.describe(), weights_sha256={name: hash_weights(model) for name, model in proof.models.items()},
+    )  # fmt: skip
+    return BlendResult(folder.path, point.alpha, curve, proof, summary)
+
+
+def shares_kept(results: Results) -> dict[str, float | None]:
+    """Return how much of the tuned model's gain and loss the blended one has, as means of IoU over prompt modes."""
+    rows = [row for row in results.rows if row.metric == "iou"]
+    general = [row for row in results.general.rows if row.metric == "iou"] if results.general else []
+    found: dict[str, float | None] = {}
+    for name, scored in (("gain", rows), ("general", general)):
+        mean = {}
+        for model in (PRETRAINED, TUNED, BLENDED):
+            values = [row.mean for row in scored if row.model == model and row.mean is not None]
+            mean[model] = sum(values) / len(values) if values else None
+        for model in (TUNED, BLENDED):
+            before, after = mean[PRETRAINED], mean[model]
+            found[f"{name}_{model}"] = None if before is None or after is None else after - before
+    return found
+
+
+def _rule(keep: float) -> str:
+    return f"the least lost on general images with at least {100 * keep:g} % of the gain kept"
+
+
+def _free(out: Path) -> RunFolder:
+    folder = other_than_a_run(Path(out))
+    if folder.model.exists() and not (folder.path / CURVE).is_file():
+        raise UsageError(f"{out} holds a model that segtune blend did not write. Give --out another folder.")
+    return folder
+
+
+def _open_ends(run: RunFolder, device: str) -> _Ends:
+    run.require()
+    settings = read_settings(run.settings).settings
+    tuned = open_model(run.path, device=device)
+    if not read_json(run.model / RECORD).get("crowned"):
+        raise ModelError(
+            f"The run in {run.path} kept its pretrained weights, since no epoch beat them, so there is nothing to "
+            "blend them with. Tune again with other settings."
+        )
+    return _Ends(run, settings, device, open_model(settings.model.base, device=device), tuned)
+
+
+def _open_general(ends: _Ends, asked: str | None, progress: Progress) -> GeneralImages:
+    spec = asked or ends.settings.evaluation.general
+    found = open_general(spec, ends.settings.evaluation.general_images, ends.tuned.side)
+    if found is None:
+        raise UsageError(
+            f"How much a blend forgets is seen on general images, but the run says {NONE}. Give --general suite for "
+            "drawn ones, or --general FOLDER."
+        )
+    return without_learned(found, ends.run.fingerprints, progress)
+
+
+def _measure(
+    ends: _Ends, data: RunData, general: GeneralImages, alphas: Sequence[float], progress: Progress
+) -> tuple[CurvePoint, ...]:
+    # Where only the decoder was tuned, all blends share one encoder, and each image is encoded once.
+    shared = fingerprint(ends.pretrained) == fingerprint(ends.tuned)
+    settings = ends.settings
+    own, far = (
+        Trial(images, modes, RememberedEmbedder() if shared else None)
+        for images, modes in (
+            (validation_part(settings, data.val), settings.validation.modes),
+            (general.choice, settings.evaluation.general_modes),
+        )
+    )
+    model = open_model(settings.model.base, device=ends.device)
+    return measure_curve(model, ends.weights, alphas, own, far, seed=settings.evaluation.seed, progress=progress)
+
+
+def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> None:
+    model = open_model(ends.settings.model.base, device=ends.device)
+    model.load_state_dict(interpolate(*ends.weights, alpha))
+    fresh = folder.model.with_name(".model.tmp")
+    shutil.rmtree(fresh, ignore_errors=True)
+    save_model(model, fresh, extra={"base": ends.settings.model.base, BLEND: told})
+    shutil.rmtree(folder.model, ignore_errors=True)
+    fresh.rename(folder.model)
+    # It has learned from what the run has, and is kept from being tested on that.
+    for source, target in ((ends.run.fingerprints, folder.fingerprints), (ends.run.split, folder.split)):
+        shutil.copyfile(source, target)
+
+
+def _prove(ends: _Ends, folder: RunFolder, data: RunData, general: GeneralImages, progress: Progress) -> Proof:
+    # What is scored is the file that was saved, not the model in memory.
+    blended = open_model(folder.model, device=ends.device)
+    models = {PRETRAINED: ends.pretrained, TUNED: ends.tuned, BLENDED: blended}
+    test, part = (data.test, "test") if len(data.test) else (data.val, "val")
+    settings = ends.settings.evaluation
+    forgotten = measure_forgetting(
+        models, general.reported, subject=BLENDED, source=general.source, modes=settings.general_modes,
+        seed=settings.seed, left_out=general.left_out, progress=progress,
+    )  # fmt: skip
+    return prove(
+        models, test, folder.path, modes=settings.modes, seed=settings.seed, subject=BLENDED,
+        data={"dataset": data.describe(), "part": part}, split=describe_split(data.split), general=forgotten,
+        progress=progress,
+    )  # fmt: skip
