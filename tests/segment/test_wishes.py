@@ -125,6 +125,10 @@ def test_what_is_asked_of_all_is_asked_of_each(tmp_path):
         ('{"a": [{"points": [[Infinity, 2]]}]}', "a → 0 → points → 0 → 0: input should be a finite"),
         ('{"a": [{"box": [0, 0, 1e999, 4]}]}', "a → 0 → box → 2: input should be a finite"),
         ('{"a": [{"points": [[1%s, 2]]}]}' % ("0" * 400), "a → 0 → points → 0 → 0"),
+        ('{"a": [], "b": [], "a": []}', "'a' comes 2 times"),
+        ('{"a/b": [], "./a/b": []}', "'a/b' comes 2 times"),
+        ('{"a": [{"points": [[1, 2]], "points": [[3, 4]]}]}', "'points' comes 2 times"),
+        ("[" * 100_000, "no file of prompts"),
         ('{"a": [{"box": [0, 0, 4, 4], "label": ""}]}', "a → 0 → label: string should have at least 1"),
     ],
 )

@@ -110,8 +110,9 @@ def segment_many(
     begun = time.perf_counter()
     with Journal(out, _describe_job(model, asked, format)) as journal:
         before = journal.done()
-        left = _images_left(wanted, before, out)
-        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], {one.name: one for one in left})
+        left = _images_left(wanted, before, out, task.wishes)
+        named = {one.name: one for one in left}
+        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], task.wishes, named)
         with progress.stage("segment", len(wanted)) as advance:
             advance(len(wanted) - len(left))
             with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
@@ -158,6 +159,7 @@ class _Sink:
         journal: gets a line per image.
         output: how masks are written.
         classes: in the order of their numbers.
+        wishes: what is asked of each image, by its name.
         images: that are to be done, by name.
     """
 
@@ -165,6 +167,7 @@ class _Sink:
     journal: Journal
     output: OutputFormat
     classes: Sequence[str]
+    wishes: Wishes
     images: Mapping[str, InputImage]
 
     def drain(
@@ -191,7 +194,8 @@ class _Sink:
 
     def _write(self, one: Result | Failed) -> bool:
         """Say whether it was segmented."""
-        told = {"image": one.name, "path": _place(self.images[one.name])}
+        image = self.images[one.name]
+        told: dict[str, Any] = {"image": one.name, "path": _place(image)}
         if isinstance(one, Failed):
             self.journal.add(told | {"error": one.reason})
             return False
@@ -200,6 +204,9 @@ class _Sink:
         except DataError as error:  # a format that cannot hold this image's masks
             self.journal.add(told | {"error": str(error)})
             return False
+        # By this a mask prompt that is drawn anew later is noticed.
+        masks = self.wishes.hash_masks(image)
+        told |= {} if masks is None else {"mask_prompts": masks}
         objects = [self.output.keep(found) for found in one.objects]
         self.journal.add(told | {"stem": one.stem, "size": one.size, "objects": objects})
         return True
@@ -209,11 +216,13 @@ def _place(image: InputImage) -> str:
     return str(image.path.resolve())
 
 
-def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str, Any]], out: Path) -> list[InputImage]:
+def _images_left(
+    wanted: Sequence[InputImage], before: Mapping[str, Mapping[str, Any]], out: Path, wishes: Wishes
+) -> list[InputImage]:
     """Return the images that are not done, each with a path for its files that no other has.
 
     Raises:
-        UsageError: what was done is of another image of the same name.
+        UsageError: what was done is of another image of the same name, or of mask prompts that have changed since.
     """
     left = []
     for image in wanted:
@@ -224,6 +233,11 @@ def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str,
             raise UsageError(
                 f"{out} holds the masks of {line['path']} under the name {image.name}, which {_place(image)} has too. "
                 "Give --out another folder, or segment both images in one command; nothing was touched."
+            )
+        elif line.get("mask_prompts") != wishes.hash_masks(image):
+            raise UsageError(
+                f"{out} holds the masks of {image.name}, but the mask files that its prompts name have changed since. "
+                "Give --out another folder, or bring the files back; nothing was touched."
             )
     # An image that came later may have what was the name of another alone.
     taken = [line["stem"] for line in before.values()]
