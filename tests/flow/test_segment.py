@@ -49,7 +49,7 @@ def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
         (("--text", "a", "--everything"), 2, "takes no prompts"),
         (("--text", "a", "--tiles"), 2, "whole images"),
         (("--text", ""), 2, "Name something"),
-        (("--points", "1,2", "--tiles", "--batch", "2"), 2, "one by one"),
+        (("--everything", "--tiles", "--batch", "2"), 2, "one by one"),
         (("--points", "1,2", "--tta", ""), 2, "view"),
         (("--points", "1,2", "--refine", ""), 2, "clean-up"),
         (("--points", "100,100"), 4, ""),

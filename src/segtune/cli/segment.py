@@ -96,7 +96,12 @@ On = Annotated[
         help="Compute on a Ray cluster: a new one on this machine, the one it belongs to, or another. Extra ray.",
     ),
 ]
-Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Images, or windows around objects, encoded at once. [default: by the model]"
+    ),
+]
 
 
 def segment(
@@ -167,11 +172,11 @@ _NEEDS = {"--detector": "--text", "--text-threshold": "--text", "--set": "--ever
 """Options that say nothing without another."""
 
 _APART = (
-    ("--text", "--everything", "Everything mode takes no prompts"),
-    ("--text", "--tiles", "Text is looked for in whole images"),
-    ("--batch", "--tiles", "Tiles are encoded one by one"),
+    (("--text", "--everything"), "Everything mode takes no prompts"),
+    (("--text", "--tiles"), "Text is looked for in whole images"),
+    (("--batch", "--everything", "--tiles"), "Tiles of everything mode are encoded one by one"),
 )
-"""Pairs of options of which one would be ignored, and why."""
+"""Options of which one would be ignored, and why."""
 
 
 def _check_together(on: str | None, **options: object) -> None:
@@ -183,9 +188,9 @@ def _check_together(on: str | None, **options: object) -> None:
     for name, other in _NEEDS.items():
         if name in given and other not in given:
             raise UsageError(f"{name} is about {other}, which was not given. Add {other}, or leave {name} out.")
-    for one, other, why in _APART:
-        if {one, other} <= given:
-            raise UsageError(f"{why}, but both {one} and {other} were given. Leave one of them out.")
+    for together, why in _APART:
+        if given.issuperset(together):
+            raise UsageError(f"{why}, but {' and '.join(together)} were given. Leave one of them out.")
     if on is not None:
         check_place(on)
 

@@ -83,7 +83,8 @@ def segment_many(
         wishes: what is asked of each image.
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`; None: "rle" for everything in tiles, else "png".
-        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        batch: images, or windows around objects, encoded at once; None: what suits the model and the device. Tiles of
+            everything mode are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks.
         on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
