@@ -1,4 +1,4 @@
-"""What test-time augmentation and mask clean-up gain: the matrix of one model as it is, with each view, with each clean-up.
+"""What test-time augmentation and mask clean-up gain: one model in the matrix as it is, with each view, each clean-up.
 
     python bench/refine.py --sets kvasir_seg dsb2018_nuclei magnetic_tile --images 40
 

@@ -11,7 +11,7 @@ import pytest
 
 from segtune.core.errors import UsageError
 from segtune.segment.inputs import InputImage
-from segtune.segment.wishes import parse_boxes, parse_points, read_wishes, same_for_all
+from segtune.segment.wishes import Wish, parse_boxes, parse_points, read_wishes, same_for_all
 
 
 def test_points_and_boxes_on_the_command_line():
@@ -106,6 +106,21 @@ def test_the_current_folder_comes_before_the_files(tmp_path, keyed):
     assert asked.by_image["x/1.png"]
     assert asked.by_image["y/1.png"] == ()
     assert keyed("p/1.png").for_images([far]).by_image["y/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        (None, r"mask file .*m\.png does not exist"),
+        (np.ones((8, 6), np.uint8), r"8 × 8 pixels, but .*m\.png has 6 × 8"),
+        (np.full((8, 8), 100, np.uint8), r"in .*m\.png is empty"),
+    ],
+)
+def test_a_mask_file_that_is_no_prompt_for_the_image_is_named(tmp_path, drawn, words):
+    if drawn is not None:
+        cv2.imwrite(str(tmp_path / "m.png"), drawn)
+    with pytest.raises(UsageError, match=words):
+        Wish(mask="m.png").prompt((8, 8), tmp_path)
 
 
 def test_what_is_asked_of_all_is_asked_of_each(tmp_path):

@@ -59,11 +59,11 @@ class Wish(BaseModel):
         """Return the prompt on an image of `size` (height, width); its mask has at most `pixel_limit` pixels.
 
         Raises:
-            UsageError: it does not fit the image.
+            UsageError: it does not fit the image, or the mask's file is not there.
             DataError: the mask cannot be read.
         """
         points = [(x, y, int(rest[0]) if rest else 1) for x, y, *rest in self.points]
-        mask = None if self.mask is None else _read_mask(folder / self.mask, pixel_limit)
+        mask = None if self.mask is None else _read_mask(folder / self.mask, size, pixel_limit)
         return given_prompt(size, points=points, box=self.box, mask=mask)
 
 
@@ -296,8 +296,25 @@ def _hash(path: Path) -> str | None:
         return None
 
 
-def _read_mask(path: Path, pixel_limit: int) -> BoolMask:
+def _read_mask(path: Path, size: tuple[int, int], pixel_limit: int) -> BoolMask:
+    """Return the mask prompt in a file for an image of `size`.
+
+    Raises:
+        UsageError: no such file, of another size than the image, or empty.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"The mask file {path} does not exist. Paths of masks begin at the folder of the file of prompts."
+        )
     values = read_image(path, pixel_limit).max(axis=2)
+    if values.shape != size:
+        (height, width), (rows, columns) = size, values.shape
+        raise UsageError(
+            f"A mask prompt must be as large as its image, which has {width} × {height} pixels, but {path} has "
+            f"{columns} × {rows}. Bring it to that size."
+        )
     # 0 and 1 are in use too, and as brightness nothing of them would be left.
     inside: BoolMask = values > (0 if values.max() <= 1 else 127)
+    if not inside.any():
+        raise UsageError(f"The mask prompt in {path} is empty. Draw it again, or leave it out.")
     return inside
