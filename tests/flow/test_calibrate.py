@@ -3,6 +3,9 @@
 import json
 import shutil
 
+from disc_data import SMALL
+
+from segtune.core.errors import NOT_CROWNED
 from segtune.models.open import NANO, open_model
 from segtune.segment.everything import settings_for
 
@@ -26,6 +29,20 @@ def test_thresholds_are_kept_with_the_model_and_taken_from_there(answer, discs, 
     assert (code, facts["done"]) == (0, 30)
     lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()[1:]
     assert sum(len(json.loads(line)["objects"]) for line in lines) > 10
+
+
+def test_a_run_s_validation_images_are_known_by_the_run_and_by_its_model(answer, discs, micro, tmp_path):
+    """Either way the same images are looked at, and the same thresholds written in the same place."""
+    run = tmp_path / "run"
+    code, _ = answer("fit", discs, "--out", run, "--model", micro, "--train", "decoder", "--epochs", "1", *SMALL,
+                     "--set", "validation.modes=[box]", "--set", "evaluation.modes=[box]")  # fmt: skip
+    assert code in (0, NOT_CROWNED)
+    shutil.rmtree(run / "model")
+    shutil.copytree(NANO, run / "model")  # fresh weights would find no object
+    found = [answer("calibrate", each, "--images", "3", "--points-per-side", "4") for each in (run, run / "model")]
+    assert found[0] == found[1]
+    assert found[0][1]["images"] == 3
+    assert "everything" in json.loads((run / "model" / "segtune.json").read_text())
 
 
 def test_what_cannot_be_calibrated_is_told(segtune, discs, micro, tmp_path):

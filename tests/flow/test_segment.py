@@ -17,7 +17,7 @@ import pytest
 def test_a_folder_by_a_box(answer, discs, micro, tmp_path):
     code, facts = answer("segment", micro, discs / "images", "--out", tmp_path / "out", "--boxes", "10,10,50,40")
     assert code == 0
-    assert facts["done"] == 30
+    assert (facts["done"], facts["masks"]) == (30, 30)
     assert len(list((tmp_path / "out").glob("*.png"))) == 30
     code, facts = answer("segment", micro, discs / "images", "--out", tmp_path / "out", "--boxes", "10,10,50,40")
     assert (code, facts["done"], facts["before"]) == (0, 0, 30)
@@ -37,6 +37,7 @@ def test_a_file_of_prompts(answer, discs, micro, tmp_path):
 
 
 def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
+    (tmp_path / "twice.json").write_text('{"000.png": [{"box": [1, 1, 9, 9]}], "000.png": []}')
     for words, code, said in (
         (("--points", "1;2"), 2, "x,y"),
         ((), 2, "nothing to segment"),
@@ -49,9 +50,12 @@ def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
         (("--text", "a", "--everything"), 2, "takes no prompts"),
         (("--text", "a", "--tiles"), 2, "whole images"),
         (("--text", ""), 2, "Name something"),
-        (("--points", "1,2", "--tiles", "--batch", "2"), 2, "one by one"),
+        (("--everything", "--tiles", "--batch", "2"), 2, "one by one"),
         (("--points", "1,2", "--tta", ""), 2, "view"),
         (("--points", "1,2", "--refine", ""), 2, "clean-up"),
+        (("--points", "1,2", "--out", micro / "config.json"), 2, "config.json is a file"),
+        (("--points", "1,2", "--out", micro / "config.json" / "out"), 2, "config.json is a file"),
+        (("--prompts", tmp_path / "twice.json"), 2, "'000.png' comes 2 times"),
         (("--points", "100,100"), 4, ""),
     ):
         found, out, err = segtune("segment", micro, discs / "images", "--out", tmp_path / "out", *words)

@@ -16,7 +16,12 @@ import numpy as np
 import pytest
 
 from segtune.core.errors import ModelError, UsageError
+from segtune.segment.everything import EverythingSettings
 from segtune.segment.many import segment_many
+from segtune.segment.refine import Cleanup
+from segtune.segment.text import find_by_text
+from segtune.segment.tiles import TileSettings
+from segtune.segment.views import averaged
 from segtune.segment.wishes import Wish, Wishes, same_for_all
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'segtune[ray]'")
@@ -162,6 +167,49 @@ def test_a_job_goes_on_elsewhere_and_one_file_for_all_is_the_same(two_workers, m
     names = [json.loads(line)["image"] for line in lines(tmp_path / "there")[1]]
     assert sorted(set(names)) == sorted(path.name for path in photos.iterdir())
     assert [name for name in names if name != "05.png"] == sorted(set(names) - {"05.png"})
+
+
+GRID = EverythingSettings(points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0, box_nms_thresh=1)
+SMALL_TILES = TileSettings(side=32)
+
+
+@pytest.mark.parametrize(
+    ("way", "options"),
+    [
+        ("prompts", {"tiles": SMALL_TILES}),
+        ("none", {"everything": GRID}),
+        ("none", {"everything": GRID, "tiles": SMALL_TILES}),
+        ("text", {"format": "coco"}),
+        ("prompts", {"cleanup": Cleanup(largest=True, holes=20)}),
+    ],
+    ids=["prompts in windows", "everything", "everything in tiles", "text", "clean-up"],
+)
+def test_all_ways_of_asking_give_there_what_they_give_here(
+    two_workers, model, photos, tmp_path, monkeypatch, request, way, options
+):
+    """To the byte: prompts of single images with mask files too, tiles, everything, text, views."""
+    monkeypatch.chdir(tmp_path)  # paths are relative to it, which workers are not in
+    for path in sorted(photos.iterdir())[10:]:
+        path.unlink()
+    cv2.imwrite("coarse.png", np.pad(np.full((20, 20), 255, np.uint8), 10))
+    wishes = Wishes()
+    if way == "prompts":
+        boxes = (Wish(box=(4, 4, 30, 28)), Wish(points=((20, 20, 1), (2, 2, 0)), label="b"), Wish(points=((9, 30),)))
+        told = {"01.png": boxes, "02.png": boxes, "04.png": boxes[1:], "05.png": boxes, "06.png": boxes[:1]}
+        wishes = Wishes(by_name=told | {"07.png": (Wish(mask="coarse.png"),)})
+        cv2.imwrite("photos/07.png", np.zeros((40, 40, 3), np.uint8))
+    elif way == "text":
+        wishes = Wishes(finder=find_by_text("cat, dog", str(request.getfixturevalue("owl")), 0.0))
+    entrant = averaged(model, ["flip"])
+    found = {}
+    for place in (None, "auto"):
+        out = Path(f"out-{place}")
+        result = segment_many(entrant, ["photos"], out, wishes, batch=2, on=place, **options)
+        found[place] = result.done, result.failed, result.unknown, lines(out), files(out)
+    assert found["auto"] == found[None]
+    assert list(found[None][1]) == ["05.png"]
+    objects = [one for line in found[None][3][1] for one in json.loads(line).get("objects", ())]
+    assert sum(one["area"] > 0 for one in objects) > 5
 
 
 def test_what_ends_a_job_here_ends_it_there_in_the_same_words(two_workers, model, photos, tmp_path):

@@ -282,6 +282,28 @@ def test_prompts_of_single_images(model, photos, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out" / "1").iterdir()) == ["0000.a_b.png", "0001.object.png"]
 
 
+def test_a_mask_prompt_that_was_drawn_anew_is_another_job(model, photos, tmp_path):
+    """What was done with the old one is not taken for what the new one asks; one that was missing may come later."""
+    drawn = np.zeros((40, 60), np.uint8)
+    drawn[5:20, 5:30] = 255
+    cv2.imwrite(str(tmp_path / "0.png"), drawn)
+    wishes = Wishes(by_name={f"{n}.png": (Wish(mask=f"{n}.png"),) for n in (0, 1)}, folder=tmp_path)
+    first = segment_many(model, [photos], tmp_path / "out", wishes)
+    assert (first.done, set(first.failed)) == (1, {"1.png"})
+    cv2.imwrite(str(tmp_path / "1.png"), drawn)
+    second = segment_many(model, [photos], tmp_path / "out", wishes)
+    assert (second.done, second.before, second.failed) == (1, 1, {})
+
+    before = (tmp_path / "out" / "results.jsonl").read_bytes()
+    cv2.imwrite(str(tmp_path / "1.png"), drawn[::-1])
+    with pytest.raises(UsageError, match=r"masks of 1\.png, but the mask files"):
+        segment_many(model, [photos], tmp_path / "out", wishes)
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(UsageError, match="have changed since"):
+        segment_many(model, [photos], tmp_path / "out", wishes)
+    assert (tmp_path / "out" / "results.jsonl").read_bytes() == before
+
+
 def test_what_cannot_be_done_is_refused(model, photos, tmp_path):
     with pytest.raises(UsageError, match="nothing to segment"):
         segment_many(model, [photos], tmp_path / "out", Wishes())

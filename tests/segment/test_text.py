@@ -15,34 +15,6 @@ from segtune.segment.wishes import Wishes
 
 transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
 
-WORDS = ["!", *"acdgot", *(f"{letter}</w>" for letter in "acdgot"), "ca", "cat</w>", "do", "dog</w>"]
-WORDS += ["<|startoftext|>", "<|endoftext|>"]
-
-
-@pytest.fixture(scope="module")
-def owl(tmp_path_factory):
-    """An OWLv2 of a few thousand weights, saved as a folder."""
-    folder = tmp_path_factory.mktemp("owl")
-    (folder / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(WORDS)}))
-    (folder / "merges.txt").write_text("#version: 0.2\nc a\nca t</w>\nd o\ndo g</w>\n")
-    tokenizer = transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=8)
-    text = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "vocab_size": len(WORDS), "max_position_embeddings": 8,
-    }  # fmt: skip
-    vision = {
-        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "image_size": 64, "patch_size": 16,
-    }  # fmt: skip
-    torch.manual_seed(0)
-    config = transformers.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
-    transformers.Owlv2ForObjectDetection(config).save_pretrained(folder)
-    images = transformers.models.owlv2.image_processing_pil_owlv2.Owlv2ImageProcessorPil(
-        size={"height": 64, "width": 64}
-    )
-    transformers.Owlv2Processor(images, tokenizer).save_pretrained(folder)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def dino(tmp_path_factory):

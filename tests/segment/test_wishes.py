@@ -11,7 +11,7 @@ import pytest
 
 from segtune.core.errors import UsageError
 from segtune.segment.inputs import InputImage
-from segtune.segment.wishes import parse_boxes, parse_points, read_wishes, same_for_all
+from segtune.segment.wishes import Wish, parse_boxes, parse_points, read_wishes, same_for_all
 
 
 def test_points_and_boxes_on_the_command_line():
@@ -108,6 +108,21 @@ def test_the_current_folder_comes_before_the_files(tmp_path, keyed):
     assert keyed("p/1.png").for_images([far]).by_image["y/1.png"]
 
 
+@pytest.mark.parametrize(
+    ("drawn", "words"),
+    [
+        (None, r"mask file .*m\.png does not exist"),
+        (np.ones((8, 6), np.uint8), r"8 × 8 pixels, but .*m\.png has 6 × 8"),
+        (np.full((8, 8), 100, np.uint8), r"in .*m\.png is empty"),
+    ],
+)
+def test_a_mask_file_that_is_no_prompt_for_the_image_is_named(tmp_path, drawn, words):
+    if drawn is not None:
+        cv2.imwrite(str(tmp_path / "m.png"), drawn)
+    with pytest.raises(UsageError, match=words):
+        Wish(mask="m.png").prompt((8, 8), tmp_path)
+
+
 def test_what_is_asked_of_all_is_asked_of_each(tmp_path):
     wishes = same_for_all("3,4", None)
     assert wishes.for_images([image(tmp_path, "1.png", "1.png")]).by_image == {"1.png": wishes.of_all}
@@ -125,6 +140,10 @@ def test_what_is_asked_of_all_is_asked_of_each(tmp_path):
         ('{"a": [{"points": [[Infinity, 2]]}]}', "a → 0 → points → 0 → 0: input should be a finite"),
         ('{"a": [{"box": [0, 0, 1e999, 4]}]}', "a → 0 → box → 2: input should be a finite"),
         ('{"a": [{"points": [[1%s, 2]]}]}' % ("0" * 400), "a → 0 → points → 0 → 0"),
+        ('{"a": [], "b": [], "a": []}', "'a' comes 2 times"),
+        ('{"a/b": [], "./a/b": []}', "'a/b' comes 2 times"),
+        ('{"a": [{"points": [[1, 2]], "points": [[3, 4]]}]}', "'points' comes 2 times"),
+        ("[" * 100_000, "no file of prompts"),
         ('{"a": [{"box": [0, 0, 4, 4], "label": ""}]}', "a → 0 → label: string should have at least 1"),
     ],
 )

@@ -15,7 +15,7 @@ from segtune.models.sam.model import Sam
 from segtune.models.sam.sizes import MICRO
 from segtune.segment.given import given_prompt
 from segtune.segment.session import Session
-from segtune.segment.zoom import ZoomSettings, segment_zoomed
+from segtune.segment.zoom import ZoomSettings, segment_all_zoomed, segment_zoomed
 
 
 class Brightness(Sam):
@@ -108,6 +108,55 @@ def test_clicks_look_further_until_the_object_is_in_view(model):
     assert len(sides) >= 4
     assert sides[-1] < 700, "zoomed on"
     assert iou(found.mask.decode(), truth) > 0.9
+
+
+@pytest.mark.parametrize("batch", [2, 3, 16])
+def test_many_objects_are_encoded_together_with_the_masks_of_each_alone(batch):
+    """Boxes, masks and clicks mixed, windows of all sizes and some read smaller: the same answers, in fewer runs."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(1)).eval()
+    size = (300, 420)
+    image = np.random.default_rng(2).integers(0, 255, (*size, 3), dtype=np.uint8)
+    coarse = np.zeros(size, bool)
+    coarse[200:240, 300:390] = True
+    prompts = [
+        given_prompt(size, box=(10, 20, 60, 50)),
+        given_prompt(size, points=[(200, 150)]),
+        given_prompt(size, mask=coarse),
+        given_prompt(size, points=[(30, 280), (50, 290, 0), (60, 260)]),
+        given_prompt(size, box=(0, 0, 420, 300), points=[(5, 5)]),
+        given_prompt(size, points=[(410, 10)]),
+    ]
+    settings = ZoomSettings(first=64)
+    runs = []
+    model.image_encoder.register_forward_pre_hook(lambda _, given: runs.append(len(given[0])))
+    alone = [segment_zoomed(model, ArrayWindows(image), prompt, settings) for prompt in prompts]
+    before = list(runs)
+    runs.clear()
+    together = list(segment_all_zoomed(model, ArrayWindows(image), iter(prompts), settings, batch=batch))
+    assert sum(runs) == sum(before)
+    assert len(runs) < len(before)
+    assert max(runs) <= batch
+    for one, other in zip(together, alone, strict=True):
+        assert one.window == other.window
+        assert one.quality == pytest.approx(other.quality, abs=1e-5)
+        assert np.array_equal(one.mask.decode(), other.mask.decode())
+
+
+def test_prompts_are_taken_a_batch_at_a_time(model):
+    """Masks as large as the image are not all held at once."""
+    taken = []
+
+    def prompts():
+        for x in range(0, 50, 10):
+            taken.append(x)
+            yield given_prompt((100, 100), box=(x, 10, x + 9, 20))
+
+    model.__class__ = Sam
+    found = segment_all_zoomed(model, ArrayWindows(np.zeros((100, 100, 3), np.uint8)), prompts(), batch=2)
+    assert taken == []
+    next(found)
+    assert taken == [0, 10]
+    assert len(list(found)) == 4
 
 
 def test_a_mask_says_where_to_look(model):

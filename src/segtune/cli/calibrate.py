@@ -12,7 +12,7 @@ from segtune.cli.options import AsJson
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or a folder with a model of segtune's.")]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, its model/, or a folder of a saved model.")]
 Data = Annotated[
     Path | None, typer.Option(metavar="DATA", help="Labelled images. [default: the run's validation images]")
 ]

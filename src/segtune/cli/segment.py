@@ -96,7 +96,12 @@ On = Annotated[
         help="Compute on a Ray cluster: a new one on this machine, the one it belongs to, or another. Extra ray.",
     ),
 ]
-Batch = Annotated[int | None, typer.Option(min=1, metavar="N", help="Images encoded at once. [default: by the model]")]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Images, or windows around objects, encoded at once. [default: by the model]"
+    ),
+]
 
 
 def segment(
@@ -167,11 +172,11 @@ _NEEDS = {"--detector": "--text", "--text-threshold": "--text", "--set": "--ever
 """Options that say nothing without another."""
 
 _APART = (
-    ("--text", "--everything", "Everything mode takes no prompts"),
-    ("--text", "--tiles", "Text is looked for in whole images"),
-    ("--batch", "--tiles", "Tiles are encoded one by one"),
+    (("--text", "--everything"), "Everything mode takes no prompts"),
+    (("--text", "--tiles"), "Text is looked for in whole images"),
+    (("--batch", "--everything", "--tiles"), "Tiles of everything mode are encoded one by one"),
 )
-"""Pairs of options of which one would be ignored, and why."""
+"""Options of which one would be ignored, and why."""
 
 
 def _check_together(on: str | None, **options: object) -> None:
@@ -183,9 +188,9 @@ def _check_together(on: str | None, **options: object) -> None:
     for name, other in _NEEDS.items():
         if name in given and other not in given:
             raise UsageError(f"{name} is about {other}, which was not given. Add {other}, or leave {name} out.")
-    for one, other, why in _APART:
-        if {one, other} <= given:
-            raise UsageError(f"{why}, but both {one} and {other} were given. Leave one of them out.")
+    for together, why in _APART:
+        if given.issuperset(together):
+            raise UsageError(f"{why}, but {' and '.join(together)} were given. Leave one of them out.")
     if on is not None:
         check_place(on)
 
@@ -213,20 +218,33 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:10]) + (f" … and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+_NOTHING = (
+    "Not one mask was found. Lower thresholds find more: --set pred_iou_thresh=0.2 --set stability_score_thresh=0.6 "
+    "with --everything (segtune calibrate fits them to a model), --text-threshold with --text."
+)
+
+
+def _images(count: int) -> str:
+    return f"{count} {'image' if count == 1 else 'images'}"
+
+
 def _told(facts: Mapping[str, Any]) -> str:
     """Return what was done, for people."""
     rate = facts["done"] / facts["seconds"] if facts["seconds"] else 0.0
-    lines = [f"{facts['done']} images segmented in {facts['seconds']:.1f} s ({rate:.1f} a second): {facts['folder']}"]
+    speed = f"in {facts['seconds']:.1f} s ({rate:.1f} a second)"
+    lines = [f"{_images(facts['done'])} segmented {speed}, masks: {facts['masks']}. They are in {facts['folder']}"]
+    if facts["done"] and not facts["masks"]:
+        lines.append(_NOTHING)
     if facts["before"]:
-        lines.append(f"{facts['before']} were done before.")
+        lines.append(f"Done before: {_images(facts['before'])}.")
     if facts["without"]:
-        lines.append(f"{facts['without']} images have no prompt and were left out.")
+        lines.append(f"Left out for want of a prompt: {_images(facts['without'])}.")
     if facts["unknown"]:
         lines.append(f"Named in the file of prompts, but of no image or of several: {_few(facts['unknown'])}.")
     if facts["stopped"]:
         lines.append("Stopped before the end. The same command goes on from here.")
     if facts["failed"]:
-        lines.append(f"{len(facts['failed'])} images could not be segmented:")
+        lines.append(f"{_images(len(facts['failed']))} could not be segmented:")
         lines += [f"  {name}: {reason}" for name, reason in list(facts["failed"].items())[:20]]
         if len(facts["failed"]) > 20:
             lines.append(f"  … and {len(facts['failed']) - 20} more; results.jsonl lists them all.")

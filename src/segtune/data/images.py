@@ -263,7 +263,7 @@ def _too_large(path: Path, what: str, pixel_limit: int) -> UnreadableError:
     return UnreadableError(
         path,
         f"it is larger than the limit of {pixel_limit:,} pixels ({what})",
-        "Cut it into tiles, make it smaller, or raise the pixel limit.",
+        "Cut it into tiles, make it smaller, or raise the pixel limit; segtune segment takes any size with --tiles.",
     )
 
 

@@ -61,7 +61,7 @@ def describe_clicks(result: ClickResult) -> str:
     for curve in result.curves:
         needed = " and ".join(
             f"{one.clicks.mean:.1f} clicks to IoU {decimal(one.target, 2)} ({one.failures} of {result.objects} objects "
-            "never get there)"
+            f"never get there and count as {result.limit})"
             for one in curve.noc
         )
         said.append(f"{model_label(curve.model)}: {decimal(curve.iou[0].mean)} after one click; {needed}.")

@@ -16,7 +16,7 @@ from segtune.models.open import open_model
 from segtune.models.save import RECORD, THRESHOLDS
 from segtune.runs.data import open_run_data
 from segtune.runs.device import pick_device
-from segtune.runs.folder import RunFolder
+from segtune.runs.folder import run_of
 from segtune.runs.settings import read_settings
 from segtune.segment.everything import settings_for
 
@@ -38,8 +38,8 @@ def calibrate(
     From then on they are what everything mode takes for this model where nothing else is said.
 
     Args:
-        model: a run folder, or a local folder in transformers' layout with segtune.json.
-        data: other labelled images; needed where the model is no run.
+        model: a run folder, its model/, or any local folder in transformers' layout with segtune.json.
+        data: other labelled images; needed where the model is no run's.
         most: images looked at, the first of them.
         points_per_side: clicks along each side of an image.
         device: "cpu", "cuda", or "auto".
@@ -51,7 +51,7 @@ def calibrate(
         ResourceError: the folder cannot be written.
     """
     record = _record_of(Path(model))
-    images = open_dataset(data) if data is not None else _validation_images(RunFolder(Path(model)))
+    images = open_dataset(data) if data is not None else _validation_images(Path(model))
     keep_large_blocks()
     opened = open_model(model, device=pick_device(device))
     opened.thresholds = {}
@@ -80,10 +80,11 @@ def _record_of(model: Path) -> Path:
     )
 
 
-def _validation_images(run: RunFolder) -> Dataset:
-    if not run.settings.is_file() or not run.split.is_file():
+def _validation_images(model: Path) -> Dataset:
+    run = run_of(model)
+    if run is None or not run.is_fit or not run.split.is_file():
         raise UsageError(
-            f"{run.path} is not the folder of a finished fit, so it names no validation images. Give labelled images "
+            f"{model} is not of a finished fit, so nothing says what its validation images are. Give labelled images "
             "by --data."
         )
     dataset = open_run_data(read_settings(run.settings).settings.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +21,7 @@ from segtune.prompts.objects import ObjectPrompt
 from segtune.rollout import ask
 from segtune.segment.answer import read_answers
 from segtune.segment.crops import MaskCrop
-from segtune.segment.encoding import device_of, evaluating
+from segtune.segment.encoding import batch_size, device_of, evaluating
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.inputs import InputImage
@@ -34,10 +33,6 @@ from segtune.segment.tiles import TileSettings
 from segtune.segment.wishes import Wishes
 
 _READERS = 2
-_TOKENS_AT_ONCE = 4096
-"""Encoded in one batch on a CPU: one image of ViT-B, 16 of nano; larger batches only take memory."""
-
-_GPU_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -84,23 +79,21 @@ def answer_images(
         model: any promptable model, on its device.
         images: to segment.
         task: what is to be done with each.
-        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        batch: images, or windows around objects, encoded at once; None: what suits the model and the device. Tiles of
+            everything mode are encoded one by one.
         stop: asked in the midst of an image in tiles or in everything mode, which then gives nothing.
         note: hears how far such an image has come.
     """
     groups: Iterator[Iterable[Result | Failed]]
+    size = batch or batch_size(model, device_of(model).type)
     if task.tiles is None:
-        groups = _in_batches(model, images, task, batch or batch_size(model, device_of(model).type), stop)
+        groups = _in_batches(model, images, task, size, stop)
     else:
-        groups = segment_large(model, images, task.wishes, task.everything, task.tiles, stop=stop, note=note)
+        groups = segment_large(
+            model, images, task.wishes, task.everything, task.tiles, batch=size, stop=stop, note=note
+        )
     for group in groups:
         yield (_cleaned(one, task.cleanup) for one in group)
-
-
-def batch_size(model: PromptableModel, device: str) -> int:
-    """Return how many images are encoded at once on a kind of device ("cpu", "cuda")."""
-    tokens = math.prod(model.mask_size) // 16
-    return max(1, _TOKENS_AT_ONCE // tokens) * (1 if device == "cpu" else _GPU_BATCHES)
 
 
 def _in_batches(

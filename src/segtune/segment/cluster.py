@@ -20,8 +20,8 @@ from typing import Any
 
 from segtune.core.errors import MissingExtraError, ResourceError, SegtuneError, UsageError, unknown_name
 from segtune.models.family import PromptableModel
-from segtune.segment.batches import Task, batch_size
-from segtune.segment.encoding import device_of
+from segtune.segment.batches import Task
+from segtune.segment.encoding import batch_size, device_of
 from segtune.segment.errands import divide
 from segtune.segment.inputs import InputImage
 from segtune.segment.outputs import Failed, Result
@@ -75,7 +75,7 @@ def answer_on_cluster(
         model: any promptable model; each worker gets a copy on its own device.
         images: to segment; their paths must hold on all machines.
         task: what is to be done with each.
-        batch: images encoded at once by a worker; None: what suits the model and the workers' device.
+        batch: as of `batches.answer_images`, by a worker; None: what suits the model and the workers' device.
         stop: asked while waiting; then an empty group is yielded.
 
     Raises:

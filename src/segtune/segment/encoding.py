@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,6 +10,11 @@ import torch
 
 from segtune.core.types import Embedding, Image
 from segtune.models.family import PromptableModel
+
+_TOKENS_AT_ONCE = 4096
+"""Encoded in one batch on a CPU: one image of ViT-B, 16 of nano; larger batches only take memory."""
+
+_GPU_BATCHES = 8
 
 
 def encode_image(model: PromptableModel, image: Image) -> Embedding:
@@ -20,6 +26,12 @@ def encode_image(model: PromptableModel, image: Image) -> Embedding:
 def device_of(model: PromptableModel) -> torch.device:
     """Return the device that the model's weights are on."""
     return next(model.parameters()).device
+
+
+def batch_size(model: PromptableModel, device: str) -> int:
+    """Return how many images are encoded at once on a kind of device ("cpu", "cuda")."""
+    tokens = math.prod(model.mask_size) // 16
+    return max(1, _TOKENS_AT_ONCE // tokens) * (1 if device == "cpu" else _GPU_BATCHES)
 
 
 @contextmanager

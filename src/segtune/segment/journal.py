@@ -177,6 +177,7 @@ def _is_begun(folder: Path, head: Mapping[str, Any]) -> bool:
         UsageError: it holds something else.
     """
     if not folder.is_dir():
+        _check_free(folder)
         return False
     path = folder / NAME
     written = (json.dumps(head) + "\n").encode()
@@ -199,6 +200,16 @@ def _is_begun(folder: Path, head: Mapping[str, Any]) -> bool:
         f"{folder} is not empty (it has {min(others)}), and what is there might be replaced. Give --out a new or an "
         "empty folder; nothing in it was touched."
     )
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that cannot be made since a file is in its place, or in that of a folder above it."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise UsageError(
+            f"The results' folder cannot be {folder}, for {there} is a file. Give --out a new or an empty folder; "
+            "nothing was touched."
+        )
 
 
 def _remove_half_files(folder: Path) -> None:

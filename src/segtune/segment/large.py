@@ -16,7 +16,7 @@ from segtune.segment.outputs import Failed, Found, Result
 from segtune.segment.stopping import StoppedError
 from segtune.segment.tiles import TileSettings, segment_everything_tiled
 from segtune.segment.wishes import Wishes
-from segtune.segment.zoom import ZoomSettings, segment_zoomed
+from segtune.segment.zoom import ZoomSettings, segment_all_zoomed
 
 
 def segment_large(
@@ -26,6 +26,7 @@ def segment_large(
     everything: EverythingSettings | None,
     settings: TileSettings,
     *,
+    batch: int,
     stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[list[Result | Failed]]:
@@ -37,6 +38,7 @@ def segment_large(
         wishes: what is asked of each.
         everything: find all masks instead, with these settings in each tile.
         settings: of the tiles; their side is also that of the window around clicks that is looked at first.
+        batch: windows around objects that are encoded at once.
         stop: asked after each tile and each prompt.
         note: hears how far an image has come.
     """
@@ -52,7 +54,7 @@ def segment_large(
             image.check()
             with open_windows(image.path) as windows:
                 if everything is None:
-                    found = _prompted(model, windows, image, wishes, settings, told)
+                    found = _prompted(model, windows, image, wishes, settings, batch, told)
                 else:
                     masks = segment_everything_tiled(
                         model, windows, settings, everything, on_tile=lambda done, total: told(done, total, "tile")
@@ -71,14 +73,15 @@ def _prompted(
     image: InputImage,
     wishes: Wishes,
     settings: TileSettings,
+    batch: int,
     told: Callable[[int, int, str], None],
 ) -> list[Found]:
     asked = wishes.of(image)
-    prompts = [wish.prompt(windows.size, wishes.folder, UNLIMITED) for wish in asked]
-    zoom = ZoomSettings(first=settings.side)
+    # One after another: a mask prompt is as large as the image.
+    prompts = (wish.prompt(windows.size, wishes.folder, UNLIMITED) for wish in asked)
+    masks = segment_all_zoomed(model, windows, prompts, ZoomSettings(first=settings.side), batch=batch)
     found = []
-    for number, (wish, prompt) in enumerate(zip(asked, prompts, strict=True), 1):
-        mask = segment_zoomed(model, windows, prompt, zoom)
+    for number, (wish, mask) in enumerate(zip(asked, masks, strict=True), 1):
         found.append(Found(mask.mask, wish.label, mask.quality))
-        told(number, len(prompts), "prompt")
+        told(number, len(asked), "prompt")
     return found

@@ -37,6 +37,7 @@ class ManyResult:
         folder: of the results.
         images: how many were asked for.
         done: segmented now.
+        masks: found on these.
         before: that were done already when the job went on.
         without: for which nothing was asked.
         failed: by name, why.
@@ -48,6 +49,7 @@ class ManyResult:
     folder: Path
     images: int
     done: int
+    masks: int
     before: int
     without: int
     failed: dict[str, str] = field(default_factory=dict)
@@ -83,7 +85,8 @@ def segment_many(
         wishes: what is asked of each image.
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`; None: "rle" for everything in tiles, else "png".
-        batch: images encoded at once; None: what suits the model and the device. Tiles are encoded one by one.
+        batch: images, or windows around objects, encoded at once; None: what suits the model and the device. Tiles of
+            everything mode are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks.
         on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
@@ -110,19 +113,20 @@ def segment_many(
     begun = time.perf_counter()
     with Journal(out, _describe_job(model, asked, format)) as journal:
         before = journal.done()
-        left = _images_left(wanted, before, out)
-        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], {one.name: one for one in left})
+        left = _images_left(wanted, before, out, task.wishes)
+        named = {one.name: one for one in left}
+        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], task.wishes, named)
         with progress.stage("segment", len(wanted)) as advance:
             advance(len(wanted) - len(left))
             with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
-                done, seen = sink.drain(groups, stop, advance)
-        stopped = seen < len(left)
+                drained = sink.drain(groups, stop, advance)
+        stopped = drained.seen < len(left)
         if not stopped:
             sink.finish(wanted)
         known = journal.failed()
     failed = {image.name: known[image.name] for image in wanted if image.name in known}
     return ManyResult(
-        out, len(images), done, len(wanted) - len(left), len(images) - len(wanted), failed,
+        out, len(images), drained.done, drained.masks, len(wanted) - len(left), len(images) - len(wanted), failed,
         time.perf_counter() - begun, stopped, unknown,
     )  # fmt: skip
 
@@ -149,6 +153,15 @@ def _answer(
     return answer_on_cluster(on, model, images, task, batch=batch, stop=stop)
 
 
+@dataclass
+class _Drained:
+    """How many images were looked at and segmented, and how many masks were found."""
+
+    seen: int = 0
+    done: int = 0
+    masks: int = 0
+
+
 @dataclass(frozen=True)
 class _Sink:
     """Writes what comes of images: their files first, then their lines.
@@ -158,6 +171,7 @@ class _Sink:
         journal: gets a line per image.
         output: how masks are written.
         classes: in the order of their numbers.
+        wishes: what is asked of each image, by its name.
         images: that are to be done, by name.
     """
 
@@ -165,55 +179,67 @@ class _Sink:
     journal: Journal
     output: OutputFormat
     classes: Sequence[str]
+    wishes: Wishes
     images: Mapping[str, InputImage]
 
     def drain(
         self, groups: Iterable[Iterable[Result | Failed]], stop: Callable[[], bool], advance: Advance
-    ) -> tuple[int, int]:
-        """Write all there is, or until somebody asks to stop; return how many were segmented and how many looked at."""
-        done = seen = 0
+    ) -> _Drained:
+        """Write all there is, or until somebody asks to stop."""
+        drained = _Drained()
         begun = time.perf_counter()
         for group in groups:
             # With nothing left to do, nobody is too late.
-            if seen < len(self.images) and stop():
+            if drained.seen < len(self.images) and stop():
                 break
             for one in group:
-                done, seen = done + self._write(one), seen + 1
-                advance(1, f"{done / (time.perf_counter() - begun):.1f} images/s")
-                if seen < len(self.images) and stop():
-                    return done, seen
-        return done, seen
+                drained.seen += 1
+                if isinstance(one, Result) and self._write(one):
+                    drained.done, drained.masks = drained.done + 1, drained.masks + len(one.objects)
+                elif isinstance(one, Failed):
+                    self._list(one.name, one.reason)
+                advance(1, f"{drained.done / (time.perf_counter() - begun):.1f} images/s")
+                if drained.seen < len(self.images) and stop():
+                    return drained
+        return drained
 
     def finish(self, wanted: Sequence[InputImage]) -> None:
         """Write what is about all images."""
         if self.output.finish is not None:
             self.output.finish(self.out, self.journal.results([image.name for image in wanted]), self.classes)
 
-    def _write(self, one: Result | Failed) -> bool:
-        """Say whether it was segmented."""
-        told = {"image": one.name, "path": _place(self.images[one.name])}
-        if isinstance(one, Failed):
-            self.journal.add(told | {"error": one.reason})
-            return False
+    def _write(self, one: Result) -> bool:
+        """Say whether the format can hold its masks; else it is listed."""
         try:
             self.output.write(self.out, one, self.classes)
-        except DataError as error:  # a format that cannot hold this image's masks
-            self.journal.add(told | {"error": str(error)})
+        except DataError as error:
+            self._list(one.name, str(error))
             return False
+        image = self.images[one.name]
+        told: dict[str, Any] = {"image": one.name, "path": _place(image)}
+        # By this a mask prompt that is drawn anew later is noticed.
+        masks = self.wishes.hash_masks(image)
+        told |= {} if masks is None else {"mask_prompts": masks}
         objects = [self.output.keep(found) for found in one.objects]
         self.journal.add(told | {"stem": one.stem, "size": one.size, "objects": objects})
         return True
+
+    def _list(self, name: str, reason: str) -> None:
+        """Note why an image could not be segmented."""
+        self.journal.add({"image": name, "path": _place(self.images[name]), "error": reason})
 
 
 def _place(image: InputImage) -> str:
     return str(image.path.resolve())
 
 
-def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str, Any]], out: Path) -> list[InputImage]:
+def _images_left(
+    wanted: Sequence[InputImage], before: Mapping[str, Mapping[str, Any]], out: Path, wishes: Wishes
+) -> list[InputImage]:
     """Return the images that are not done, each with a path for its files that no other has.
 
     Raises:
-        UsageError: what was done is of another image of the same name.
+        UsageError: what was done is of another image of the same name, or of mask prompts that have changed since.
     """
     left = []
     for image in wanted:
@@ -224,6 +250,11 @@ def _images_left(wanted: Sequence[InputImage], before: Mapping[str, Mapping[str,
             raise UsageError(
                 f"{out} holds the masks of {line['path']} under the name {image.name}, which {_place(image)} has too. "
                 "Give --out another folder, or segment both images in one command; nothing was touched."
+            )
+        elif line.get("mask_prompts") != wishes.hash_masks(image):
+            raise UsageError(
+                f"{out} holds the masks of {image.name}, but the mask files that its prompts name have changed since. "
+                "Give --out another folder, or bring the files back; nothing was touched."
             )
     # An image that came later may have what was the name of another alone.
     taken = [line["stem"] for line in before.values()]

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic_core import PydanticCustomError
 
 from segtune.core.errors import UsageError
+from segtune.core.files import hash_file, hash_text
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image
 from segtune.data.formats.regions import OBJECT
@@ -58,11 +59,11 @@ class Wish(BaseModel):
         """Return the prompt on an image of `size` (height, width); its mask has at most `pixel_limit` pixels.
 
         Raises:
-            UsageError: it does not fit the image.
+            UsageError: it does not fit the image, or the mask's file is not there.
             DataError: the mask cannot be read.
         """
         points = [(x, y, int(rest[0]) if rest else 1) for x, y, *rest in self.points]
-        mask = None if self.mask is None else _read_mask(folder / self.mask, pixel_limit)
+        mask = None if self.mask is None else _read_mask(folder / self.mask, size, pixel_limit)
         return given_prompt(size, points=points, box=self.box, mask=mask)
 
 
@@ -123,6 +124,14 @@ class Wishes:
     def of(self, image: InputImage) -> tuple[Wish, ...]:
         """Return what is asked of one image by its name, as keys are once `for_images` has found whose they are."""
         return self.by_name.get(image.name, self.of_all)
+
+    def hash_masks(self, image: InputImage) -> str | None:
+        """Return what tells the mask files that are named for one image from others; None where none is named.
+
+        A file that cannot be read counts as such: once it can, it is another.
+        """
+        names = [wish.mask for wish in self.of(image) if wish.mask is not None]
+        return hash_text(json.dumps([_hash(self.folder / name) for name in names])) if names else None
 
     def for_images(self, images: Sequence[InputImage]) -> Asked:
         """Return what is asked of each image, and what is asked of none; what is asked of one is of no other."""
@@ -242,11 +251,25 @@ def read_wishes(path: Path) -> Wishes:
         UsageError: the file cannot be read or is not of that form.
     """
     try:
-        by_name = _File.validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        told = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        by_name = _File.validate_python(told)
+        names = _once([(PurePosixPath(name.replace("\\", "/")).as_posix(), by_name[name]) for name in by_name])
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} is no file of prompts: {_what(error)}. {_EXPECTED}") from error
-    names = {PurePosixPath(name.replace("\\", "/")).as_posix(): wishes for name, wishes in by_name.items()}
     return Wishes(by_name=names, folder=path.parent)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, of which Python would keep the last value of a key and drop the others unsaid.
+
+    Raises:
+        ValueError: a key comes twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((key, times),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"'{key}' comes {times} times. Write all that is asked under one '{key}'")
+    return found
 
 
 _EXPECTED = (
@@ -266,8 +289,32 @@ def _parts(text: str) -> Sequence[str]:
     return [part.strip() for part in text.split(";") if part.strip()]
 
 
-def _read_mask(path: Path, pixel_limit: int) -> BoolMask:
+def _hash(path: Path) -> str | None:
+    try:
+        return hash_file(path)
+    except OSError:
+        return None
+
+
+def _read_mask(path: Path, size: tuple[int, int], pixel_limit: int) -> BoolMask:
+    """Return the mask prompt in a file for an image of `size`.
+
+    Raises:
+        UsageError: no such file, of another size than the image, or empty.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"The mask file {path} does not exist. Paths of masks begin at the folder of the file of prompts."
+        )
     values = read_image(path, pixel_limit).max(axis=2)
+    if values.shape != size:
+        (height, width), (rows, columns) = size, values.shape
+        raise UsageError(
+            f"A mask prompt must be as large as its image, which has {width} × {height} pixels, but {path} has "
+            f"{columns} × {rows}. Bring it to that size."
+        )
     # 0 and 1 are in use too, and as brightness nothing of them would be left.
     inside: BoolMask = values > (0 if values.max() <= 1 else 127)
+    if not inside.any():
+        raise UsageError(f"The mask prompt in {path} is empty. Draw it again, or leave it out.")
     return inside

@@ -6,22 +6,28 @@ found there is cut off by it; then the box of what was found is zoomed on like o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
+import torch
 
 from segtune.core.errors import UsageError
-from segtune.core.geometry import Frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import POINT_POSITIVE
 from segtune.data.windows import Windows
 from segtune.models.family import PromptableModel
+from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt, window
-from segtune.segment.answer import Answer
-from segtune.segment.encoding import encode_image, evaluating
+from segtune.rollout import ask
+from segtune.segment.answer import Answer, read_answers
+from segtune.segment.encoding import batch_size, device_of, evaluating
+from segtune.segment.enlarge import Enlarger
 from segtune.segment.grid import Crop, is_cut_off
-from segtune.segment.session import Session
+
+_BoxOf = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels of the image."""
 
 _DETAIL = 2
 """Pixels along a window's side, in sides of the model's square, from which on it is read smaller."""
@@ -82,43 +88,87 @@ def segment_zoomed(
     Raises:
         UnreadableError: the image's file is damaged.
     """
+    (found,) = segment_all_zoomed(model, windows, [prompt], settings, batch=1)
+    return found
+
+
+def segment_all_zoomed(
+    model: PromptableModel,
+    windows: Windows,
+    prompts: Iterable[ObjectPrompt],
+    settings: ZoomSettings | None = None,
+    *,
+    batch: int | None = None,
+) -> Iterator[ZoomedMask]:
+    """Yield the answer to each prompt, in their order; windows of several objects are encoded together.
+
+    Args:
+        model: any promptable model.
+        windows: the image.
+        prompts: as of `segment_zoomed`, taken `batch` at a time.
+        settings: how far to zoom.
+        batch: windows that are encoded at once; None: what suits the model and the device.
+
+    Raises:
+        UnreadableError: the image's file is damaged.
+    """
     settings = settings or ZoomSettings()
-    box = _box_of(prompt)
-    if box is None:
-        seen, answer = _look(model, windows, prompt, settings)
-        found = _runs(answer, seen, windows.size).box
-        box = _around_clicks(prompt) if found is None else _joined(found, _around_clicks(prompt))
-    seen = _window(box, windows.size, settings)
-    answer = _answer(model, windows, prompt, seen)
-    return ZoomedMask(_runs(answer, seen, windows.size), answer.mask.quality, seen.box)
+    size = batch or batch_size(model, device_of(model).type)
+    upcoming = iter(prompts)
+    while group := list(islice(upcoming, size)):
+        boxes = _boxes(model, windows, group, settings)
+        seen = [_window(box, windows.size, settings) for box in boxes]
+        for crop, answer in zip(seen, _answers(model, windows, group, seen), strict=True):
+            yield ZoomedMask(_runs(answer, crop, windows.size), answer.mask.quality, crop.box)
 
 
-def _look(
-    model: PromptableModel, windows: Windows, prompt: ObjectPrompt, settings: ZoomSettings
-) -> tuple[Crop, Answer]:
-    """Answer clicks in a window that what is found does not leave."""
+def _boxes(
+    model: PromptableModel, windows: Windows, prompts: Sequence[ObjectPrompt], settings: ZoomSettings
+) -> list[_BoxOf]:
+    """Return the box of each object: as it was given, or of what clicks find in a window that it does not leave."""
+    boxes = [_box_of(prompt) for prompt in prompts]
+    sides = {number: _first_side(prompts[number], settings) for number, box in enumerate(boxes) if box is None}
+    while sides:
+        asked = [prompts[number] for number in sides]
+        seen = [
+            _square(_centre(_around_clicks(prompt)), side, windows.size)
+            for prompt, side in zip(asked, sides.values(), strict=True)
+        ]
+        for number, crop, answer in zip(list(sides), seen, _answers(model, windows, asked, seen), strict=True):
+            found, clicks = answer.mask.runs.box, _around_clicks(prompts[number])
+            if found is not None and crop.size != windows.size and is_cut_off(found, crop, windows.size):
+                sides[number] *= 2
+                continue
+            del sides[number]
+            there = _runs(answer, crop, windows.size).box
+            boxes[number] = clicks if there is None else _joined(there, clicks)
+    return [box for box in boxes if box is not None]
+
+
+def _first_side(prompt: ObjectPrompt, settings: ZoomSettings) -> float:
+    """Return the side of the window around clicks that is looked at first: those far apart must lie well inside."""
     x0, y0, x1, y1 = _around_clicks(prompt)
-    # Clicks far apart must lie well inside.
-    side = max(float(settings.first), 2 * max(x1 - x0, y1 - y0))
-    while True:
-        seen = _square(((x0 + x1) / 2, (y0 + y1) / 2), side, windows.size)
-        answer = _answer(model, windows, prompt, seen)
-        found = answer.mask.runs.box
-        if seen.size == windows.size or found is None or not is_cut_off(found, seen, windows.size):
-            return seen, answer
-        side *= 2
+    return max(float(settings.first), 2 * max(x1 - x0, y1 - y0))
 
 
-def _answer(model: PromptableModel, windows: Windows, prompt: ObjectPrompt, seen: Crop) -> Answer:
-    """Segment in a window; the masks of the answer are at the window's size."""
-    pixels = windows.read_small(seen.rows, seen.columns, _DETAIL * model.side)
-    with evaluating([model]):
-        embedding = encode_image(model, pixels)
+def _answers(
+    model: PromptableModel, windows: Windows, prompts: Sequence[ObjectPrompt], seen: Sequence[Crop]
+) -> Iterator[Answer]:
+    """Segment each prompt in its window, all of them encoded at once; masks of an answer are at its window's size."""
+    prepared = [model.prepare([windows.read_small(crop.rows, crop.columns, _DETAIL * model.side)]) for crop in seen]
+    pixels, read = torch.cat([one for one, _ in prepared]), tuple(frame for _, (frame,) in prepared)
     # Of a window that was read smaller too, prompts and masks are in pixels of the image.
-    frame = Frame(seen.size, embedding.frames[0].resized, embedding.frames[0].side)
-    session = Session(model, replace(embedding, frames=(frame,)))
-    (answer,) = session.segment_all([_moved(prompt, seen)])
-    return answer
+    frames = tuple(replace(frame, original=crop.size) for frame, crop in zip(read, seen, strict=True))
+    moved = [_moved(prompt, crop) for prompt, crop in zip(prompts, seen, strict=True)]
+    joined = collate(moved, range(len(moved)), frames, model.mask_size)
+    device = device_of(model)
+    with evaluating([model]):
+        embedding = replace(model.encode(pixels.to(device), read), frames=frames)
+        current = ask(model, embedding, joined.to(device))
+    answers = read_answers(current, [Enlarger(frame, model.mask_size) for frame in frames])
+    while answers:
+        # Let go once it was looked at: a mask that was brought to its window's size may be large.
+        yield answers.pop(0)
 
 
 def _moved(prompt: ObjectPrompt, seen: Crop) -> ObjectPrompt:
@@ -136,7 +186,7 @@ def _moved(prompt: ObjectPrompt, seen: Crop) -> ObjectPrompt:
     return replace(prompt, points=points[shown], point_labels=prompt.point_labels[shown], box=box, mask=mask)
 
 
-def _box_of(prompt: ObjectPrompt) -> tuple[float, float, float, float] | None:
+def _box_of(prompt: ObjectPrompt) -> _BoxOf | None:
     """Return the box in which a prompt says its object is, clicks on it included; None where it does not say."""
     boxes = [] if prompt.box is None else [tuple(float(value) for value in prompt.box)]
     inside = None if prompt.mask is None else window(prompt.mask)
@@ -149,7 +199,7 @@ def _box_of(prompt: ObjectPrompt) -> tuple[float, float, float, float] | None:
     return _joined(*boxes, *([_around_clicks(prompt)] if (prompt.point_labels == POINT_POSITIVE).any() else []))
 
 
-def _around_clicks(prompt: ObjectPrompt) -> tuple[float, float, float, float]:
+def _around_clicks(prompt: ObjectPrompt) -> _BoxOf:
     """Return the box of the clicks on the object; of all, where none is on it."""
     on_it = prompt.points[prompt.point_labels == POINT_POSITIVE]
     places = on_it if len(on_it) else prompt.points
@@ -158,17 +208,22 @@ def _around_clicks(prompt: ObjectPrompt) -> tuple[float, float, float, float]:
     return x0, y0, x1, y1
 
 
-def _joined(*boxes: Sequence[float]) -> tuple[float, float, float, float]:
+def _joined(*boxes: Sequence[float]) -> _BoxOf:
     x0, y0 = (min(box[axis] for box in boxes) for axis in (0, 1))
     x1, y1 = (max(box[axis] for box in boxes) for axis in (2, 3))
     return x0, y0, x1, y1
 
 
-def _window(box: tuple[float, float, float, float], size: tuple[int, int], settings: ZoomSettings) -> Crop:
+def _window(box: _BoxOf, size: tuple[int, int], settings: ZoomSettings) -> Crop:
     """Return the square around a box, with its margin, as far as the image goes."""
     x0, y0, x1, y1 = box
     side = max((1 + 2 * settings.margin) * max(x1 - x0, y1 - y0), settings.smallest)
-    return _square(((x0 + x1) / 2, (y0 + y1) / 2), side, size)
+    return _square(_centre(box), side, size)
+
+
+def _centre(box: _BoxOf) -> tuple[float, float]:
+    x0, y0, x1, y1 = box
+    return (x0 + x1) / 2, (y0 + y1) / 2
 
 
 def _square(centre: tuple[float, float], side: float, size: tuple[int, int]) -> Crop:
