@@ -26,6 +26,7 @@ FAMILIES: Registry[Family] = Registry(
     {
         "mobile_sam": "segtune.models.sam.mobile_files:MOBILE_SAM",
         "sam": "segtune.models.sam.files:SAM",
+        "sam2": "segtune.models.sam2:SAM2",
     },
     group="segtune.models",
 )

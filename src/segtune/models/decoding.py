@@ -12,7 +12,7 @@ from torch import Tensor
 
 from segtune.core.errors import ModelError
 from segtune.core.geometry import Frame, frame_scales
-from segtune.core.types import POINT_NOT_A_POINT, MaskPrediction, Prompts
+from segtune.core.types import POINT_NEGATIVE, POINT_NOT_A_POINT, POINT_POSITIVE, MaskPrediction, Prompts
 from segtune.models.family import PromptableModel
 
 DecodeSome: TypeAlias = Callable[[Prompts, Tensor], tuple[Tensor, Tensor]]
@@ -89,16 +89,35 @@ def decode_in_pieces(
     return MaskPrediction(torch.cat(logits), torch.cat(quality), prompts.image_index, frames)
 
 
-def choose_slots(multimask: Tensor, masks: int) -> tuple[Tensor, Tensor]:
+def choose_slots(multimask: Tensor, masks: int, *, three: bool | None = None) -> tuple[Tensor, Tensor]:
     """Return which mask token answers in each slot, int64 [P, M], and whether the slot is used, bool [P, M].
 
     Args:
         multimask: bool [P].
         masks: how many masks answer an ambiguous prompt: tokens 1 and up; token 0 is the single mask.
+        three: whether there are slots for them even if none of these prompts asks; None: where one asks.
     """
-    numbers = torch.arange(masks if bool(multimask.any()) else 1, device=multimask.device)
+    asked = bool(multimask.any()) if three is None else three
+    numbers = torch.arange(masks if asked else 1, device=multimask.device)
     several = multimask[:, None].expand(-1, len(numbers))
     return torch.where(several, numbers + 1, 0), several | (numbers == 0)
+
+
+def existing_tokens(labels: Tensor, has_box: Tensor, *, always_padded: bool = False) -> Tensor:
+    """Return bool [P, K + 1 + 2]: which of a prompt's tokens exist: its clicks, not-a-point, a box's two corners.
+
+    A prompt has the not-a-point token at most once, however often its labels ask for it.
+
+    Args:
+        labels: int64 [P, K]: 1 object, 0 not, -1 not-a-point, anything else no token at all.
+        has_box: bool [P].
+        always_padded: every prompt gets the not-a-point token (SAM 2), not only one without a box (SAM).
+    """
+    padded = torch.ones_like(has_box) if always_padded else ~has_box
+    real = (labels == POINT_NEGATIVE) | (labels == POINT_POSITIVE)
+    # Where the token is added anyway, one that was given must not be a second.
+    real = real | ((labels == POINT_NOT_A_POINT) & ~padded[:, None])
+    return torch.cat([real, padded[:, None], has_box[:, None], has_box[:, None]], dim=1)
 
 
 def encoder_autocast(model: PromptableModel, device: torch.device) -> AbstractContextManager[object]:
