@@ -76,17 +76,19 @@ def draw_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tenso
             values *= 0.3
         elif len(shape) == 1:
             values = 0.2 * values + (1.0 if _is_norm_weight(name) else 0.0)
-        elif (
-            "embed" not in name.rsplit(".", 2)[-2] and "token" not in name.rsplit(".", 2)[-2] and "gaussian" not in name
-        ):
+        elif not any(word in _module(name) for word in ("embed", "token")) and "gaussian" not in name:
             values /= np.sqrt(inputs)
         state[name] = torch.from_numpy(values.astype(np.float32))
     return state
 
 
 def _is_norm_weight(name: str) -> bool:
-    module = name.rsplit(".", 2)[-2]
+    module = _module(name)
     return name.endswith("weight") and ("norm" in module or module.isdigit())
+
+
+def _module(name: str) -> str:
+    return name.split(".")[-2] if "." in name else ""
 
 
 def draw_image(number: int, scale: int = 1) -> np.ndarray:
