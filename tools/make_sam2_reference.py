@@ -59,7 +59,9 @@ CONFIG = {
 def draw_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Return weights for the published names, with logits so large that some single masks count as stable."""
     state = draw_state(shapes, seed=0)
-    return {name: 10 * value if "hypernetworks" in name and ".layers.2." in name else value for name, value in state.items()}
+    return {
+        name: 10 * value if "hypernetworks" in name and ".layers.2." in name else value for name, value in state.items()
+    }
 
 
 class Resize(nn.Module):
@@ -112,8 +114,8 @@ def build_published() -> nn.Module:
     from sam2.modeling.memory_attention import MemoryAttention, MemoryAttentionLayer
     from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, MemoryEncoder
     from sam2.modeling.position_encoding import PositionEmbeddingSine
-    from sam2.modeling.sam2_base import SAM2Base
     from sam2.modeling.sam.transformer import RoPEAttention
+    from sam2.modeling.sam2_base import SAM2Base
 
     trunk = Hiera(
         embed_dim=CHANNELS, num_heads=HEADS, stages=STAGES, global_att_blocks=WHOLE, window_spec=WINDOWS,

@@ -98,9 +98,7 @@ def test_random_weights_give_the_published_numbers(
     assert quality == pytest.approx(expected["quality"], abs=TOLERANCE)
 
 
-def test_the_numbers_hold_both_answers_of_the_stability_rule(
-    tool: ModuleType, expected: dict[str, np.ndarray]
-) -> None:
+def test_the_numbers_hold_both_answers_of_the_stability_rule(tool: ModuleType, expected: dict[str, np.ndarray]) -> None:
     """Some single masks are the best of the three instead, some are their own."""
     assert 0 < tool.fell_back(expected["logits"]).sum() < len(tool.CASES)
 

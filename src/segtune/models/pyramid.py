@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from segtune.models.family import PromptableModel
 from segtune.models.preparation import Preparation
 from segtune.models.transformers_family import Maps, TransformersModel, hypernetwork_masks, run_two_way
 
@@ -82,19 +81,27 @@ class PyramidModel(TransformersModel):
 
     def __init__(self, network: Any, *, preparation: Preparation) -> None:
         decoder = network.mask_decoder
-        encoder = PyramidEncoder(
-            network.vision_encoder, decoder.conv_s0, decoder.conv_s1, network.no_memory_embedding
-        )
+        encoder = PyramidEncoder(network.vision_encoder, decoder.conv_s0, decoder.conv_s1, network.no_memory_embedding)
         score = decoder.pred_obj_score_head
         del decoder.conv_s0, decoder.conv_s1, decoder.pred_obj_score_head
         super().__init__(network.config, encoder, network.prompt_encoder, decoder, preparation=preparation)
         self.object_score_head = _frozen(score)
 
+    @property
+    def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one image's features, then of its maps of stride 4 and 8."""
+        (height, width), channels = self.mask_size, int(self.config.mask_decoder_config.hidden_size)
+        return (
+            (channels, height // 4, width // 4),
+            (channels // 8, height, width),
+            (channels // 4, height // 2, width // 2),
+        )
+
     def _image_maps(self, extra: Maps) -> Maps:
         return extra
 
     def _answer(self, image: Tensor, positions: Tensor, tokens: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
-        decoder: Any = self.mask_decoder
+        decoder = self.mask_decoder
         own = torch.cat([decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight])
         seen, image = run_two_way(decoder.transformer, own, tokens, image, positions)
         finer = decoder.upscale_conv1(image) + maps["stride_8"]
@@ -114,16 +121,6 @@ class PyramidModel(TransformersModel):
         stability = torch.where(outer > 0, inner / outer, 1.0)
         best = quality[:, 1:].argmax(dim=1) + 1
         return torch.where(stability >= rule.dynamic_multimask_stability_thresh, first, best)
-
-
-def pyramid_shapes(model: PromptableModel) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of one image's features, then of its maps of stride 4 and 8."""
-    (height, width), channels = model.mask_size, model.config.mask_decoder_config.hidden_size
-    return (
-        (channels, height // 4, width // 4),
-        (channels // 8, height, width),
-        (channels // 4, height // 2, width // 2),
-    )
 
 
 def assembler(model: Callable[..., PyramidModel]) -> Callable[[Any, Preparation], PyramidModel]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segtune.models.preparation import Preparation
-from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler, pyramid_shapes
+from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
 from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
 from segtune.models.transformers_family import TransformersModel
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of, load_state
@@ -84,5 +84,5 @@ def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) 
     return model
 
 
-SAM2 = family_of(LAYOUT, Sam2, tiny, pyramid_shapes, owns_original=owns_original, read_original=read_original)
+SAM2 = family_of(LAYOUT, Sam2, tiny, owns_original=owns_original, read_original=read_original)
 """SAM 2 behind the contract of `models.family`. Originals are read only: their video part is not kept."""

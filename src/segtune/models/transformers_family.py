@@ -48,6 +48,9 @@ class TransformersModel(PromptableModel):
     network: ClassVar[str]
     always_padded: ClassVar[bool] = False
     largest_logit: ClassVar[float] = float("inf")
+    config: Any
+    prompt_encoder: Any
+    mask_decoder: Any
 
     def __init__(
         self,
@@ -65,6 +68,11 @@ class TransformersModel(PromptableModel):
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
         self.preparation = preparation
+
+    @property
+    @abstractmethod
+    def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one image's features and further maps."""
 
     @abstractmethod
     def _image_maps(self, extra: Maps) -> Maps:
@@ -151,7 +159,7 @@ class TransformersModel(PromptableModel):
             answered = self._answer(
                 features[images] + self._drawn(prompts.select(rows)),
                 positions,
-                tokens[rows][exists[rows]].unflatten(0, (len(rows), count)),
+                tokens[rows][exists[rows]].reshape(len(rows), count, -1),
                 {name: value[images] for name, value in maps.items()},
             )
             some, some_quality = self._slotted(*answered, multimask[rows], bool(multimask.any()))
@@ -163,9 +171,7 @@ class TransformersModel(PromptableModel):
         back = torch.cat(order).argsort()
         return torch.cat(logits)[back], torch.cat(quality)[back]
 
-    def _slotted(
-        self, logits: Tensor, quality: Tensor, multimask: Tensor, three: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _slotted(self, logits: Tensor, quality: Tensor, multimask: Tensor, three: bool) -> tuple[Tensor, Tensor]:
         """Put masks into slots: [p, M, ...], M being of the whole call."""
         slots, present = choose_slots(multimask, logits.shape[1] - 1, three=three)
         slots = torch.where(multimask[:, None], slots, self._single_token(logits, quality)[:, None])
@@ -224,7 +230,7 @@ def hypernetwork_masks(tokens: Tensor, heads: Sequence[nn.Module], enlarged: Ten
         Logits [p, n, h, w].
     """
     weights = torch.stack([head(tokens[:, number]) for number, head in enumerate(heads)], dim=1)  # [p, n, c]
-    return (weights @ enlarged.flatten(2)).unflatten(2, enlarged.shape[2:])
+    return (weights @ enlarged.flatten(2)).reshape(*weights.shape[:2], *enlarged.shape[2:])
 
 
 def run_two_way(
@@ -243,7 +249,7 @@ def run_two_way(
         attention_similarity=None,
         target_embedding=None,
     )[:2]
-    return seen[:, 0], after[:, 0].transpose(1, 2).unflatten(2, image.shape[2:])
+    return seen[:, 0], after[:, 0].transpose(1, 2).reshape(image.shape)
 
 
 def _kinds(encoder: Any) -> Tensor:

@@ -82,7 +82,7 @@ def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | 
         made = getattr(transformers, layout.config_class)(**parts)
         with no_init_weights():
             network = getattr(transformers, layout.network_class)(made)
-    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:  # what foreign files can cause
+    except Exception as error:  # errors of several libraries come through, all caused by what the file says
         raise ModelError(
             f"config.json makes no {layout.network} ({str(error).splitlines()[0]}). Copy or download the folder again."
         ) from error
@@ -127,8 +127,7 @@ def load_state(layout: Layout, model: TransformersModel, state: Mapping[str, Ten
 
 def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
     """Write config.json, model.safetensors and preprocessor_config.json so that transformers opens the folder."""
-    if not isinstance(model, TransformersModel):
-        raise ModelError(f"A {model.family} model cannot be written in {layout.network}'s layout; save it in its own.")
+    model = _require_of(layout, model)
     state = {_their_name(layout, name): value.to(dtype) for name, value in model.state_dict().items()}
     state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
     write_tensors(folder / "model.safetensors", state)
@@ -153,7 +152,6 @@ def family_of(
     layout: Layout,
     model: type[TransformersModel],
     tiny: Callable[[torch.Generator], TransformersModel],
-    embedding_shapes: Callable[[PromptableModel], tuple[tuple[int, ...], ...]],
     **original: Any,
 ) -> Family:
     """Return the family of a layout; `original` are the fields of an original checkpoint layout, if it has one."""
@@ -162,7 +160,7 @@ def family_of(
         model_types=(layout.model_type, *layout.opened),
         read_folder=partial(read_folder, layout),
         write_folder=partial(write_folder, layout),
-        embedding_shapes=embedding_shapes,
+        embedding_shapes=lambda model: _require_of(layout, model).embedding_shapes,
         tiny=tiny,
         **original,
     )
@@ -180,6 +178,12 @@ def _require_transformers(layout: Layout) -> Any:
         except ImportError as error:
             raise MissingExtraError(package, extra, f"Opening a {layout.network} model") from error
     return transformers
+
+
+def _require_of(layout: Layout, model: PromptableModel) -> TransformersModel:
+    if not isinstance(model, TransformersModel):
+        raise ModelError(f"A {model.family} model cannot be written in {layout.network}'s layout; save it in its own.")
+    return model
 
 
 def _is_aside(layout: Layout, name: str) -> bool:
