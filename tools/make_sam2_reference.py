@@ -24,7 +24,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from make_sam_reference import CASES, IMAGE_SIZES, REFERENCE, draw_image, draw_mask, draw_state
+from make_sam_reference import CASES, IMAGE_SIZES, REFERENCE, draw_image, draw_mask, draw_prompts, draw_state
+
+__all__ = ["CASES", "CONFIG", "IMAGE_SIZES", "draw_image", "draw_prompts", "draw_weights", "fell_back"]
+"""What the test asks of this file."""
 
 SIDE, WIDTH, CHANNELS = 128, 64, 16
 """Of the square, of a token, of Hiera's first stage."""

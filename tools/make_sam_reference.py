@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from segtune.core.types import POINT_FILLER, Prompts
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
 from segtune.models.sam.model import Sam
@@ -104,6 +105,32 @@ def draw_mask(seed: int, side: int) -> Tensor:
     """Return mask logits, float32 [side, side], between about -8 and 8."""
     small = np.random.default_rng([11, seed]).integers(-8, 9, (8, 8)).astype(np.float32)
     return torch.from_numpy(small.repeat(side // 8, axis=0).repeat(side // 8, axis=1))
+
+
+def draw_prompts(side: int, scale: int = 1, cases: Sequence[Case] = CASES) -> Prompts:
+    """Return cases as one ragged batch over the images, with mask prompts of `side` and NaN where nothing is read."""
+    most = max(len(case.points) for case in cases)
+    points = torch.full((len(cases), most, 2), float("nan"))
+    labels = torch.full((len(cases), most), POINT_FILLER)
+    boxes = torch.full((len(cases), 4), float("nan"))
+    masks = torch.full((len(cases), side, side), float("nan"))
+    for row, case in enumerate(cases):
+        for column, (x, y, label) in enumerate(case.points):
+            points[row, column] = torch.tensor([x, y]) * scale
+            labels[row, column] = label
+        if case.box is not None:
+            boxes[row] = torch.tensor(case.box) * scale
+        if case.mask_seed is not None:
+            masks[row] = draw_mask(case.mask_seed, side)
+    return Prompts(
+        image_index=torch.tensor([case.image for case in cases]),
+        points=points,
+        point_labels=labels,
+        boxes=boxes,
+        has_box=torch.tensor([case.box is not None for case in cases]),
+        has_mask=torch.tensor([case.mask_seed is not None for case in cases]),
+        mask_logits=masks,
+    )
 
 
 def box_area(boxes: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from segtune.core.errors import ModelError
-from segtune.core.types import POINT_FILLER, Prompts
 from segtune.models.sam2 import LAYOUT, read_original
 from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
 from segtune.models.transformers_family import TransformersModel
@@ -53,39 +52,12 @@ def model(tool: ModuleType, published: dict[str, torch.Tensor]) -> TransformersM
     return model
 
 
-def ragged_prompts(tool: ModuleType, side: int) -> Prompts:
-    """All cases of the tool as one ragged batch over two images."""
-    cases = tool.CASES
-    most = max(len(case.points) for case in cases)
-    points = torch.full((len(cases), most, 2), float("nan"))
-    labels = torch.full((len(cases), most), POINT_FILLER)
-    boxes = torch.full((len(cases), 4), float("nan"))
-    masks = torch.full((len(cases), side, side), float("nan"))
-    for row, case in enumerate(cases):
-        for column, (x, y, label) in enumerate(case.points):
-            points[row, column] = torch.tensor([x, y])
-            labels[row, column] = label
-        if case.box is not None:
-            boxes[row] = torch.tensor(case.box)
-        if case.mask_seed is not None:
-            masks[row] = tool.draw_mask(case.mask_seed, side)
-    return Prompts(
-        image_index=torch.tensor([case.image for case in cases]),
-        points=points,
-        point_labels=labels,
-        boxes=boxes,
-        has_box=torch.tensor([case.box is not None for case in cases]),
-        has_mask=torch.tensor([case.mask_seed is not None for case in cases]),
-        mask_logits=masks,
-    )
-
-
 def test_random_weights_give_the_published_numbers(
     tool: ModuleType, model: TransformersModel, expected: dict[str, np.ndarray]
 ) -> None:
     """Points, boxes, masks and mixes on two non-square images in one ragged decode, stable single masks and others."""
     pixels, frames = model.prepare([tool.draw_image(number) for number in range(len(tool.IMAGE_SIZES))])
-    prompts = ragged_prompts(tool, model.mask_size[0])
+    prompts = tool.draw_prompts(model.mask_size[0])
     with torch.no_grad():
         embedding = model.encode(pixels, frames)
         single = model.decode(embedding, prompts, torch.zeros(len(prompts), dtype=torch.bool))
@@ -109,7 +81,7 @@ def test_gradients_keep_the_plain_single_mask(
     """What trains is the single mask itself, not what the stability rule puts in its place."""
     fell_back = tool.fell_back(expected["logits"])
     pixels, frames = model.prepare([tool.draw_image(number) for number in range(len(tool.IMAGE_SIZES))])
-    prompts = ragged_prompts(tool, model.mask_size[0])
+    prompts = tool.draw_prompts(model.mask_size[0])
     single = model.decode(model.encode(pixels, frames), prompts, torch.zeros(len(prompts), dtype=torch.bool))
     same = np.abs(single.logits[:, 0].detach().clamp(-32, 32).numpy() - expected["logits"][:, 0]).max(axis=(1, 2))
     assert (same[~fell_back] < TOLERANCE).all()

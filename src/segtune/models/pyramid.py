@@ -97,7 +97,7 @@ class PyramidModel(TransformersModel):
             (channels // 4, height // 2, width // 2),
         )
 
-    def _image_maps(self, extra: Maps) -> Maps:
+    def _image_maps(self, features: Tensor, extra: Maps) -> Maps:
         return extra
 
     def _answer(self, image: Tensor, positions: Tensor, tokens: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:

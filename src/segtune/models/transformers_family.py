@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,8 +75,8 @@ class TransformersModel(PromptableModel):
         """The shapes of one image's features and further maps."""
 
     @abstractmethod
-    def _image_maps(self, extra: Maps) -> Maps:
-        """Turn an embedding's further maps into what the decoder reads of each image, whatever the prompt: [B, ...]."""
+    def _image_maps(self, features: Tensor, extra: Maps) -> Maps:
+        """Return what the decoder reads of each image besides its features, whatever the prompt: [B, ...]."""
 
     @abstractmethod
     def _answer(self, image: Tensor, positions: Tensor, tokens: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
@@ -134,7 +134,7 @@ class TransformersModel(PromptableModel):
         check_prompts(self, prompts, self.network)
         like = self.prompt_encoder.no_mask_embed.weight
         features = embedding.features.to(like)
-        maps = self._image_maps({name: value.to(like) for name, value in embedding.extra.items()})
+        maps = self._image_maps(features, {name: value.to(like) for name, value in embedding.extra.items()})
         masks = int(self.config.mask_decoder_config.num_multimask_outputs)
         return decode_in_pieces(
             partial(self._decode, features, maps, embedding.frames),
@@ -153,7 +153,7 @@ class TransformersModel(PromptableModel):
         logits, quality, order = [], [], []
         counts = exists.sum(dim=1)
         # A handful of groups: corrected clicks of one round differ by a box, a missing click, little else.
-        for count in counts.unique().tolist():
+        for count in sorted(set(counts.tolist())):
             rows = (counts == count).nonzero().flatten()
             images = prompts.image_index[rows]
             answered = self._answer(
@@ -254,6 +254,6 @@ def run_two_way(
 
 def _kinds(encoder: Any) -> Tensor:
     if isinstance(encoder.point_embed, nn.ModuleList):
-        return torch.cat([one.weight for one in encoder.point_embed])
+        return torch.cat([cast(nn.Embedding, one).weight for one in encoder.point_embed])
     weight: Tensor = encoder.point_embed.weight
     return weight

@@ -52,7 +52,7 @@ def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> No
 
 def owns_original(state: Mapping[str, Tensor]) -> bool:
     """Tell whether a checkpoint is one of Segment Anything with a ViT encoder."""
-    return "image_encoder.pos_embed" in state
+    return "image_encoder.pos_embed" in state and "mask_decoder.hf_token.weight" not in state  # SAM-HQ's
 
 
 def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> Sam:
