@@ -90,7 +90,7 @@ def test_families_are_found_without_transformers(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(builtins, "__import__", without)
     assert open_model("nano").family == "sam"
-    with pytest.raises(MissingExtraError, match=r"SAM 2 model needs.*pip install 'segtune\[hf\]'"):
+    with pytest.raises(MissingExtraError, match=r"SAM 2 models needs.*pip install 'segtune\[hf\]'"):
         open_model(tmp_path / "model")
 
 
@@ -116,6 +116,30 @@ def test_a_video_model_opens_by_its_image_part(sam2: Any, tmp_path: Path) -> Non
     assert opened.state_dict().keys() == sam2.state_dict().keys()
     save_model(opened, tmp_path / "image")
     assert json.loads((tmp_path / "image" / "config.json").read_text())["model_type"] == "sam2"
+
+
+def test_sam3_opens_by_its_tracker(tmp_path: Path) -> None:
+    """Hub checkpoints of SAM 3 hold detector and tracker, who share the image encoder up to its neck."""
+    tracker = FAMILIES["sam3"].tiny(torch.Generator().manual_seed(0))
+    save_model(tracker, tmp_path / "tracker")
+    state = {"detector_model.text_projection.weight": torch.zeros(1), "tracker_model.memory_encoder.x": torch.zeros(1)}
+    for name, value in read_safetensors(tmp_path / "tracker" / "model.safetensors").items():
+        if name.startswith("vision_encoder.backbone."):
+            state[f"detector_model.{name}"] = value
+        elif name.startswith("vision_encoder.neck."):
+            state[f"tracker_neck.{name.removeprefix('vision_encoder.neck.')}"] = value
+            state[f"detector_model.{name}"] = value + 1
+        else:
+            state[f"tracker_model.{name}"] = value
+    whole = tmp_path / "sam3"
+    whole.mkdir()
+    config = json.loads((tmp_path / "tracker" / "config.json").read_text())
+    config["model_type"] = "sam3_tracker_video"
+    (whole / "config.json").write_text(json.dumps({"model_type": "sam3_video", "tracker_config": config}))
+    write_tensors(whole / "model.safetensors", state)
+    opened = open_model(whole)
+    assert opened.preparation == tracker.preparation
+    assert all(torch.equal(value, tracker.state_dict()[name]) for name, value in opened.state_dict().items())
 
 
 def test_a_weight_missing_or_left_over_is_named(model: TransformersModel, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ FAMILIES: Registry[Family] = Registry(
         "mobile_sam": "segtune.models.sam.mobile_files:MOBILE_SAM",
         "sam": "segtune.models.sam.files:SAM",
         "sam2": "segtune.models.sam2:SAM2",
+        "sam3": "segtune.models.sam3:SAM3",
         "sam_hq": "segtune.models.sam_hq:SAM_HQ",
     },
     group="segtune.models",

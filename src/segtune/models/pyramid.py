@@ -85,7 +85,7 @@ class PyramidModel(TransformersModel):
         score = decoder.pred_obj_score_head
         del decoder.conv_s0, decoder.conv_s1, decoder.pred_obj_score_head
         super().__init__(network.config, encoder, network.prompt_encoder, decoder, preparation=preparation)
-        self.object_score_head = _frozen(score)
+        self.object_score_head = as_buffers(score)
 
     @property
     def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -128,7 +128,7 @@ def assembler(model: Callable[..., PyramidModel]) -> Callable[[Any, Preparation]
     return lambda network, preparation: model(network, preparation=preparation)
 
 
-def _frozen(module: nn.Module) -> nn.Module:
+def as_buffers(module: nn.Module) -> nn.Module:
     """Turn a module's weights into buffers, so that no scope trains what no loss reaches."""
     for part in module.modules():
         for name, value in list(part.named_parameters(recurse=False)):

@@ -43,6 +43,8 @@ class Layout:
         assemble: makes the model of the parts of a network.
         renamed: beginnings of our names of weights and theirs, where they differ.
         set_aside: patterns of names of weights that are known and not of the image part.
+        moved: beginnings of names in the files of a larger model that holds it, and what they are here.
+        within: where the configuration of such a larger model says the image part's ("tracker_config").
         extra: the extra that installs what it needs besides transformers, and that package; None: nothing.
     """
 
@@ -56,6 +58,8 @@ class Layout:
     assemble: Callable[[Any, Preparation], TransformersModel]
     renamed: tuple[tuple[str, str], ...] = ()
     set_aside: tuple[str, ...] = ()
+    moved: tuple[tuple[str, str], ...] = ()
+    within: str | None = None
     extra: tuple[str, str] | None = None
 
 
@@ -75,7 +79,8 @@ def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | 
     from transformers.initialization import no_init_weights
 
     # Prompt encoder and decoder of a video model are the image model's under another type.
-    parts = {name: dict(config.get(name) or {}) for name in _PARTS}
+    said = config.get(layout.within, config) if layout.within else config
+    parts = {name: dict(said.get(name) or {}) for name in _PARTS}
     for name in _PARTS[1:]:
         parts[name].pop("model_type", None)
     try:
@@ -116,11 +121,12 @@ def load_state(layout: Layout, model: TransformersModel, state: Mapping[str, Ten
     Raises:
         ModelError: a name is missing or left over, or a weight has another shape.
     """
-    given = {name: value for name, value in state.items() if not _is_aside(layout, name)}
+    here = {_begun_anew(name, layout.moved): value for name, value in state.items()}
+    given = {name: value for name, value in here.items() if not any(re.match(one, name) for one in layout.set_aside)}
     shared = given.pop(_IMAGE_POSITIONS, None)
     if shared is not None:
         given.setdefault(_POSITIONS, shared)
-    ours = {_their_name(layout, name): name for name in model.state_dict()}
+    ours = {_begun_anew(name, layout.renamed): name for name in model.state_dict()}
     require_same_names(given, ours, f"transformers' layout of {layout.network}")
     load_strictly(model, {ours[name]: value for name, value in given.items()})
 
@@ -128,7 +134,7 @@ def load_state(layout: Layout, model: TransformersModel, state: Mapping[str, Ten
 def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
     """Write config.json, model.safetensors and preprocessor_config.json so that transformers opens the folder."""
     model = _require_of(layout, model)
-    state = {_their_name(layout, name): value.to(dtype) for name, value in model.state_dict().items()}
+    state = {_begun_anew(name, layout.renamed): value.to(dtype) for name, value in model.state_dict().items()}
     state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
     write_tensors(folder / "model.safetensors", state)
     write_json(folder / "preprocessor_config.json", _processor_of(layout, model))
@@ -170,13 +176,18 @@ def _require_transformers(layout: Layout) -> Any:
     try:
         import transformers
     except ImportError as error:
-        raise MissingExtraError("transformers", "hf", f"Opening a {layout.network} model") from error
+        raise MissingExtraError("transformers", "hf", f"Opening {layout.network} models") from error
     if layout.extra is not None:
         extra, package = layout.extra
         try:
             __import__(package)
         except ImportError as error:
-            raise MissingExtraError(package, extra, f"Opening a {layout.network} model") from error
+            raise MissingExtraError(package, extra, f"Opening {layout.network} models") from error
+        except RuntimeError as error:  # torchvision, when it was built for another torch
+            raise ModelError(
+                f"{layout.network} models need the package '{package}', which is installed but cannot be imported "
+                f"({error}). Install torch and torchvision of one release and for one kind of machine, from one index."
+            ) from error
     return transformers
 
 
@@ -186,14 +197,10 @@ def _require_of(layout: Layout, model: PromptableModel) -> TransformersModel:
     return model
 
 
-def _is_aside(layout: Layout, name: str) -> bool:
-    return any(re.match(pattern, name) for pattern in layout.set_aside)
-
-
-def _their_name(layout: Layout, name: str) -> str:
-    for ours, theirs in layout.renamed:
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
+def _begun_anew(name: str, beginnings: tuple[tuple[str, str], ...]) -> str:
+    for old, new in beginnings:
+        if name.startswith(old):
+            return new + name.removeprefix(old)
     return name
 
 
