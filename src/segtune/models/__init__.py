@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FAMILIES: Registry[Family] = Registry(
     "model family",
     {
+        "edgetam": "segtune.models.edgetam:EDGETAM",
         "mobile_sam": "segtune.models.sam.mobile_files:MOBILE_SAM",
         "sam": "segtune.models.sam.files:SAM",
         "sam2": "segtune.models.sam2:SAM2",

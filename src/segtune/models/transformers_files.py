@@ -134,7 +134,10 @@ def load_state(layout: Layout, model: TransformersModel, state: Mapping[str, Ten
 def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
     """Write config.json, model.safetensors and preprocessor_config.json so that transformers opens the folder."""
     model = _require_of(layout, model)
-    state = {_begun_anew(name, layout.renamed): value.to(dtype) for name, value in model.state_dict().items()}
+    state = {
+        _begun_anew(name, layout.renamed): value.to(dtype) if value.is_floating_point() else value
+        for name, value in model.state_dict().items()
+    }
     state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
     write_tensors(folder / "model.safetensors", state)
     write_json(folder / "preprocessor_config.json", _processor_of(layout, model))
@@ -148,9 +151,10 @@ def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: to
 def draw_weights(model: TransformersModel, generator: torch.Generator) -> TransformersModel:
     """Give every weight of a small model for tests a random value, norms about 1, in place."""
     for name, value in model.state_dict().items():
-        norm = value.ndim == 1 and name.endswith("weight")
-        scale = 1.0 if name == _POSITIONS else 0.02
-        value.copy_(scale * torch.randn(value.shape, generator=generator) + float(norm))
+        if value.is_floating_point():  # batch norms count what they have seen
+            norm = value.ndim == 1 and name.endswith(("weight", "running_var"))
+            scale = 1.0 if name == _POSITIONS else 0.02
+            value.copy_(scale * torch.randn(value.shape, generator=generator) + float(norm))
     return model
 
 
