@@ -25,7 +25,7 @@ OTHER_MASKS = {"sam_hq"}
 """transformers 5.23 reads the image before its two-way transformer; ours are held to the published code's numbers."""
 
 ADDED_ELSEWHERE = {"sam3"}
-"""`Sam3TrackerModel` adds the no-memory embedding to a fourth level that nobody reads; the published code to the third."""
+"""`Sam3TrackerModel` adds the no-memory embedding to a fourth level that nobody reads; the published code does not."""
 
 BORROWED = [name for name in sorted(FAMILIES) if issubclass(FAMILIES[name].model, TransformersModel)]
 

@@ -61,6 +61,11 @@ class Preparation:
         """Return SAM 2's preparation, whose mean and std are SAM's."""
         return cls("stretched_normalized", side)
 
+    @classmethod
+    def to_both_signs(cls, side: int) -> Preparation:
+        """Return SAM 3's preparation: SAM 2's with pixels brought to -1 to 1."""
+        return cls("stretched_normalized", side, (127.5,) * 3, (127.5,) * 3)
+
     def as_kind(self, kind: str) -> Preparation:
         """Return the same with another kind.
 

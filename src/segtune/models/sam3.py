@@ -1,6 +1,6 @@
 """SAM 3 on single images, by points, boxes and masks: its tracker, through transformers (extra `hf`).
 
-The detector of SAM 3, which takes phrases, finds boxes (`segment.text`); this is the part that answers prompts on them.
+The detector of SAM 3, which takes phrases, finds boxes (`segment.concepts`); this is what answers prompts.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, as_buffers, assembler
 from segtune.models.transformers_family import TransformersModel
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
-
-_HALF = (127.5, 127.5, 127.5)
-"""SAM 3 brings pixels to -1 to 1."""
 
 
 class Sam3(PyramidModel):
@@ -50,7 +47,7 @@ LAYOUT = Layout(
     network_class="Sam3TrackerModel",
     config_class="Sam3TrackerConfig",
     processor_class="Sam3ImageProcessor",
-    usual=lambda side: Preparation("stretched_normalized", side, _HALF, _HALF),
+    usual=Preparation.to_both_signs,
     assemble=assembler(Sam3),
     renamed=FINE_RENAMED,
     set_aside=(*MEMORY, r"detector_model\."),
