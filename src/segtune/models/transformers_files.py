@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def _require_transformers(layout: Layout) -> Any:
     if layout.extra is not None:
         extra, package = layout.extra
         try:
-            __import__(package)
+            import_module(package)
         except ImportError as error:
             raise MissingExtraError(package, extra, f"Opening {layout.network} models") from error
         except RuntimeError as error:  # torchvision, when it was built for another torch

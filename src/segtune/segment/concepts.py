@@ -57,6 +57,6 @@ def open_concepts(spec: str | Path) -> tuple[Any, ConceptProcessor]:
     """Open SAM 3's detector by hub id or from a folder; errors are those of transformers."""
     import transformers
 
-    model = transformers.Sam3Model.from_pretrained(spec)
+    model: Any = transformers.Sam3Model.from_pretrained(spec)
     tokenizer = transformers.AutoTokenizer.from_pretrained(spec)
     return model, ConceptProcessor(tokenizer, int(model.config.vision_config.image_size))
