@@ -24,7 +24,7 @@ from segtune.models.sam.files import embedding_shapes
 from segtune.models.sam.model import MobileSam
 from segtune.models.sam.sizes import MOBILE_MICRO, MobileSizes
 from segtune.models.tensors import read_pickle, write_pickle
-from segtune.models.weights import load_strictly, count_of, prompt_sizes_of_state, require_same_names
+from segtune.models.weights import count_of, load_strictly, prompt_sizes_of_state, require_same_names
 
 WEIGHTS: Final = "mobile_sam.pt"
 """The weights in a model folder, named as they are published."""
