@@ -26,6 +26,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from segtune.core.types import POINT_FILLER, Prompts
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
 from segtune.models.sam.model import Sam
@@ -76,17 +77,19 @@ def draw_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Tenso
             values *= 0.3
         elif len(shape) == 1:
             values = 0.2 * values + (1.0 if _is_norm_weight(name) else 0.0)
-        elif (
-            "embed" not in name.rsplit(".", 2)[-2] and "token" not in name.rsplit(".", 2)[-2] and "gaussian" not in name
-        ):
+        elif not any(word in _module(name) for word in ("embed", "token")) and "gaussian" not in name:
             values /= np.sqrt(inputs)
         state[name] = torch.from_numpy(values.astype(np.float32))
     return state
 
 
 def _is_norm_weight(name: str) -> bool:
-    module = name.rsplit(".", 2)[-2]
+    module = _module(name)
     return name.endswith("weight") and ("norm" in module or module.isdigit())
+
+
+def _module(name: str) -> str:
+    return name.split(".")[-2] if "." in name else ""
 
 
 def draw_image(number: int, scale: int = 1) -> np.ndarray:
@@ -102,6 +105,32 @@ def draw_mask(seed: int, side: int) -> Tensor:
     """Return mask logits, float32 [side, side], between about -8 and 8."""
     small = np.random.default_rng([11, seed]).integers(-8, 9, (8, 8)).astype(np.float32)
     return torch.from_numpy(small.repeat(side // 8, axis=0).repeat(side // 8, axis=1))
+
+
+def draw_prompts(side: int, scale: int = 1, cases: Sequence[Case] = CASES) -> Prompts:
+    """Return cases as one ragged batch over the images, with mask prompts of `side` and NaN where nothing is read."""
+    most = max(len(case.points) for case in cases)
+    points = torch.full((len(cases), most, 2), float("nan"))
+    labels = torch.full((len(cases), most), POINT_FILLER)
+    boxes = torch.full((len(cases), 4), float("nan"))
+    masks = torch.full((len(cases), side, side), float("nan"))
+    for row, case in enumerate(cases):
+        for column, (x, y, label) in enumerate(case.points):
+            points[row, column] = torch.tensor([x, y]) * scale
+            labels[row, column] = label
+        if case.box is not None:
+            boxes[row] = torch.tensor(case.box) * scale
+        if case.mask_seed is not None:
+            masks[row] = draw_mask(case.mask_seed, side)
+    return Prompts(
+        image_index=torch.tensor([case.image for case in cases]),
+        points=points,
+        point_labels=labels,
+        boxes=boxes,
+        has_box=torch.tensor([case.box is not None for case in cases]),
+        has_mask=torch.tensor([case.mask_seed is not None for case in cases]),
+        mask_logits=masks,
+    )
 
 
 def box_area(boxes: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from segtune.core.errors import ModelError
 from segtune.models.preparation import Preparation
 from segtune.models.sam.build import build_sam
-from segtune.models.sam.configuration import config_of_sizes, preparation_of_processor, processor_of, sizes_of_config
+from segtune.models.sam.configuration import config_of_sizes, processor_of, sizes_of_config
 from segtune.models.sam.model import Sam
 from segtune.models.sam.sizes import MICRO, NANO, VIT_B, VIT_H, VIT_L, SamSizes
 from segtune.models.weights import from_transformers, sizes_of_state, to_transformers, transformers_name
@@ -111,7 +111,7 @@ def test_mean_and_std_survive_preprocessor_config() -> None:
     preparation = Preparation("longest_side", 512, (100.0, 110.0, 120.0), (50.0, 51.0, 52.0))
     processor = processor_of(preparation, 128)
     assert processor["image_mean"] == pytest.approx([100 / 255, 110 / 255, 120 / 255])
-    back = preparation_of_processor(processor, 512)
+    back = Preparation.longest_side(512).with_processor(processor)
     assert back.mean == pytest.approx(preparation.mean)
     assert back.std == pytest.approx(preparation.std)
-    assert preparation_of_processor({}, 512) == Preparation.longest_side(512)
+    assert Preparation.longest_side(512).with_processor({}) == Preparation.longest_side(512)

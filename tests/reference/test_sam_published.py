@@ -17,7 +17,6 @@ import pytest
 import torch
 
 from segtune.core.geometry import logits_to_image
-from segtune.core.types import POINT_FILLER, Prompts
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import NANO, open_model
@@ -46,38 +45,12 @@ TOOL = load_tool("make_sam_reference")
 MOBILE_TOOL = load_tool("make_mobile_sam_reference")  # it imports the one above, which is there by now
 
 
-def ragged_prompts(cases: Sequence[Any], scale: int, side: int) -> Prompts:
-    """Cases of the tool as one ragged batch over two images."""
-    most = max(len(case.points) for case in cases)
-    points = torch.full((len(cases), most, 2), float("nan"))
-    labels = torch.full((len(cases), most), POINT_FILLER)
-    boxes = torch.full((len(cases), 4), float("nan"))
-    masks = torch.full((len(cases), side, side), float("nan"))
-    for row, case in enumerate(cases):
-        for column, (x, y, label) in enumerate(case.points):
-            points[row, column] = torch.tensor([x, y]) * scale
-            labels[row, column] = label
-        if case.box is not None:
-            boxes[row] = torch.tensor(case.box) * scale
-        if case.mask_seed is not None:
-            masks[row] = TOOL.draw_mask(case.mask_seed, side)
-    return Prompts(
-        image_index=torch.tensor([case.image for case in cases]),
-        points=points,
-        point_labels=labels,
-        boxes=boxes,
-        has_box=torch.tensor([case.box is not None for case in cases]),
-        has_mask=torch.tensor([case.mask_seed is not None for case in cases]),
-        mask_logits=masks,
-    )
-
-
 def compare(
     model: PromptableModel, expected: dict[str, np.ndarray], scale: int, step: int, cases: Sequence[Any] = TOOL.CASES
 ) -> None:
     images = [TOOL.draw_image(number, scale) for number in range(len(TOOL.IMAGE_SIZES))]
     pixels, frames = model.prepare(images)
-    prompts = ragged_prompts(cases, scale, model.mask_size[0])
+    prompts = TOOL.draw_prompts(model.mask_size[0], scale, cases)
     with torch.no_grad():
         embedding = model.encode(pixels, frames)
         single = model.decode(embedding, prompts, torch.zeros(len(prompts), dtype=torch.bool))

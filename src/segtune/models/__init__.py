@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 FAMILIES: Registry[Family] = Registry(
     "model family",
     {
+        "edgetam": "segtune.models.edgetam:EDGETAM",
         "mobile_sam": "segtune.models.sam.mobile_files:MOBILE_SAM",
         "sam": "segtune.models.sam.files:SAM",
+        "sam2": "segtune.models.sam2:SAM2",
+        "sam3": "segtune.models.sam3:SAM3",
+        "sam_hq": "segtune.models.sam_hq:SAM_HQ",
     },
     group="segtune.models",
 )

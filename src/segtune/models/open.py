@@ -37,8 +37,9 @@ def open_model(
             an original checkpoint (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken
             before what the hub may have.
         device: where its weights go.
-        preparation: "longest_side" (SAM) or "stretched" (MedSAM). None takes what the model's own files say, and for
-            files that say nothing MedSAM's where the name contains "medsam", else SAM's.
+        preparation: "longest_side" (SAM), "stretched" (MedSAM) or "stretched_normalized" (SAM 2 and 3). None takes
+            what the model's own files say, and for files that say nothing the family's; of a SAM whose name contains
+            "medsam", MedSAM's.
 
     Raises:
         ModelError: there is no such model, its files are damaged or incomplete, or the hub cannot be reached.
@@ -170,8 +171,8 @@ def _family_of(model_type: str, folder: Path) -> Family:
 def _prepared(model: PromptableModel, name: str, asked: str | None, *, said: bool) -> PromptableModel:
     """Give the model the preparation asked for, or MedSAM's where only the name tells of it."""
     if asked is not None:
-        model.preparation = Preparation.of_kind(asked, model.side)
-    elif not said and "medsam" in name.lower():
+        model.preparation = model.preparation.as_kind(asked)
+    elif not said and model.preparation.kind == "longest_side" and "medsam" in name.lower():  # MedSAM2 is a SAM 2
         model.preparation = Preparation.stretched(model.side)
     return model
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor
 
@@ -22,8 +23,8 @@ SAM_MEAN = (123.675, 116.28, 103.53)
 SAM_STD = (58.395, 57.12, 57.375)
 """Their standard deviations."""
 
-Kind = Literal["longest_side", "stretched"]
-KINDS: tuple[Kind, ...] = ("longest_side", "stretched")
+Kind = Literal["longest_side", "stretched", "stretched_normalized"]
+KINDS: tuple[Kind, ...] = ("longest_side", "stretched", "stretched_normalized")
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,10 @@ class Preparation:
     Attributes:
         kind: "longest_side" is SAM's own: the longest side scaled to `side`, the image at the top left, mean and std
             taken out, zeros at the bottom or the right. "stretched" is MedSAM's: both sides stretched to `side`, each
-            image's values brought to 0 to 1 by its own minimum and maximum.
+            image's values brought to 0 to 1 by its own minimum and maximum. "stretched_normalized" is SAM 2's and
+            SAM 3's: both sides stretched to `side`, mean and std taken out.
         side: side of the square in pixels.
-        mean: of red, green and blue in 0 to 255; read by "longest_side".
+        mean: of red, green and blue in 0 to 255; not read by "stretched".
         std: as `mean`.
     """
 
@@ -53,6 +55,33 @@ class Preparation:
     def stretched(cls, side: int) -> Preparation:
         """Return MedSAM's preparation."""
         return cls("stretched", side)
+
+    @classmethod
+    def stretched_normalized(cls, side: int) -> Preparation:
+        """Return SAM 2's preparation, whose mean and std are SAM's."""
+        return cls("stretched_normalized", side)
+
+    @classmethod
+    def to_both_signs(cls, side: int) -> Preparation:
+        """Return SAM 3's preparation: SAM 2's with pixels brought to -1 to 1."""
+        return cls("stretched_normalized", side, (127.5,) * 3, (127.5,) * 3)
+
+    def as_kind(self, kind: str) -> Preparation:
+        """Return the same with another kind.
+
+        Raises:
+            ModelError: there is no such kind.
+        """
+        return self.from_json(self.to_json() | {"kind": kind})
+
+    def with_processor(self, processor: Mapping[str, Any]) -> Preparation:
+        """Return the same with the mean and std that a `preprocessor_config.json` gives, where it gives them."""
+        mean, std = (processor.get(key) for key in ("image_mean", "image_std"))
+        if mean is None or std is None:
+            return self
+        # transformers takes the mean out after it has brought values to 0 to 1.
+        values = {"mean": [255 * value for value in mean], "std": [255 * value for value in std]}
+        return self.from_json(self.to_json() | values)
 
     @classmethod
     def of_kind(cls, kind: str, side: int) -> Preparation:
@@ -73,7 +102,8 @@ class Preparation:
         if value["kind"] not in KINDS:
             raise ModelError(
                 f"'{value['kind']}' is no way to prepare images for a model. Known: 'longest_side' (SAM: padded, mean "
-                "and std) and 'stretched' (MedSAM: stretched, 0 to 1)."
+                "and std), 'stretched' (MedSAM: stretched, 0 to 1) and 'stretched_normalized' (SAM 2 and 3: stretched, "
+                "mean and std)."
             )
         red, green, blue = value.get("mean", SAM_MEAN)
         std_red, std_green, std_blue = value.get("std", SAM_STD)
@@ -104,15 +134,31 @@ class Preparation:
         return pixels, frames
 
     def _values(self, image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+        if self.kind == "stretched":
+            return _own_range(_resized(image, size, Pillow.Resampling.BICUBIC))
         if self.kind == "longest_side":
             # As published, by Pillow, which filters when it shrinks; OpenCV and torch would give other pixels.
-            resized = np.asarray(Pillow.fromarray(image).resize(size, Pillow.Resampling.BILINEAR), np.float32)
-            mean: npt.NDArray[np.float32] = np.array(self.mean, np.float32)
-            std: npt.NDArray[np.float32] = np.array(self.std, np.float32)
-            return (resized - mean) / std
-        # MedSAM's inference: cubic, then the image's own range, whose least width keeps one colour from 0 / 0.
-        stretched: npt.NDArray[np.float32] = np.asarray(
-            Pillow.fromarray(image).resize(size, Pillow.Resampling.BICUBIC), np.float32
-        )
-        low, high = float(stretched.min()), float(stretched.max())
-        return (stretched - low) / max(high - low, 1e-8)
+            resized = _resized(image, size, Pillow.Resampling.BILINEAR)
+        else:
+            resized = _filtered(image, size)
+        mean: npt.NDArray[np.float32] = np.array(self.mean, np.float32)
+        std: npt.NDArray[np.float32] = np.array(self.std, np.float32)
+        return (resized - mean) / std
+
+
+def _resized(image: Image, size: tuple[int, int], how: Pillow.Resampling) -> npt.NDArray[np.float32]:
+    return np.asarray(Pillow.fromarray(image).resize(size, how), np.float32)
+
+
+def _filtered(image: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    # SAM 2 shrinks what is float already: nothing is rounded to whole values, as Pillow would.
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()  # [1, 3, H, W]
+    resized = F.interpolate(pixels, size[::-1], mode="bilinear", align_corners=False, antialias=True)
+    values: npt.NDArray[np.float32] = resized[0].permute(1, 2, 0).numpy()
+    return values
+
+
+def _own_range(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    # MedSAM's inference: the image's own range, whose least width keeps one colour from 0 / 0.
+    low, high = float(values.min()), float(values.max())
+    return (values - low) / max(high - low, 1e-8)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from segtune.core.errors import ModelError
 from segtune.models.sam.sizes import SamSizes
@@ -112,6 +112,23 @@ def require_same_names(given: Iterable[str], expected: Iterable[str], layout: st
         f"These weights do not fit {layout}: {' and '.join(found)}. Nothing was loaded; check that the file holds the "
         "whole model and no other one."
     )
+
+
+def load_strictly(model: nn.Module, state: State) -> None:
+    """Load weights of the model's own names, complete and nothing else; halves rise to fp32.
+
+    Raises:
+        ModelError: a weight has another shape.
+    """
+    # Checked here for an error of two lines: torch's lists every weight that differs.
+    expected = model.state_dict()
+    for name, value in state.items():
+        if value.shape != expected[name].shape:
+            raise ModelError(
+                f"The weight '{name}' has the shape {tuple(value.shape)} where this model has "
+                f"{tuple(expected[name].shape)}. Nothing was loaded: the file and its configuration do not fit."
+            )
+    model.load_state_dict(dict(state), strict=True)  # it copies into the model's own types
 
 
 def sizes_of_state(state: State) -> SamSizes:

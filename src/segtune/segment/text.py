@@ -1,6 +1,7 @@
 """Phrases in, masks out: an open-vocabulary detector gives boxes, any promptable model the masks. Experimental.
 
-The detector is one of transformers' for zero-shot detection (OWLv2, Grounding DINO), by hub id or from a local folder.
+The detector is one of transformers' for zero-shot detection (OWLv2, Grounding DINO) or SAM 3's own, by hub id or from a
+local folder.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from segtune.core.errors import MissingExtraError, ModelError, UsageError
 from segtune.core.types import Image
+from segtune.segment.concepts import CONCEPT_TYPES, open_concepts
 from segtune.segment.suppression import suppress
 from segtune.segment.wishes import Wish
 
@@ -105,13 +107,16 @@ class TextDetector:
         except ImportError as error:
             raise MissingExtraError("transformers", "hf", "Segmenting by text") from error
         try:
-            processor = transformers.AutoProcessor.from_pretrained(spec)  # type: ignore[no-untyped-call]
-            model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(spec)
+            if transformers.AutoConfig.from_pretrained(spec).model_type in CONCEPT_TYPES:
+                model, processor = open_concepts(spec)
+            else:
+                processor = transformers.AutoProcessor.from_pretrained(spec)  # type: ignore[no-untyped-call]
+                model = transformers.AutoModelForZeroShotObjectDetection.from_pretrained(spec)
         except Exception as error:  # errors of several network libraries come through, and of files of all kinds
             raise ModelError(
-                f"The detector '{spec}' could not be opened ({type(error).__name__}). Give the hub id of an OWLv2 or "
-                "Grounding DINO model and have a network, or give a folder with one: downloaded on another machine, it "
-                "needs none. Without a detector, segment by boxes or clicks."
+                f"The detector '{spec}' could not be opened ({type(error).__name__}). Give the hub id of an OWLv2, "
+                "Grounding DINO or SAM 3 model and have a network, or give a folder with one: downloaded on another "
+                "machine, it needs none. Without a detector, segment by boxes or clicks."
             ) from error
         return cls(model.to(device).eval(), processor)
 
@@ -136,14 +141,16 @@ class TextDetector:
                 "Text prompts are phrases such as 'polyp', separated by commas, but an empty one was given. Write at "
                 "least a word for each."
             )
-        # Grounding DINO names what it finds by pieces of the text, which need not be the phrases: one at a time.
-        grounded = hasattr(self._model.config, "text_config") and "grounding" in self._model.config.model_type
-        groups = [[phrase] for phrase in phrases] if grounded else [list(phrases)]
-        return [one for group in groups for one in self._find(image, group, threshold, grounded)]
+        # Grounding DINO names what it finds by pieces of the text, which need not be the phrases, and SAM 3 takes one
+        # phrase: one at a time.
+        kind = self._model.config.model_type
+        grounded, alone = "grounding" in kind, "grounding" in kind or kind in CONCEPT_TYPES
+        groups = [[phrase] for phrase in phrases] if alone else [list(phrases)]
+        return [one for group in groups for one in self._find(image, group, threshold, grounded, alone)]
 
-    def _find(self, image: Image, phrases: list[str], threshold: float, grounded: bool) -> list[FoundBox]:
+    def _find(self, image: Image, phrases: list[str], threshold: float, grounded: bool, alone: bool) -> list[FoundBox]:
         height, width = image.shape[:2]
-        text = f"{phrases[0].lower().rstrip('.')}." if grounded else [phrases]
+        text = f"{phrases[0].lower().rstrip('.')}." if grounded else phrases[0] if alone else [phrases]
         given = self._processor(images=image, text=text, return_tensors="pt").to(self._model.device)
         outputs = self._model(**given)
         more = {"input_ids": given["input_ids"], "text_threshold": _TEXT_THRESHOLD} if grounded else {}
@@ -152,7 +159,7 @@ class TextDetector:
         )
         boxes = found["boxes"].float().cpu().numpy().clip(0, [width, height, width, height]).astype(np.float32)
         scores = found["scores"].float().cpu().numpy().astype(np.float32)
-        labels = np.zeros(len(scores), np.int64) if grounded else np.asarray(found["labels"].cpu())
+        labels = np.zeros(len(scores), np.int64) if alone else np.asarray(found["labels"].cpu())
         result = []
         for number, phrase in enumerate(phrases):
             # A box that lies beside the image is cut down to nothing.

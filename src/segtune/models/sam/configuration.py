@@ -135,16 +135,6 @@ def processor_of(preparation: Preparation, mask_side: int) -> dict[str, Any]:
     }
 
 
-def preparation_of_processor(processor: Mapping[str, Any], side: int) -> Preparation:
-    """Return SAM's preparation with the mean and std that a `preprocessor_config.json` gives."""
-    usual = Preparation.longest_side(side)
-    mean, std = (processor.get(key) for key in ("image_mean", "image_std"))
-    if mean is None or std is None:
-        return usual
-    values = {"mean": [255 * value for value in mean], "std": [255 * value for value in std]}
-    return Preparation.from_json(usual.to_json() | values)
-
-
 def _require_fixed(part: str, given: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
     for key, value in fixed.items():
         if given.get(key, value) != value:

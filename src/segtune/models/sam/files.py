@@ -12,12 +12,12 @@ from segtune.core.errors import ModelError
 from segtune.core.files import read_json, write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
-from segtune.models.sam.build import AnySam, build_sam
-from segtune.models.sam.configuration import config_of_sizes, preparation_of_processor, processor_of, sizes_of_config
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.configuration import config_of_sizes, processor_of, sizes_of_config
 from segtune.models.sam.model import Sam, SegmentAnything
 from segtune.models.sam.sizes import MICRO
 from segtune.models.tensors import read_tensors, write_tensors
-from segtune.models.weights import from_transformers, require_same_names, sizes_of_state, to_transformers
+from segtune.models.weights import from_transformers, load_strictly, require_same_names, sizes_of_state, to_transformers
 
 
 def read_folder(folder: Path, preparation: Preparation | None) -> Sam:
@@ -33,9 +33,11 @@ def read_folder(folder: Path, preparation: Preparation | None) -> Sam:
     sizes = sizes_of_config(read_json(folder / "config.json"))
     if preparation is None:
         processor = folder / "preprocessor_config.json"
-        preparation = preparation_of_processor(read_json(processor) if processor.exists() else {}, sizes.side)
+        usual = Preparation.longest_side(sizes.side)
+        preparation = usual.with_processor(read_json(processor)) if processor.exists() else usual
     model = build_sam(sizes, preparation=preparation)
-    return load_state(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
+    load_strictly(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
+    return model
 
 
 def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
@@ -50,7 +52,7 @@ def write_folder(model: PromptableModel, folder: Path, dtype: torch.dtype) -> No
 
 def owns_original(state: Mapping[str, Tensor]) -> bool:
     """Tell whether a checkpoint is one of Segment Anything with a ViT encoder."""
-    return "image_encoder.pos_embed" in state
+    return "image_encoder.pos_embed" in state and "mask_decoder.hf_token.weight" not in state  # SAM-HQ's
 
 
 def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> Sam:
@@ -62,7 +64,8 @@ def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) 
     sizes = sizes_of_state(state)
     model = build_sam(sizes, preparation=preparation)
     require_same_names(state, model.state_dict(), "the original layout of Segment Anything")
-    return load_state(model, state)
+    load_strictly(model, state)
+    return model
 
 
 def original_state(model: PromptableModel) -> dict[str, Tensor]:
@@ -81,24 +84,6 @@ def embedding_shapes(model: PromptableModel) -> tuple[tuple[int, ...], ...]:
 def tiny(generator: torch.Generator) -> Sam:
     """Return a random model for tests."""
     return build_sam(MICRO, generator=generator)
-
-
-def load_state(model: AnySam, state: Mapping[str, Tensor]) -> AnySam:
-    """Load weights of the right names into a model and return it; halves rise to fp32.
-
-    Raises:
-        ModelError: a weight has another shape.
-    """
-    # Checked here for an error of two lines: torch's lists every weight that differs.
-    expected = model.state_dict()
-    for name, value in state.items():
-        if value.shape != expected[name].shape:
-            raise ModelError(
-                f"The weight '{name}' has the shape {tuple(value.shape)} where this model has "
-                f"{tuple(expected[name].shape)}. Nothing was loaded: the file and its configuration do not fit."
-            )
-    model.load_state_dict(dict(state), strict=True)  # it copies into the model's own types
-    return model
 
 
 def _require_sam(model: PromptableModel) -> Sam:

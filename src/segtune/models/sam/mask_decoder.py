@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from segtune.models.decoding import choose_slots
 from segtune.models.sam.layers import MLP, LayerNorm2d
 from segtune.models.sam.two_way import Spread, TwoWayTransformer
 
@@ -72,19 +73,12 @@ class MaskDecoder(nn.Module):
         seen = F.pad(exists, (len(own), 0), value=True)
         tokens, image = self.transformer(tokens, None if bool(seen.all()) else seen, image, positions, spread)
         # tokens [P, own + T, width], image [P, N, width]
-        slots, present = self._slots(multimask)
+        slots, present = choose_slots(multimask, self.mask_tokens.num_embeddings - 1)
         quality = self.iou_prediction_head(tokens[:, 0]).gather(1, slots)
         # All four, as published; only those asked for meet the large map.
         weights = [mlp(tokens[:, 1 + number]) for number, mlp in enumerate(self.output_hypernetworks_mlps)]
         chosen = torch.stack(weights, dim=1).take_along_dim(slots[..., None], dim=1)  # [P, M, width / 8]
         return self._masks(image, chosen * present[..., None]), quality.masked_fill(~present, float("-inf"))
-
-    def _slots(self, multimask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which mask token answers in each slot, int64 [P, M], and whether the slot is used, bool [P, M]."""
-        masks = self.mask_tokens.num_embeddings - 1 if bool(multimask.any()) else 1
-        numbers = torch.arange(masks, device=multimask.device)
-        several = multimask[:, None].expand(-1, masks)
-        return torch.where(several, numbers + 1, 0), several | (numbers == 0)
 
     def _masks(self, image: Tensor, weights: Tensor) -> Tensor:
         """Enlarge the image's tokens four times and weigh their channels: [P, M, 4·grid, 4·grid]."""

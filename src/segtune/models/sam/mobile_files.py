@@ -20,11 +20,11 @@ from segtune.core.files import read_json, write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam.build import build_mobile_sam
-from segtune.models.sam.files import embedding_shapes, load_state
+from segtune.models.sam.files import embedding_shapes
 from segtune.models.sam.model import MobileSam
 from segtune.models.sam.sizes import MOBILE_MICRO, MobileSizes
 from segtune.models.tensors import read_pickle, write_pickle
-from segtune.models.weights import count_of, prompt_sizes_of_state, require_same_names
+from segtune.models.weights import count_of, load_strictly, prompt_sizes_of_state, require_same_names
 
 WEIGHTS: Final = "mobile_sam.pt"
 """The weights in a model folder, named as they are published."""
@@ -145,7 +145,8 @@ def _loaded(model: MobileSam, state: Mapping[str, Tensor]) -> MobileSam:
         else:
             given[name] = value
     require_same_names(given, model.state_dict(), _LAYOUT)
-    return load_state(model, given)
+    load_strictly(model, given)
+    return model
 
 
 def _require_mobile(model: PromptableModel) -> MobileSam:

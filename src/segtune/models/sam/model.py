@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from segtune.core.errors import ModelError
-from segtune.core.geometry import Frame, frame_scales
-from segtune.core.types import POINT_NOT_A_POINT, Embedding, Image, MaskPrediction, Prompts
+from segtune.core.geometry import Frame
+from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
+from segtune.models.decoding import check_prompts, decode_in_pieces, encoder_autocast, in_frame
 from segtune.models.family import SplitModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam.image_encoder import ImageEncoder
@@ -85,53 +85,39 @@ class SegmentAnything(SplitModel):
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Run the image encoder on what `prepare` returned; features are float32 [B, C, grid, grid]."""
-        with self._mixed():
+        with encoder_autocast(self, self._device):
             features = self.image_encoder(pixels.to(self._device))
         return Embedding(features.float(), frames)
 
     def encode_prefix(self, pixels: Tensor, stages: int) -> dict[str, Tensor]:
         """Run the patch embedding and `stages` - 1 blocks: "tokens", float32 [B, ...] as `splits` says."""
-        with self._mixed():
+        with encoder_autocast(self, self._device):
             return {"tokens": self.image_encoder.begin(pixels.to(self._device), stages - 1).float()}
 
     def encode_suffix(self, maps: Mapping[str, Tensor], frames: tuple[Frame, ...], stages: int) -> Embedding:
         """Run the blocks that follow, and the neck, on what `encode_prefix` returned."""
-        with self._mixed():
+        with encoder_autocast(self, self._device):
             features = self.image_encoder.finish(maps["tokens"].to(self._device), stages - 1)
         return Embedding(features.float(), frames)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
-        """Answer P prompts on B images in one call; the contract is that of `PromptableModel.decode`.
-
-        Without gradients many prompts are decoded some at a time, so that memory does not grow with their number.
-        """
-        self._check(prompts)
-        prompts, multimask = prompts.to(self._device), multimask.to(self._device)
+        """Answer P prompts on B images in one call; the contract is that of `PromptableModel.decode`."""
+        check_prompts(self, prompts, "Segment Anything")
         features = embedding.features.to(self._device, self.prompt_encoder.no_mask_embed.weight.dtype)
-        count = len(prompts)
-        # With gradients the graph would hold all the pieces at once anyhow.
-        step = count if torch.is_grad_enabled() else self._prompts_at_once
-        masks = self.sizes.masks if bool(multimask.any()) else 1
-        # The empty piece gives a call without prompts its shapes.
-        logits, quality = [features.new_zeros(0, masks, *self.mask_size)], [features.new_zeros(0, masks)]
-        for start in range(0, count, max(1, step)):
-            rows = torch.arange(start, min(start + step, count), device=self._device)
-            some, some_quality = self._decode(features, embedding.frames, prompts.select(rows), multimask[rows])
-            # M is of the whole call: where a piece asks for one mask alone, slots are filled up.
-            slots = masks - some.shape[1]
-            logits.append(torch.nn.functional.pad(some, (0, 0, 0, 0, 0, slots)))
-            quality.append(torch.nn.functional.pad(some_quality, (0, slots), value=float("-inf")))
-        return MaskPrediction(torch.cat(logits), torch.cat(quality), prompts.image_index, embedding.frames)
+        return decode_in_pieces(
+            partial(self._decode, features, embedding.frames),
+            prompts.to(self._device),
+            multimask.to(self._device),
+            embedding.frames,
+            empty=features.new_zeros(0, self.sizes.masks, *self.mask_size),
+            at_once=self._prompts_at_once,
+        )
 
     def _decode(
         self, features: Tensor, frames: tuple[Frame, ...], prompts: Prompts, multimask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        scales = frame_scales(frames, prompts.image_index)  # [P, 2]
-        # What is not read may hold anything, also NaN, which would spread through a product with zero.
-        boxes = torch.where(prompts.has_box[:, None], prompts.boxes, 0.0) * scales.repeat(1, 2)  # [P, 4]
-        labels = prompts.point_labels
-        points = torch.where((labels >= POINT_NOT_A_POINT)[..., None], prompts.points, 0.0) * scales[:, None]
-        tokens, exists = self.prompt_encoder(points, labels, boxes, prompts.has_box)
+        points, boxes = in_frame(prompts, frames)
+        tokens, exists = self.prompt_encoder(points, prompts.point_labels, boxes, prompts.has_box)
         image, spread = self._sources(features, prompts)
         logits, quality = self.mask_decoder(
             image, self.prompt_encoder.dense_positions(), tokens, exists, multimask, spread
@@ -153,27 +139,6 @@ class SegmentAnything(SplitModel):
             source[own] = torch.arange(len(images), len(images) + len(drawn), device=source.device)
             maps = torch.cat([maps, features[prompts.image_index[own]] + drawn])
         return maps.flatten(2).transpose(1, 2), _spreader(source, len(maps))
-
-    def _check(self, prompts: Prompts) -> None:
-        if prompts.text is not None and any(prompts.text):
-            raise ModelError(
-                "Segment Anything understands points, boxes and masks, not text: it was asked for "
-                f"'{next(phrase for phrase in prompts.text if phrase)}'. Use a model that accepts text, or point at it."
-            )
-        if bool(prompts.has_mask.any()) and (
-            prompts.mask_logits is None or tuple(prompts.mask_logits.shape[1:]) != self.mask_size
-        ):
-            there = None if prompts.mask_logits is None else tuple(prompts.mask_logits.shape[1:])
-            raise ModelError(
-                f"A mask prompt must be logits of {self.mask_size} (height, width) over this model's square; it was "
-                f"{there}. Bring masks there with core.geometry.masks_to_frame."
-            )
-
-    def _mixed(self) -> AbstractContextManager[object]:
-        # In fp32 the caller's own mixed precision, if there is one, stays as it is.
-        if self.encoder_precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self._device.type, torch.bfloat16)
 
     @property
     def _device(self) -> torch.device:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from segtune.core.types import POINT_NEGATIVE, POINT_NOT_A_POINT, POINT_POSITIVE
+from segtune.core.types import POINT_NOT_A_POINT
+from segtune.models.decoding import existing_tokens
 from segtune.models.sam.layers import LayerNorm2d
 
 
@@ -76,10 +77,7 @@ class PromptEncoder(nn.Module):
         """
         # [P, K + 1 + 2, width]: clicks, not-a-point, a box's corners
         tokens = torch.cat([self._points(points, labels), self._not_a_point(len(points)), self._corners(boxes)], dim=1)
-        real = (labels == POINT_NEGATIVE) | (labels == POINT_POSITIVE)
-        # Without a box the token is added anyway; one that was given must not be a second.
-        real = real | ((labels == POINT_NOT_A_POINT) & has_box[:, None])
-        exists = torch.cat([real, ~has_box[:, None], has_box[:, None], has_box[:, None]], dim=1)
+        exists = existing_tokens(labels, has_box)
         # A place no prompt uses would only cost time.
         used = exists.any(dim=0)
         exists = exists[:, used]

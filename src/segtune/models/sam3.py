@@ -1,0 +1,92 @@
+"""SAM 3 on single images, by points, boxes and masks: its tracker, through transformers (extra `hf`).
+
+The detector of SAM 3, which takes phrases, finds boxes (`segment.concepts`); this is what answers prompts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from segtune.models.preparation import Preparation
+from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, as_buffers, assembler
+from segtune.models.transformers_family import TransformersModel
+from segtune.models.transformers_files import Layout, build, draw_weights, family_of
+
+
+class Sam3(PyramidModel):
+    """The tracker of SAM 3 behind the contract.
+
+    Its pyramid's fourth level is for other parts of SAM 3: it is kept and written, neither trained nor read. The
+    no-memory embedding is added to the third, as the published predictor does.
+    """
+
+    family: ClassVar[str] = "sam3"
+    network = "SAM 3"
+
+    def __init__(self, network: Any, *, preparation: Preparation) -> None:
+        for layer in network.vision_encoder.neck.fpn_layers[3:]:
+            as_buffers(layer)
+        super().__init__(network, preparation=preparation)
+
+    @property
+    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """Patch and position embeddings, each block, the pyramid."""
+        lead = "image_encoder.vision_encoder."
+        depth = self.config.vision_config.backbone_config.num_hidden_layers
+        blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(depth))
+        first = (f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm.")
+        return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
+
+
+LAYOUT = Layout(
+    network="SAM 3",
+    model_type="sam3_tracker",
+    opened=("sam3_tracker_video", "sam3_video"),
+    network_class="Sam3TrackerModel",
+    config_class="Sam3TrackerConfig",
+    processor_class="Sam3ImageProcessor",
+    usual=Preparation.to_both_signs,
+    assemble=assembler(Sam3),
+    renamed=FINE_RENAMED,
+    set_aside=(*MEMORY, r"detector_model\."),
+    moved=(
+        ("detector_model.vision_encoder.backbone.", "vision_encoder.backbone."),
+        ("tracker_neck.", "vision_encoder.neck."),
+        ("tracker_model.", ""),
+    ),
+    within="tracker_config",
+)
+
+TINY = {
+    "vision_config": {
+        "model_type": "sam3_vision_model",
+        "backbone_config": {
+            "model_type": "sam3_vit_model",
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 7,
+            "window_size": 3,
+            "global_attn_indexes": [1],
+            "pretrain_image_size": 28,
+        },
+        "fpn_hidden_size": 32,
+        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+    },
+    "prompt_encoder_config": {"hidden_size": 32, "image_size": 56, "patch_size": 7, "mask_input_channels": 4},
+    "mask_decoder_config": {"hidden_size": 32, "mlp_dim": 48, "num_attention_heads": 2, "iou_head_hidden_dim": 24},
+}
+"""Windows that stick out over the image, tiled positions and a block that sees it whole, for tests."""
+
+
+def tiny(generator: torch.Generator) -> TransformersModel:
+    """Return a random model for tests."""
+    return draw_weights(build(LAYOUT, TINY), generator)
+
+
+SAM3 = family_of(LAYOUT, Sam3, tiny)
+"""SAM 3 behind the contract of `models.family`."""
