@@ -13,6 +13,7 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Embedding, Sample
 from segtune.data.dataset import Dataset, SetAside
+from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.conclusion import MatrixResult, conclude
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.modes import find_modes
@@ -73,7 +74,7 @@ def evaluate(
             model.to(device)
     # Unknown names are found before anything is encoded or written.
     contest = Contest(models, find_modes(modes), seed, baselines, everything or {}, cleanups or {})
-    tally = Tally(contest.columns, len(dataset))
+    tally, judgements = Tally(contest.columns, len(dataset)), Judgements()
     set_aside: list[SetAside] = []
     with ExitStack() as stack:
         tables = stack.enter_context(open_tables(folder)) if folder is not None else None
@@ -84,12 +85,13 @@ def evaluate(
                 set_aside.append(one)
             else:
                 tally.add(one)
+                judgements.add(one)
                 if tables is not None:
                     tables.write(one)
             advance()
         if not tally.objects and not tally.empty_images:
             raise DataError(_nothing_scored(dataset, set_aside))
-    return conclude(contest, tally, subject, set_aside)
+    return conclude(contest, tally, judgements, subject, set_aside)
 
 
 def score_images(

@@ -11,6 +11,7 @@ from typing import Any
 
 from segtune.core.errors import DataError
 from segtune.core.files import read_json, replacing, write_json
+from segtune.evaluation.calibration import Calibration
 
 SCHEMA = 1
 
@@ -128,6 +129,7 @@ class Results:
         split: hash, seed and sizes of the split, None where there is none.
         crowned: whether the tuned model was kept; None where nothing was tuned.
         verdict: a sentence or two for people.
+        calibration: how far each model's predicted quality can be believed; none in older files.
         schema: version of this layout.
     """
 
@@ -139,6 +141,7 @@ class Results:
     split: Mapping[str, Any] | None = None
     crowned: bool | None = None
     verdict: str = ""
+    calibration: tuple[Calibration, ...] = ()
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -190,6 +193,7 @@ def read_results(path: Path) -> Results:
     tables = {"rows": Row, "differences": Difference, "empty": Empty, "buckets": Bucket}
     try:
         known: dict[str, Any] = {name: tuple(kind(**entry) for entry in content[name]) for name, kind in tables.items()}
+        known["calibration"] = tuple(Calibration.from_json(entry) for entry in content.get("calibration", ()))
         return Results(**known, **{name: content[name] for name in ("data", "split", "crowned", "verdict")})
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} lacks a part of a metrics.json ({error}). Run the evaluation again.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from segtune.report import facts
+from segtune.report.calibration import calibration_lines
 from segtune.report.doctor import describe_data, list_findings
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
 from segtune.report.glossary import metric_term, mode_term, model_label
@@ -23,11 +24,20 @@ def escape(text: str) -> str:
     return text.translate(_SPECIAL)
 
 
-def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) -> str:
-    """Return the whole report; `curves` names the files of the training curves, relative to the report."""
+def build_markdown(
+    run: RunView, gallery: Gallery, curves: Mapping[str, str], trust: Mapping[str, str] | None = None
+) -> str:
+    """Return the whole report.
+
+    Args:
+        run: what is told.
+        gallery: its pictures.
+        curves: name → file of the training curves, relative to the report.
+        trust: name → file of the charts of predicted quality.
+    """
     sections = [
         _verdict(run), _matrix(run), _curves(curves), _examples(run, gallery), _failures(run), _sizes(run), _empty(run),
-        _data(run), _made(run), _reading(run),
+        _trust(run, trust or {}), _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -123,6 +133,26 @@ def _sizes(run: RunView) -> str:
 def _empty(run: RunView) -> str:
     found = facts.empty_facts(run)
     return "## Images without objects\n\n" + _list(found) if found else ""
+
+
+def _trust(run: RunView, charts: Mapping[str, str]) -> str:
+    lines = calibration_lines(run)
+    if not lines:
+        return ""
+    head = ["Model", "Predicted IoU", "True IoU", "ECE", "AURC", "AURC, true order", "AURC, no order"]
+    rows = [
+        [
+            escape(one.label), one.predicted, one.actual, f"{one.error}{f' ({one.interval})' if one.interval else ''}",
+            one.area, one.best, one.chance,
+        ]
+        for one in lines
+    ]  # fmt: skip
+    pictures = [f"![{name} of predicted quality]({file})" for name, file in charts.items()]
+    meaning = (
+        "Predicted quality beside the true one, over all prompt modes. ECE: mean gap in ten bins. AURC: mean error, "
+        "1 − IoU, when only the answers predicted best are kept."
+    )
+    return "\n\n".join(["## Can its own judgement be believed?", meaning, _table(head, rows, left=1), *pictures])
 
 
 def _data(run: RunView) -> str:

@@ -21,7 +21,8 @@ from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.models.save import RECORD, THRESHOLDS, layout_of, save_model
+from segtune.models.quality import QualityMap
+from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_model
 from segtune.runs.adapter import write_adapter
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, prepare_data, seen_by
@@ -277,9 +278,13 @@ def _conclude(
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
     """Put the new model in place of an earlier one; cut off between the two, --resume writes it again."""
     fresh = folder.model.with_name(".model.tmp")
+    if record["crowned"]:
+        model.quality_map = None  # the base's, whose quality head was another
     # Of a run that is concluded once more: `segtune calibrate` has written them there since.
     if (earlier := folder.model / RECORD).is_file():
-        model.thresholds = read_json(earlier).get(THRESHOLDS, model.thresholds)
+        told = read_json(earlier)
+        model.thresholds = told.get(THRESHOLDS, model.thresholds)
+        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else model.quality_map
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
     shutil.rmtree(folder.model, ignore_errors=True)
