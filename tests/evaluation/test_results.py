@@ -48,7 +48,7 @@ def test_the_layout_is_that_of_schema_1():
     """Every name of the schema is there, spelt as programs expect it."""
     content = RESULTS.to_json()
     assert set(content) == {
-        "rows", "differences", "empty", "buckets", "data", "split", "crowned", "verdict", "calibration",
+        "rows", "differences", "empty", "buckets", "data", "split", "crowned", "verdict", "calibration", "sensitivity",
         "schema",
     }  # fmt: skip
     assert content["schema"] == 1

@@ -63,6 +63,12 @@ def test_told_quality_is_refitted_from_fit_to_report(run, discs, tmp_path, answe
     assert {(one["model"], one["mode"], one["refitted"]) for one in fitted} == {
         (model, mode, False) for model in ("pretrained", "tuned") for mode in ("all", "box", "click")
     }
+    prompted = json.loads((run / "metrics.json").read_text())["sensitivity"]
+    assert [(one["model"], one["mode"]) for one in prompted] == [
+        (model, mode) for mode in ("click", "box") for model in ("pretrained", "tuned")
+    ]
+    assert all(one["objects"] >= one["images"] > 0 for one in prompted)
+    assert 'id="prompted"' in (run / "report.html").read_text()
     code, facts = answer("calibrate", run, "--only", "quality")
     assert code == 0
     assert "best" not in facts

@@ -98,15 +98,23 @@ def score_images(
     contest: Contest, dataset: Dataset, *, embed: Embedder | None = None
 ) -> Iterator[ImageScores | SetAside]:
     """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
-    encoded_by = _share_encoders(contest.models)
+    for one in embed_images(contest.models, dataset, embed):
+        yield one if isinstance(one, SetAside) else contest.score(*one)
+
+
+def embed_images(
+    models: Mapping[str, PromptableModel], dataset: Dataset, embed: Embedder | None = None
+) -> Iterator[tuple[Sample, dict[str, Embedding]] | SetAside]:
+    """Yield one image after another with each model's embedding of it; one that cannot be read is set aside."""
+    encoded_by = _share_encoders(models)
     for item in read_ahead(dataset, images=embed is None):
         if isinstance(item, SetAside):
             yield item
             continue
         # Closed before the yield: who stops in the middle must not be left with gradients switched off.
-        with evaluating(list(contest.models.values())):
-            made = {name: _embed(contest.models[name], item, embed) for name in set(encoded_by.values())}
-        yield contest.score(item.sample, {name: made[other] for name, other in encoded_by.items()})
+        with evaluating(list(models.values())):
+            made = {name: _embed(models[name], item, embed) for name in set(encoded_by.values())}
+        yield item.sample, {name: made[other] for name, other in encoded_by.items()}
 
 
 def _share_encoders(models: Mapping[str, PromptableModel]) -> dict[str, str]:

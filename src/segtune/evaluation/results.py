@@ -117,6 +117,37 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Sensitivity:
+    """How far a model's mask follows the prompt (`evaluation.sensitivity`).
+
+    Attributes:
+        model: its name.
+        mode: prompt mode, "click" or "box".
+        value: 1 − other / own, held to 0 (ignores the prompt) to 1 (follows it); None where `own` is 0.
+        low: lower end of its 95 % interval; None for fewer than two images.
+        high: its upper end.
+        own: mean IoU of objects with the answers to their own prompts.
+        other: mean IoU of objects with the answers to prompts that are not about them.
+        alike: mean IoU of those two answers with each other.
+        images: asked about.
+        objects: on them.
+        swapped: objects whose other prompt was another object's; that of the rest lay on the background.
+    """
+
+    model: str
+    mode: str
+    value: float | None
+    low: float | None
+    high: float | None
+    own: float
+    other: float
+    alike: float
+    images: int
+    objects: int
+    swapped: int
+
+
+@dataclass(frozen=True)
 class Results:
     """All of `metrics.json`.
 
@@ -130,6 +161,7 @@ class Results:
         crowned: whether the tuned model was kept; None where nothing was tuned.
         verdict: a sentence or two for people.
         calibration: how far each model's predicted quality can be believed; none in older files.
+        sensitivity: how far each model's masks follow the prompt, likewise.
         schema: version of this layout.
     """
 
@@ -142,6 +174,7 @@ class Results:
     crowned: bool | None = None
     verdict: str = ""
     calibration: tuple[Calibration, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -194,6 +227,7 @@ def read_results(path: Path) -> Results:
     try:
         known: dict[str, Any] = {name: tuple(kind(**entry) for entry in content[name]) for name, kind in tables.items()}
         known["calibration"] = tuple(Calibration.from_json(entry) for entry in content.get("calibration", ()))
+        known["sensitivity"] = tuple(Sensitivity(**entry) for entry in content.get("sensitivity", ()))
         return Results(**known, **{name: content[name] for name in ("data", "split", "crowned", "verdict")})
     except (KeyError, TypeError) as error:
         raise DataError(f"{path} lacks a part of a metrics.json ({error}). Run the evaluation again.") from error

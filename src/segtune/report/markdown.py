@@ -12,6 +12,7 @@ from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
 from segtune.report.run import RunView
+from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 
 _SPECIAL = str.maketrans(
     # Names of files and classes hold such marks, which would become emphasis, links or columns.
@@ -37,7 +38,7 @@ def build_markdown(
     """
     sections = [
         _verdict(run), _matrix(run), _curves(curves), _examples(run, gallery), _failures(run), _sizes(run), _empty(run),
-        _trust(run, trust or {}), _data(run), _made(run), _reading(run),
+        _prompted(run), _trust(run, trust or {}), _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -133,6 +134,25 @@ def _sizes(run: RunView) -> str:
 def _empty(run: RunView) -> str:
     found = facts.empty_facts(run)
     return "## Images without objects\n\n" + _list(found) if found else ""
+
+
+def _prompted(run: RunView) -> str:
+    lines = sensitivity_lines(run)
+    if not lines:
+        return ""
+    head = ["Prompt", "Model", "Sensitivity", "IoU, own prompt", "IoU, other prompt", "IoU of both answers"]
+    rows = [
+        [
+            one.mode, escape(one.label), f"{one.value}{f' ({one.interval})' if one.interval else ''}", one.own,
+            one.other, one.alike,
+        ]
+        for one in lines
+    ]  # fmt: skip
+    meaning = (
+        f"Each object is asked about by its own prompt and by one that is not about it: {describe_sensitivity(run)} "
+        "Sensitivity is 1 − (IoU with the other answer) / (IoU with its own): 0 ignores the prompt, 1 follows it."
+    )
+    return "\n\n".join(["## Does it follow the prompt?", meaning, _table(head, rows, left=2)])
 
 
 def _trust(run: RunView, charts: Mapping[str, str]) -> str:

@@ -31,6 +31,7 @@ from segtune.report.markdown import build_markdown
 from segtune.report.matrix import build_tables
 from segtune.report.numbers import count, decimal, moment, plain, signed
 from segtune.report.run import RunView, is_baseline, read_run
+from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.svg import Chart, colour_variable
 
 
@@ -149,6 +150,8 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "bucket_sizes": sizes,
         "bucket_lines": bucket_lines,
         "empty": facts.empty_facts(run),
+        "sensitivity": sensitivity_lines(run),
+        "sensitivity_told": describe_sensitivity(run),
         "calibration": calibration_lines(run),
         "calibration_modes": calibration_modes(run),
         "check": describe_data(run.check),

@@ -240,6 +240,7 @@ def _conclude(
     crowned = state.best_epoch > 0
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
+        model.quality_map = None  # the base's, whose quality head was another
     pretrained = _open_base(settings, pick_device(settings.device))
     # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
@@ -266,6 +267,7 @@ def _conclude(
         data={"dataset": data.describe(), "part": part, "leaks": len(leakage.names)},
         split=describe_split(data.split),
         crowned=crowned,
+        sensitivity_images=settings.evaluation.sensitivity_images,
         embed=None if cache is None else CachedEmbedder(test, cache),
         progress=progress,
     )
@@ -278,8 +280,6 @@ def _conclude(
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
     """Put the new model in place of an earlier one; cut off between the two, --resume writes it again."""
     fresh = folder.model.with_name(".model.tmp")
-    if record["crowned"]:
-        model.quality_map = None  # the base's, whose quality head was another
     # Of a run that is concluded once more: `segtune calibrate` has written them there since.
     if (earlier := folder.model / RECORD).is_file():
         told = read_json(earlier)

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from segtune.core.errors import unknown_name
 from segtune.data.augment import AugmentSettings
-from segtune.evaluation import default_modes
+from segtune.evaluation import SENSITIVITY_IMAGES, default_modes
 from segtune.evaluation.modes import find_modes
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.presets import PRESETS, by_base
@@ -86,6 +86,9 @@ class EvaluationSettings(Section):
 
     modes: PromptModes = Field(default_modes(), description="Prompt modes.")
     seed: int = Field(0, ge=0, description="Of the prompts; the same for every model.")
+    sensitivity_images: int = Field(
+        SENSITIVITY_IMAGES, ge=0, description="Images on which it is measured how far masks follow the prompt; 0: none."
+    )
 
 
 class Settings(Section):
