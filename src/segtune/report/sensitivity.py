@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from segtune.report.glossary import mode_term, model_label
+from segtune.report.glossary import MODES, in_order, mode_term, model_label
 from segtune.report.numbers import between, count, decimal
 from segtune.report.run import RunView
 
@@ -28,12 +28,9 @@ class SensitivityLine:
 
 def sensitivity_lines(run: RunView) -> tuple[SensitivityLine, ...]:
     """Return a line per kind of prompt and model, in the order of the matrix; none for results without them."""
-    order = {model: place for place, model in enumerate(run.models)}
-    modes = {mode: place for place, mode in enumerate(run.modes)}
-    found = sorted(
-        run.results.sensitivity,
-        key=lambda one: (modes.get(one.mode, len(modes)), one.mode, order.get(one.model, len(order))),
-    )
+    models = in_order((*run.models, *(one.model for one in run.results.sensitivity)), {})
+    modes = in_order((one.mode for one in run.results.sensitivity), MODES)
+    found = sorted(run.results.sensitivity, key=lambda one: (modes.index(one.mode), models.index(one.model)))
     return tuple(
         SensitivityLine(
             one.model, model_label(one.model), mode_term(one.mode).label, decimal(one.value),
