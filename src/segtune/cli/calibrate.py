@@ -89,6 +89,8 @@ def _tell_quality(fitted: FittedQuality) -> str:
 
 
 def _tell_test(test: TestedQuality) -> str:
+    if test.before == test.after:
+        return f"On the {test.images} test images the calibration error is {test.before.ece:.3f}."
     return (
         f"On the {test.images} test images the calibration error goes from {test.before.ece:.3f} to "
         f"{test.after.ece:.3f}, the root mean squared error from {test.before.rmse:.3f} to {test.after.rmse:.3f}."
