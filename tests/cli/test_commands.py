@@ -34,7 +34,8 @@ def stand_in(monkeypatch: pytest.MonkeyPatch):
 def fit_result(**fields: object) -> SimpleNamespace:
     """Return what a fit that gained something returns, but for `fields`."""
     plain = {"crowned": True, "stopped": False, "verdict": "Better.", "folder": Path("RUN"), "summary": {"epochs": 3}}
-    plain |= {"proof": "proof", "layout": "transformers' layout"}
+    proof = SimpleNamespace(results=SimpleNamespace(general=None))
+    plain |= {"proof": proof, "layout": "transformers' layout"}
     return SimpleNamespace(**(plain | fields))
 
 
@@ -67,6 +68,14 @@ def test_fit_hands_its_options_on(stand_in, reports, capsys: pytest.CaptureFixtu
         "Model: RUN/model, in transformers' layout",
         "Report: RUN/report.html",
     ]
+
+
+def test_fit_says_what_was_forgotten(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gain is told first, then the loss on general images."""
+    general = SimpleNamespace(verdict="Worse elsewhere.")
+    stand_in(FINETUNE, fit_result(proof=SimpleNamespace(results=SimpleNamespace(general=general))))
+    assert main(["fit", "DATA", "--out", "RUN"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["Better.", "Worse elsewhere."]
 
 
 def test_fit_for_programs(stand_in, reports, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,8 @@ def test_the_layout_is_that_of_schema_1():
     """Every name of the schema is there, spelt as programs expect it."""
     content = RESULTS.to_json()
     assert set(content) == {
-        "rows", "differences", "empty", "buckets", "data", "split", "crowned", "verdict", "schema",
+        "rows", "differences", "empty", "buckets", "data", "split", "crowned", "verdict", "calibration", "sensitivity",
+        "general", "schema",
     }  # fmt: skip
     assert content["schema"] == 1
     assert set(content["rows"][0]) == {"model", "mode", "metric", "mean", "low", "high", "pooled", "n"}

@@ -157,3 +157,22 @@ def test_bca_of_a_symmetric_case_is_the_percentile_interval():
     drawn = np.linspace(-1, 1, 2001)
     interval = bca(0.0, drawn, np.array([-1.0, 0.0, 1.0]))
     assert (interval.low, interval.high) == pytest.approx((-0.95, 0.95), abs=1e-9)
+
+
+def test_interval_of_a_ratio_of_means():
+    """Of a ratio of two columns it holds the ratio; of one column it is the interval of its mean."""
+    rng = np.random.default_rng(5)
+    values = np.stack([rng.uniform(0, 0.4, 30), rng.uniform(0.6, 1, 30)], axis=1)
+    bootstrap = Bootstrap(values, seed=1)
+    assert bootstrap.interval_of(lambda means: means[:, 0]) == bootstrap.interval(0)
+    found = bootstrap.interval_of(lambda means: means[:, 0] / means[:, 1])
+    assert found.low < values[:, 0].sum() / values[:, 1].sum() < found.high
+    grouped = Bootstrap(values, [f"g{row // 10}" for row in range(30)], seed=1)
+    assert grouped.interval_of(lambda means: means[:, 1]) == grouped.interval(1)
+
+
+def test_no_interval_of_a_figure_that_is_no_number():
+    """One image has none, and neither has a ratio whose divisor is zero."""
+    assert Bootstrap(np.ones((1, 2))).interval_of(lambda means: means[:, 0]) is None
+    with np.errstate(all="ignore"):
+        assert Bootstrap(np.zeros((4, 2))).interval_of(lambda means: means[:, 0] / means[:, 1]) is None

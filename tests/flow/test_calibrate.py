@@ -2,12 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
+import pytest
 from disc_data import SMALL
 
+from segtune.cli import main
 from segtune.core.errors import NOT_CROWNED
 from segtune.models.open import NANO, open_model
 from segtune.segment.everything import settings_for
+from segtune.segment.session import Session
 
 
 def test_thresholds_are_kept_with_the_model_and_taken_from_there(answer, discs, tmp_path):
@@ -20,6 +24,7 @@ def test_thresholds_are_kept_with_the_model_and_taken_from_there(answer, discs, 
     assert after.pop("everything") == {
         name: facts["best"][name] for name in ("pred_iou_thresh", "stability_score_thresh")
     }
+    assert after.pop("quality", None) == facts["quality"]["quality_map"]
     before.pop("everything", None)
     assert after == before
     settings = settings_for(open_model(tmp_path / "model"))
@@ -54,3 +59,63 @@ def test_what_cannot_be_calibrated_is_told(segtune, discs, micro, tmp_path):
         found, _, err = segtune("calibrate", *words)
         assert found == code, err
         assert said in err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, discs, micro):
+    """A short run, whose quality head has hardly learned anything yet."""
+    folder = tmp_path_factory.mktemp("runs") / "short"
+    words = ["fit", discs, "--out", folder, "--model", micro, "--train", "full", "--epochs", "1", *SMALL]
+    modes = ["--set", "validation.modes=[box]", "--set", "evaluation.modes=[box,click]"]
+    assert main([str(word) for word in (*words, *modes)]) in (0, 3)
+    return folder
+
+
+def test_told_quality_is_refitted_from_fit_to_report(run, discs, tmp_path, answer):
+    """A fit tells how far its model's judgement can be believed, calibrate mends it, and all after it tells both."""
+    assert 'id="trust"' in (run / "report.html").read_text()
+    fitted = json.loads((run / "metrics.json").read_text())["calibration"]
+    assert {(one["model"], one["mode"], one["refitted"]) for one in fitted} == {
+        (model, mode, False) for model in ("pretrained", "tuned") for mode in ("all", "box", "click")
+    }
+    prompted = json.loads((run / "metrics.json").read_text())["sensitivity"]
+    assert [(one["model"], one["mode"]) for one in prompted] == [
+        (model, mode) for mode in ("click", "box") for model in ("pretrained", "tuned")
+    ]
+    assert all(one["objects"] >= one["images"] > 0 for one in prompted)
+    assert 'id="prompted"' in (run / "report.html").read_text()
+    code, facts = answer("calibrate", run, "--only", "quality")
+    assert code == 0
+    assert "best" not in facts
+    assert facts["quality"]["after"]["rmse"] < facts["quality"]["before"]["rmse"]
+    assert json.loads((run / "model" / "segtune.json").read_text())["quality"] == facts["quality"]["quality_map"]
+    # On the test images, of whose scores calibrate has read only what the fit left in its tables.
+    assert facts["test"]["after"]["ece"] < facts["test"]["before"]["ece"]
+    told = _over_all(json.loads((run / "metrics.json").read_text())["calibration"])
+    assert told["tuned", False]["ece"] == pytest.approx(facts["test"]["before"]["ece"])
+    assert told["tuned", True]["ece"] == pytest.approx(facts["test"]["after"]["ece"])
+    assert "Tuned, refitted" in (run / "report.html").read_text()
+    assert "Tuned, refitted" in (run / "report.md").read_text()
+    # The same from the images themselves.
+    code, found = answer("evaluate", run, discs, "--out", tmp_path / "e", "--modes", "box,click")
+    assert code == 0
+    again = _over_all(found["calibration"])
+    for refitted in (False, True):
+        assert again["tuned", refitted]["ece"] == pytest.approx(told["tuned", refitted]["ece"], abs=1e-4)
+    code, _ = answer("segment", run, discs / "images", "--out", tmp_path / "s", "--points", "20,20")
+    first = json.loads((tmp_path / "s" / "results.jsonl").read_text().splitlines()[1])
+    model = open_model(run)
+    asked = Session(model, discs / "images" / Path(first["image"]).name).segment(points=[(20, 20)])
+    assert first["objects"][0]["quality"] == pytest.approx(asked.mask.quality, abs=1e-3)
+
+
+def test_a_resumed_run_keeps_its_map(run, answer, discs):
+    """Concluded once more, the run still has what calibrate has written since."""
+    before = json.loads((run / "model" / "segtune.json").read_text())["quality"]
+    code, _ = answer("fit", discs, "--out", run, "--resume")
+    assert code in (0, 3)
+    assert json.loads((run / "model" / "segtune.json").read_text())["quality"] == before
+
+
+def _over_all(calibration):
+    return {(one["model"], one["refitted"]): one for one in calibration if one["mode"] == "all"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from segtune.prompts.boxes import box, jittered_box, loose_box
+from segtune.prompts.boxes import box, inner_box, jittered_box, loose_box
 from segtune.prompts.mixed import alternate, point_box
 from segtune.prompts.points import click
 
@@ -89,3 +89,15 @@ def test_alternate_is_a_point_or_a_box_by_equal_chance():
     assert all(len(prompt.points) == (prompt.box is None) for prompt in prompts)
     assert [prompt.drawn["box"] for prompt in prompts] == [float(one) for one in boxed]
     assert abs(np.mean(boxed) - 0.5) < 0.08
+
+
+def test_an_inner_box_holds_nothing_but_the_mask():
+    """Every pixel whose centre lies in the box is inside, in masks with holes and in bands one pixel wide too."""
+    y, x = np.mgrid[:60, :80]
+    holed = (np.hypot(y - 30, x - 40) < 28) & (np.hypot(y - 25, x - 45) > 6)
+    for mask in (holed, y == 17, ~holed, np.ones((60, 80), dtype=bool)):
+        for seed in range(40):
+            x0, y0, x1, y1 = inner_box(mask, np.random.default_rng(seed)).box
+            within = (x + 0.5 > x0) & (x + 0.5 < x1) & (y + 0.5 > y0) & (y + 0.5 < y1)
+            assert within.any()
+            assert mask[within].all()

@@ -9,11 +9,12 @@ import torch
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.geometry import logits_to_image
 from segtune.core.types import Prompts
+from segtune.models.quality import QualityMap
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.prompts.correction import center_of_error
 from segtune.rollout import rollout
-from segtune.segment.everything import segment_everything
+from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.given import given_prompt
 from segtune.segment.refinement import Refinement
 from segtune.segment.session import Session
@@ -242,3 +243,25 @@ def test_outlines_enclose_the_mask(session):
             area += whole if number == 0 else -whole
     assert mask.runs.area > 0
     assert area == mask.runs.area
+
+
+def test_told_quality_is_refitted_and_the_choice_is_not(model, image):
+    """A calibrated model tells another quality of the same masks, also where the map makes all alike."""
+    points = [(30, 20)]
+    plain = Session(model, image).segment(points=points)
+    for quality_map in (QualityMap(0.5, 1.0), QualityMap(0.0, 1.0)):
+        model.quality_map = quality_map
+        answer = Session(model, image).segment(points=points)
+        assert answer.best == plain.best
+        np.testing.assert_allclose(answer.quality, quality_map(plain.quality), atol=1e-6)
+        np.testing.assert_array_equal(answer.mask.array, plain.mask.array)
+
+
+def test_everything_mode_filters_by_the_models_own_prediction(model, image):
+    """Its thresholds mean the same before and after calibration; only what is told of a mask changes."""
+    settings = EverythingSettings(points_per_side=4, pred_iou_thresh=0.0, stability_score_thresh=0.0)
+    before = segment_everything(model, image, settings)
+    model.quality_map = QualityMap(0.5, 1.0)
+    after = segment_everything(model, image, settings)
+    assert [one.predicted_iou for one in after] == [one.predicted_iou for one in before]
+    assert after[0].told_quality(model) == pytest.approx(float(QualityMap(0.5, 1.0)(after[0].predicted_iou)))

@@ -184,3 +184,67 @@ def test_larger_objects_are_chosen_more_often_where_size_weighs():
     assert 0.04 < share(0.0) < 0.16  # 1 in 10
     assert 0.68 < share(0.5) < 0.80  # 25 in 34
     assert share(1.0) > 0.97  # 625 in 634
+
+
+def asked_of(share, data, *, augment=None, objects=8):
+    """Return a source of examples with this share of prompts on the background."""
+    model = build_sam(MICRO)
+    recipe = small_recipe().prompts.model_copy(update={"negative_share": share, "objects_per_image": objects})
+    plan = ViewPlan(augment or AugmentSettings.none(), 0)
+    return ExampleSource(data, model.preparation, model.mask_size, plan, recipe)
+
+
+def test_prompts_on_the_background_have_an_empty_truth():
+    """By their share, with a click or a box that touches no object, also none of those that were not chosen."""
+    data = discs(24)
+    source = asked_of(0.5, data, objects=1)
+    negatives = total = 0
+    for index in range(len(data)):
+        example = source[1, index]
+        union = data[index].masks().any(axis=0)
+        for prompt, truth in zip(example.prompts, example.truth, strict=True):
+            total += 1
+            if truth.max() == 0:
+                negatives += 1
+                assert not any(union[int(y), int(x)] for x, y in prompt.points)
+                if prompt.box is not None:
+                    x0, y0, x1, y1 = (round(float(value)) for value in prompt.box)
+                    assert not union[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any()
+    assert 0.25 * total < negatives < 0.75 * total
+
+
+def test_without_their_share_nothing_changes():
+    """Prompts on objects are the same ones, whether some are given up for the background or not."""
+    data = discs(12)
+    for augment in (None, AugmentSettings()):
+        plain, mixed = (asked_of(share, data, augment=augment) for share in (0.0, 0.4))
+        for index in range(len(data)):
+            one, other = plain[1, index], mixed[1, index]
+            assert len(one.prompts) == len(other.prompts)
+            assert (one.truth.flatten(1).amax(1) > 0).all()
+            for row, truth in enumerate(other.truth):
+                if truth.max() > 0:
+                    assert torch.equal(truth, one.truth[row])
+                    np.testing.assert_array_equal(one.prompts[row].points, other.prompts[row].points)
+
+
+def test_an_image_without_objects_is_asked_about_only_with_a_share():
+    """It teaches nothing else; where no pixel counts not even that."""
+    image = np.full((48, 64, 3), 90, np.uint8)
+    empty = Sample("a", (48, 64), (), (), lambda: image)
+    ignored = replace(empty, name="b", ignore=RunLengths.encode(np.ones((48, 64), bool)))
+    data = Dataset.of([empty, ignored])
+    assert [len(asked_of(0.0, data)[1, index].prompts) for index in range(2)] == [0, 0]
+    source = asked_of(0.1, data)
+    assert [len(source[1, index].prompts) for index in range(2)] == [1, 0]
+    assert source[1, 0].truth.shape[0] == len(source[1, 0].uniforms) == 1
+    assert source[1, 0].truth.max() == 0
+
+
+def test_training_with_prompts_on_the_background_runs(tmp_path):
+    """Their corrections are clicks off the object, their losses finite."""
+    recipe = small_recipe(epochs=1)
+    recipe = recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"negative_share": 0.5})})
+    job = small_training(tmp_path, scope="decoder", cache=tmp_path / "cache", recipe=recipe)
+    train(job)
+    assert all(torch.isfinite(one).all() for one in job.model.parameters())

@@ -33,6 +33,9 @@ MODES: Registry[Mode] = Registry(
 ON_REQUEST = frozenset({"everything"})
 """Modes that are scored only when they are named: a thousand clicks an image, where the others take a few an object."""
 
+SENSITIVITY_IMAGES = 50
+"""So many images are asked how far masks follow the prompt: two decodes a mode, and the encoder where it must run."""
+
 
 def default_modes() -> tuple[str, ...]:
     """Return the names of the modes that are scored when none are named."""

@@ -9,12 +9,14 @@ from typing import Any
 from segtune.data.dataset import SetAside
 from segtune.evaluation.automatic import MOST_MASKS, SCORED
 from segtune.evaluation.baselines import BASELINES
+from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.contest import Column, Contest
 from segtune.evaluation.results import Bucket, Difference, Empty, General, Results, Row
 from segtune.evaluation.statistics import LEVEL, RESAMPLES, Bootstrap
 from segtune.evaluation.tally import ScoreTable, Tally
 from segtune.evaluation.targets import SIZES
 from segtune.evaluation.verdict import build_verdict
+from segtune.models.quality import QualityMap
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class MatrixResult:
         buckets: means by object size.
         data: counts, what was left out and why, and how intervals were made.
         scores: the mean scores of every image, to choose pictures by.
+        judgements: what the models predicted of their answers, and what those were worth.
+        quality_maps: model's name → what its users are told instead, for models that were calibrated.
+        seed: of the intervals.
     """
 
     subject: str
@@ -38,6 +43,9 @@ class MatrixResult:
     buckets: tuple[Bucket, ...]
     data: Mapping[str, Any]
     scores: ScoreTable
+    judgements: Judgements
+    quality_maps: Mapping[str, QualityMap]
+    seed: int
 
     def results(
         self,
@@ -57,7 +65,8 @@ class MatrixResult:
         """
         figures = (self.rows, self.differences, self.empty, self.buckets)
         told = {**self.data, **(data or {})}
-        results = Results(*figures, data=told, split=split, crowned=crowned, general=general)
+        calibration = self.judgements.measure(self.quality_maps, self.seed)
+        results = Results(*figures, data=told, split=split, crowned=crowned, general=general, calibration=calibration)
         rivals = (one.against for one in self.differences if one.model == self.subject)
         against = next((name for name in rivals if name not in BASELINES), None)
         return replace(results, verdict=build_verdict(results, self.subject, against, crowned=crowned))
@@ -71,12 +80,15 @@ class MatrixResult:
         return means
 
 
-def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[SetAside]) -> MatrixResult:
+def conclude(
+    contest: Contest, tally: Tally, judgements: Judgements, subject: str, set_aside: Sequence[SetAside]
+) -> MatrixResult:
     """Make the matrix of what was gathered.
 
     Args:
         contest: who was asked what.
         tally: all images' scores.
+        judgements: all answers' predicted quality and IoU.
         subject: the model whose differences from the others are looked at.
         set_aside: images that could not be read.
     """
@@ -108,7 +120,10 @@ def conclude(contest: Contest, tally: Tally, subject: str, set_aside: Sequence[S
         rows = tuple(_rows(table.columns, bootstrap, tally.pooled(), len(table.names)))
         pairs = _pairs(contest, subject, table.columns)
         differences = tuple(_difference(*pair, table.columns, bootstrap, len(table.names)) for pair in pairs)
-    return MatrixResult(subject, rows, differences, tally.empty(), tally.buckets(), data, table)
+    maps = {name: model.quality_map for name, model in contest.models.items() if model.quality_map is not None}
+    return MatrixResult(
+        subject, rows, differences, tally.empty(), tally.buckets(), data, table, judgements, maps, contest.seed
+    )
 
 
 def differences_from(table: ScoreTable, against: str, seed: int) -> tuple[Difference, ...]:

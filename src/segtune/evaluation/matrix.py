@@ -13,6 +13,7 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.core.types import Embedding, Sample
 from segtune.data.dataset import Dataset, SetAside
+from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.conclusion import MatrixResult, conclude
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.modes import find_modes
@@ -73,7 +74,7 @@ def evaluate(
             model.to(device)
     # Unknown names are found before anything is encoded or written.
     contest = Contest(models, find_modes(modes), seed, baselines, everything or {}, cleanups or {})
-    tally = Tally(contest.columns, len(dataset))
+    tally, judgements = Tally(contest.columns, len(dataset)), Judgements()
     set_aside: list[SetAside] = []
     with ExitStack() as stack:
         tables = stack.enter_context(open_tables(folder)) if folder is not None else None
@@ -84,27 +85,36 @@ def evaluate(
                 set_aside.append(one)
             else:
                 tally.add(one)
+                judgements.add(one)
                 if tables is not None:
                     tables.write(one)
             advance()
         if not tally.objects and not tally.empty_images:
             raise DataError(_nothing_scored(dataset, set_aside))
-    return conclude(contest, tally, subject, set_aside)
+    return conclude(contest, tally, judgements, subject, set_aside)
 
 
 def score_images(
     contest: Contest, dataset: Dataset, *, embed: Embedder | None = None
 ) -> Iterator[ImageScores | SetAside]:
     """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
-    encoded_by = _share_encoders(contest.models)
+    for one in embed_images(contest.models, dataset, embed):
+        yield one if isinstance(one, SetAside) else contest.score(*one)
+
+
+def embed_images(
+    models: Mapping[str, PromptableModel], dataset: Dataset, embed: Embedder | None = None
+) -> Iterator[tuple[Sample, dict[str, Embedding]] | SetAside]:
+    """Yield one image after another with each model's embedding of it; one that cannot be read is set aside."""
+    encoded_by = _share_encoders(models)
     for item in read_ahead(dataset, images=embed is None):
         if isinstance(item, SetAside):
             yield item
             continue
         # Closed before the yield: who stops in the middle must not be left with gradients switched off.
-        with evaluating(list(contest.models.values())):
-            made = {name: _embed(contest.models[name], item, embed) for name in set(encoded_by.values())}
-        yield contest.score(item.sample, {name: made[other] for name, other in encoded_by.items()})
+        with evaluating(list(models.values())):
+            made = {name: _embed(models[name], item, embed) for name in set(encoded_by.values())}
+        yield item.sample, {name: made[other] for name, other in encoded_by.items()}
 
 
 def _share_encoders(models: Mapping[str, PromptableModel]) -> dict[str, str]:

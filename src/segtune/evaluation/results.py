@@ -11,6 +11,7 @@ from typing import Any
 
 from segtune.core.errors import DataError
 from segtune.core.files import read_json, replacing, write_json
+from segtune.evaluation.calibration import Calibration
 
 SCHEMA = 1
 
@@ -153,6 +154,37 @@ class General:
 
 
 @dataclass(frozen=True)
+class Sensitivity:
+    """How far a model's mask follows the prompt (`evaluation.sensitivity`).
+
+    Attributes:
+        model: its name.
+        mode: prompt mode, "click" or "box".
+        value: 1 − other / own, held to 0 (ignores the prompt) to 1 (follows it); None where `own` is 0.
+        low: lower end of its 95 % interval; None for fewer than two images.
+        high: its upper end.
+        own: mean IoU of objects with the answers to their own prompts.
+        other: mean IoU of objects with the answers to prompts that are not about them.
+        alike: mean IoU of those two answers with each other.
+        images: asked about.
+        objects: on them.
+        swapped: objects whose other prompt was another object's; that of the rest lay on the background.
+    """
+
+    model: str
+    mode: str
+    value: float | None
+    low: float | None
+    high: float | None
+    own: float
+    other: float
+    alike: float
+    images: int
+    objects: int
+    swapped: int
+
+
+@dataclass(frozen=True)
 class Results:
     """All of `metrics.json`.
 
@@ -166,6 +198,8 @@ class Results:
         crowned: whether the tuned model was kept; None where nothing was tuned.
         verdict: a sentence or two for people.
         general: how the models fare on general images; None where that was not looked at.
+        calibration: how far each model's predicted quality can be believed; none in older files.
+        sensitivity: how far each model's masks follow the prompt, likewise.
         schema: version of this layout.
     """
 
@@ -178,6 +212,8 @@ class Results:
     crowned: bool | None = None
     verdict: str = ""
     general: General | None = None
+    calibration: tuple[Calibration, ...] = ()
+    sensitivity: tuple[Sensitivity, ...] = ()
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -229,8 +265,10 @@ def read_results(path: Path) -> Results:
     tables = {"rows": Row, "differences": Difference, "empty": Empty, "buckets": Bucket}
     try:
         known: dict[str, Any] = {name: tuple(kind(**entry) for entry in content[name]) for name, kind in tables.items()}
-        # Runs of before it was looked at have no such entry.
+        # Runs of before these were looked at have no such entries.
         general = General.from_json(content["general"]) if content.get("general") else None
+        known["calibration"] = tuple(Calibration.from_json(entry) for entry in content.get("calibration", ()))
+        known["sensitivity"] = tuple(Sensitivity(**entry) for entry in content.get("sensitivity", ()))
         plain = {name: content[name] for name in ("data", "split", "crowned", "verdict")}
         return Results(**known, **plain, general=general)
     except (KeyError, TypeError) as error:

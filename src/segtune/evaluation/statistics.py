@@ -7,7 +7,7 @@ scores lie against their upper bound with a long tail below, and there the plain
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -83,6 +83,27 @@ class Bootstrap:
         drawn = self._means[:, column] - (0.0 if minus is None else self._means[:, minus])
         left_out = (sums.sum() - sums) / (self._images.sum() - self._images)  # [u]
         return bca(mean, drawn, left_out, level=level)
+
+    def interval_of(self, statistic: Callable[[Floats], Floats], *, level: float = LEVEL) -> Interval | None:
+        """Return the BCa interval of a figure that follows from the columns' means, as a ratio of two does.
+
+        Args:
+            statistic: from means [m, k] to the figure of each row, [m].
+            level: as of `interval`.
+
+        Returns:
+            None for fewer than two units, and where the figure is no number on all of them, on a resample, or with one
+            left out.
+        """
+        if self.units < 2:
+            return None
+        whole = self._sums.sum(axis=0)
+        left_out = (whole - self._sums) / (self._images.sum() - self._images)[:, None]  # [u, k]
+        means = (whole / self._images.sum())[None], self._means, left_out
+        estimate, drawn, without = (statistic(values) for values in means)
+        if not all(np.isfinite(values).all() for values in (estimate, drawn, without)):
+            return None
+        return bca(float(estimate[0]), drawn, without, level=level)
 
     def wilcoxon(self, column: int, minus: int) -> float | None:
         """Return the two-sided p of Wilcoxon's signed-rank test on the differences of the units' means.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from segtune.core.errors import DataError
 from segtune.core.rle import BoolMask
-from segtune.core.types import Image, Sample
+from segtune.core.types import Embedding, Image, Sample
 from segtune.evaluation.automatic import shared_pixels
 from segtune.metrics.overlap import iou_of_counts
 from segtune.models.family import PromptableModel
@@ -85,7 +85,13 @@ class Candidates:
     iou: npt.NDArray[np.float32]
 
 
-def find_candidates(model: PromptableModel, image: Image, sample: Sample, settings: EverythingSettings) -> Candidates:
+def find_candidates(
+    model: PromptableModel,
+    image: Image,
+    sample: Sample,
+    settings: EverythingSettings,
+    embedding: Embedding | None = None,
+) -> Candidates:
     """Return the candidates of one image.
 
     Args:
@@ -93,10 +99,11 @@ def find_candidates(model: PromptableModel, image: Image, sample: Sample, settin
         image: uint8 [H, W, 3].
         sample: its objects.
         settings: thresholds and suppression are left out of account.
+        embedding: of this image alone, where there is one already.
     """
     ignore = sample.ignore_mask()
     every = replace(settings, pred_iou_thresh=0.0, stability_score_thresh=0.0, box_nms_thresh=1.0, crop_nms_thresh=1.0)
-    found = list(segment_everything(model, image, every))
+    found = list(segment_everything(model, image, every, embedding=embedding))
     truths = [truth for truth in (_counted(mask.decode(), ignore) for mask in sample.objects) if truth.inside.size]
     seen = [(one, MaskCrop.of_runs(one.mask).without(ignore).tight()) for one in found]
     # A mask of ignored pixels alone is neither right nor wrong.

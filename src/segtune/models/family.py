@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from segtune.core.geometry import Frame
 from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
 from segtune.models.preparation import Preparation
+from segtune.models.quality import QualityMap
 
 Precision = Literal["fp32", "bf16"]
 
@@ -69,6 +70,7 @@ class PromptableModel(StagedModel, ABC):
         thresholds: of everything mode, fitted to this model (`segtune calibrate`), or to the one it was tuned from
             as long as it was not; none: the published ones.
         attached: an adapter that is part of the network and not of its plain weights.
+        quality_map: from the quality its head predicts to the one people are told (`segtune calibrate`); none: that.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
 
@@ -79,6 +81,7 @@ class PromptableModel(StagedModel, ABC):
     attached: Attached | None = None
     variant: str = ""
     thresholds: Mapping[str, float] = MappingProxyType({})
+    quality_map: QualityMap | None = None
 
     @property
     @abstractmethod

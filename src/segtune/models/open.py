@@ -17,7 +17,8 @@ from segtune.models.attach import ATTACHING
 from segtune.models.family import Family, PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.preparation import Preparation
-from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, RECORD, THRESHOLDS
+from segtune.models.quality import QualityMap
+from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, QUALITY, RECORD, THRESHOLDS
 from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
@@ -112,6 +113,7 @@ def _open_folder(folder: Path, name: str, preparation: str | None) -> Promptable
     known = Preparation.from_json(told["preparation"]) if told else None
     model = family.read_folder(folder, known)
     model.thresholds = told.get(THRESHOLDS, {})
+    model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
     # transformers' own file has no word for a stretched square, so it does not count as said.
     return _prepared(model, name, preparation, said=known is not None)
 
@@ -138,6 +140,7 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
     if model.attached is not None and model.attached.mergeable:
         model.attached.merge(model)
     model.thresholds = told.get(THRESHOLDS, {})
+    model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
     model.preparation = Preparation.from_json(told["preparation"])
     return _prepared(model, name, preparation, said=True)
 

@@ -23,6 +23,9 @@ RECORD: Final = "segtune.json"
 THRESHOLDS: Final = "everything"
 """Its entry with the thresholds of everything mode."""
 
+QUALITY: Final = "quality"
+"""Its entry with the map from predicted to told quality."""
+
 ADAPTER: Final = "adapter"
 """Its entry with what an adapter is and which base it belongs to; the weights are in `ADAPTER_WEIGHTS`."""
 
@@ -121,6 +124,7 @@ def _write_record(model: PromptableModel, folder: Path, extra: Mapping[str, Any]
     layout = ADAPTER_LAYOUT if ADAPTER in (extra or {}) else FAMILIES[model.family].layout
     own = {"schema": 1, "family": model.family, "layout": layout, "preparation": model.preparation.to_json()}
     own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
+    own |= {QUALITY: model.quality_map.to_json()} if model.quality_map else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
 

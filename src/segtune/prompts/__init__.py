@@ -35,6 +35,7 @@ PROMPTS: Registry[Simulator] = Registry(
         "box": "segtune.prompts.boxes:box",
         "loose_box": "segtune.prompts.boxes:loose_box",
         "jittered_box": "segtune.prompts.boxes:jittered_box",
+        "inner_box": "segtune.prompts.boxes:inner_box",
         "point_box": "segtune.prompts.mixed:point_box",
         "alternate": "segtune.prompts.mixed:alternate",
         "mask": "segtune.prompts.masks:mask",

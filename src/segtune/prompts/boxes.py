@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.core.rle import BoolMask
-from segtune.prompts.objects import ObjectPrompt, counted, window
+from segtune.prompts.objects import ObjectPrompt, counted, distance_inside, window
 from segtune.prompts.points import centre_click
 
 _Box = npt.NDArray[np.float32]
@@ -60,6 +60,27 @@ def jittered_box(
     noisy[:2] = np.minimum(noisy[:2], middle[:2] - 0.5)
     noisy[2:] = np.maximum(noisy[2:], middle[2:] + 0.5)
     return ObjectPrompt(box=_within(noisy, truth.shape), drawn=_record("moved", moves))
+
+
+def inner_box(truth: BoolMask, rng: np.random.Generator, *, ignore: BoolMask | None = None) -> ObjectPrompt:
+    """Draw a box that lies wholly inside: around any of the mask's pixels, as large as fits there or less.
+
+    Of the background, this is a box on nothing; of an object, one that cuts a piece out of it.
+    """
+    inside = counted(truth, ignore)
+    pixels = np.flatnonzero(inside)
+    if not len(pixels):
+        return centre_click(truth)
+    rank = int(rng.integers(len(pixels)))
+    row, column = divmod(int(pixels[rank]), truth.shape[1])
+    # The farthest pixel in a box of half sides h has its centre less than √2 (h + ½) away.
+    room = float(distance_inside(inside)[row, column]) / np.sqrt(2) - 0.5
+    shares = rng.uniform(0.3, 1.0, 2)
+    half = np.maximum(0.5, shares * room)
+    middle = np.array([column, row]) + 0.5
+    corners = np.concatenate([middle - half, middle + half])
+    drawn = {"pixel_rank": float(rank), "width": float(shares[0]), "height": float(shares[1])}
+    return ObjectPrompt(box=_within(corners, truth.shape), drawn=drawn)
 
 
 def tight_box(mask: BoolMask) -> _Box | None:

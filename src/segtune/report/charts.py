@@ -36,7 +36,7 @@ def draw_iou_curves(log: TrainingLog) -> Chart | None:
         return None
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, "epoch", "IoU")
+        axes = plain_axes(figure, "epoch", "IoU")
         ends = [_plot_mode(axes, log, mode, number) for number, mode in enumerate(log.modes)]
         numbers, values = [epoch.number for epoch in scored], [float(epoch.score or 0) for epoch in scored]
         axes.plot(numbers, values, color=TEXT, linewidth=3)
@@ -59,7 +59,7 @@ def draw_loss_curves(log: TrainingLog) -> Chart | None:
     values = [value for _, line in lines.values() for value in line]
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, "epoch", "loss")
+        axes = plain_axes(figure, "epoch", "loss")
         ends = []
         for (name, (numbers, line)), colour in zip(lines.items(), SERIES, strict=False):
             axes.plot(numbers, line, color=colour, marker="o" if len(line) == 1 else None)
@@ -83,7 +83,7 @@ def draw_distribution(run: RunView, scores: Scores, mode: str) -> Chart | None:
         return None
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, "IoU", "images that reach it", zero_to_one=True)
+        axes = plain_axes(figure, "IoU", "images that reach it", zero_to_one=True)
         for model in models:
             # Baselines share one grey and are told apart by their dashes.
             style: Any = {"baseline:box": (0, (1, 1.6)), "baseline:ellipse": (0, (4, 2))}.get(model, "-")
@@ -117,7 +117,7 @@ def draw_paired(run: RunView, scores: Scores, mode: str) -> Chart | None:
     better, worse = int((after > before).sum()), int((after < before).sum())
 
     def paint(figure: Figure) -> None:
-        axes = _axes(figure, f"IoU, {model_label(reference)}", f"IoU, {model_label(subject)}", zero_to_one=True)
+        axes = plain_axes(figure, f"IoU, {model_label(reference)}", f"IoU, {model_label(subject)}", zero_to_one=True)
         # Equal units, so that the diagonal is one.
         axes.set_aspect("equal")
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
@@ -150,7 +150,8 @@ def _scatter(axes: Axes, before: Scores1D, after: Scores1D) -> None:
         )
 
 
-def _axes(figure: Figure, xlabel: str, ylabel: str, *, zero_to_one: bool = False) -> Axes:
+def plain_axes(figure: Figure, xlabel: str, ylabel: str, *, zero_to_one: bool = False) -> Axes:
+    """Return the axes of a chart; `zero_to_one`: both of them over 0 to 1, else the lower one over whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes: Axes = figure.add_subplot()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from segtune.report import facts
 from segtune.report.blend import blend_rows, tell_blend
+from segtune.report.calibration import calibration_lines
 from segtune.report.doctor import describe_data, list_findings
 from segtune.report.forgetting import build_forgetting
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
@@ -13,6 +14,7 @@ from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
 from segtune.report.run import RunView
+from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 
 _SPECIAL = str.maketrans(
     # Names of files and classes hold such marks, which would become emphasis, links or columns.
@@ -25,11 +27,20 @@ def escape(text: str) -> str:
     return text.translate(_SPECIAL)
 
 
-def build_markdown(run: RunView, gallery: Gallery, curves: Mapping[str, str]) -> str:
-    """Return the whole report; `curves` names the files of the training curves, relative to the report."""
+def build_markdown(
+    run: RunView, gallery: Gallery, curves: Mapping[str, str], trust: Mapping[str, str] | None = None
+) -> str:
+    """Return the whole report.
+
+    Args:
+        run: what is told.
+        gallery: its pictures.
+        curves: name → file of the training curves, relative to the report.
+        trust: name → file of the charts of predicted quality.
+    """
     sections = [
         _verdict(run), _matrix(run), _forgetting(run), _curves(curves), _examples(run, gallery), _failures(run),
-        _sizes(run), _empty(run), _data(run), _made(run), _reading(run),
+        _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}), _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -158,6 +169,45 @@ def _sizes(run: RunView) -> str:
 def _empty(run: RunView) -> str:
     found = facts.empty_facts(run)
     return "## Images without objects\n\n" + _list(found) if found else ""
+
+
+def _prompted(run: RunView) -> str:
+    lines = sensitivity_lines(run)
+    if not lines:
+        return ""
+    head = ["Prompt", "Model", "Sensitivity", "IoU, own prompt", "IoU, other prompt", "IoU of both answers"]
+    rows = [
+        [
+            one.mode, escape(one.label), f"{one.value}{f' ({one.interval})' if one.interval else ''}", one.own,
+            one.other, one.alike,
+        ]
+        for one in lines
+    ]  # fmt: skip
+    meaning = (
+        f"Each object is asked about by its own prompt and by one that is not about it: {describe_sensitivity(run)} "
+        "Sensitivity is 1 − (IoU with the other answer) / (IoU with its own): 0 ignores the prompt, 1 follows it."
+    )
+    return "\n\n".join(["## Does it follow the prompt?", meaning, _table(head, rows, left=2)])
+
+
+def _trust(run: RunView, charts: Mapping[str, str]) -> str:
+    lines = calibration_lines(run)
+    if not lines:
+        return ""
+    head = ["Model", "Predicted IoU", "True IoU", "ECE", "AURC", "AURC, true order", "AURC, no order"]
+    rows = [
+        [
+            escape(one.label), one.predicted, one.actual, f"{one.error}{f' ({one.interval})' if one.interval else ''}",
+            one.area, one.best, one.chance,
+        ]
+        for one in lines
+    ]  # fmt: skip
+    pictures = [f"![{name} of predicted quality]({file})" for name, file in charts.items()]
+    meaning = (
+        "Predicted quality beside the true one, over all prompt modes. ECE: mean gap in ten bins. AURC: mean error, "
+        "1 − IoU, when only the answers predicted best are kept."
+    )
+    return "\n\n".join(["## Can its own judgement be believed?", meaning, _table(head, rows, left=1), *pictures])
 
 
 def _data(run: RunView) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.results import write_matrix
 from segtune.report import facts
 from segtune.report.blend import draw_blend, tell_blend
+from segtune.report.calibration import calibration_lines, calibration_modes, draw_calibration
 from segtune.report.charts import colour_of, draw_distribution, draw_iou_curves, draw_loss_curves, draw_paired
 from segtune.report.doctor import describe_data, draw_object_sizes, list_findings
 from segtune.report.forgetting import build_forgetting, draw_forgetting
@@ -32,6 +33,7 @@ from segtune.report.markdown import build_markdown
 from segtune.report.matrix import build_tables
 from segtune.report.numbers import count, decimal, moment, plain, signed
 from segtune.report.run import RunView, is_baseline, read_run
+from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.svg import Chart, colour_variable
 
 
@@ -69,14 +71,15 @@ def write_report(folder: Path, pictures: Pictures | None = None, progress: Progr
     """
     run = read_run(folder)
     gallery = store_pictures(run, pictures, progress) if pictures and run.scores else read_gallery(folder)
-    curves = draw_curves(run)
-    for name, chart in (curves | draw_changes(run)).items():
+    curves, trust = draw_curves(run), draw_calibration(run)
+    for name, chart in (curves | draw_changes(run) | trust).items():
         write_text(folder / FOLDER / f"{name}.svg", chart.standalone())
     # Written anew too: it follows metrics.json, also when that came from elsewhere.
     write_matrix(folder / "matrix.csv", run.results.rows)
-    write_text(folder / "report.md", build_markdown(run, gallery, {name: f"{FOLDER}/{name}.svg" for name in curves}))
+    curve_files, trust_files = ({name: f"{FOLDER}/{name}.svg" for name in charts} for charts in (curves, trust))
+    write_text(folder / "report.md", build_markdown(run, gallery, curve_files, trust_files))
     page = folder / "report.html"
-    write_text(page, build_page(run, gallery, curves))
+    write_text(page, build_page(run, gallery, curves, trust))
     return page
 
 
@@ -94,7 +97,7 @@ def draw_changes(run: RunView) -> dict[str, Chart]:
     return {name: chart for name, chart in drawn.items() if chart is not None}
 
 
-def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
+def build_page(run: RunView, gallery: Gallery, curves: Mapping[str, Chart], trust: Mapping[str, Chart]) -> str:
     """Return the whole page as HTML that asks no other host for anything."""
     # Imported here, so that reading a run does not wait for a template engine.
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -117,6 +120,7 @@ def build_page(run: RunView, gallery: Gallery, curves: dict[str, Chart]) -> str:
     context["sizes_chart"] = Markup(sizes.inline("sizes")) if sizes else ""
     context["changes"] = {name: Markup(chart.inline(name)) for name, chart in draw_changes(run).items()}
     context["curves"] = {name: Markup(chart.inline(name)) for name, chart in curves.items()}
+    context["trust"] = {name: Markup(chart.inline(name)) for name, chart in trust.items()}
     context["mode_charts"] = [
         {"mode": one.mode, "distribution": Markup(one.distribution), "paired": Markup(one.paired)}
         for one in _mode_charts(run)
@@ -157,6 +161,10 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "bucket_sizes": sizes,
         "bucket_lines": bucket_lines,
         "empty": facts.empty_facts(run),
+        "sensitivity": sensitivity_lines(run),
+        "sensitivity_told": describe_sensitivity(run),
+        "calibration": calibration_lines(run),
+        "calibration_modes": calibration_modes(run),
         "check": describe_data(run.check),
         "findings": list_findings(run.check),
         "data": facts.data_facts(run),

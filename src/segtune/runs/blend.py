@@ -205,6 +205,7 @@ def _measure(
 def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> None:
     model = open_model(ends.settings.model.base, device=ends.device)
     model.load_state_dict(interpolate(*ends.weights, alpha))
+    model.quality_map = None  # of either end, whose quality head was another
     fresh = folder.model.with_name(".model.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra={"base": ends.settings.model.base, BLEND: told})

@@ -22,7 +22,8 @@ from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.models.save import RECORD, THRESHOLDS, layout_of, save_model
+from segtune.models.quality import QualityMap
+from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_model
 from segtune.runs.adapter import write_adapter
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, prepare_data, seen_by
@@ -239,6 +240,7 @@ def _conclude(
     crowned = state.best_epoch > 0
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
+        model.quality_map = None  # the base's, whose quality head was another
     pretrained = _open_base(settings, pick_device(settings.device))
     # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
@@ -266,6 +268,7 @@ def _conclude(
         data={"dataset": data.describe(), "part": part, "leaks": len(leakage.names)},
         split=describe_split(data.split),
         crowned=crowned,
+        sensitivity_images=settings.evaluation.sensitivity_images,
         embed=None if cache is None else CachedEmbedder(test, cache),
         general=_measure_forgetting(settings, models, general, cache, progress),
         progress=progress,
@@ -297,7 +300,9 @@ def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, An
     fresh = folder.model.with_name(".model.tmp")
     # Of a run that is concluded once more: `segtune calibrate` has written them there since.
     if (earlier := folder.model / RECORD).is_file():
-        model.thresholds = read_json(earlier).get(THRESHOLDS, model.thresholds)
+        told = read_json(earlier)
+        model.thresholds = told.get(THRESHOLDS, model.thresholds)
+        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else model.quality_map
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
     shutil.rmtree(folder.model, ignore_errors=True)

@@ -152,6 +152,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
             f"The model {asked.init} is not of the size '{asked.size}', so its weights do not fit. Give --size the one "
             "it was made with."
         )
+    model.quality_map = None  # of a head that goes on learning
     return model if model.side == side else resized(model, side)
 
 

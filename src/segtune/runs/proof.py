@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
+from segtune.evaluation import SENSITIVITY_IMAGES
 from segtune.evaluation.matrix import Embedder, evaluate
 from segtune.evaluation.results import General, Results, write_matrix, write_results
+from segtune.evaluation.sensitivity import measure_sensitivity
 from segtune.models.family import PromptableModel
 from segtune.segment.refine import Cleanup
 
@@ -52,6 +54,7 @@ def prove(
     embed: Embedder | None = None,
     cleanups: Mapping[str, Cleanup] | None = None,
     general: General | None = None,
+    sensitivity_images: int = SENSITIVITY_IMAGES,
     progress: Progress = SILENT,
 ) -> Proof:
     """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
@@ -69,6 +72,7 @@ def prove(
         embed: hands in cached embeddings.
         cleanups: model's name → how its masks are cleaned.
         general: how the models fare on general images, for metrics.json.
+        sensitivity_images: images on which it is measured how far masks follow the prompt.
         progress: what people see.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +80,11 @@ def prove(
         models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
         progress=progress,
     )  # fmt: skip
+    sensitivity = measure_sensitivity(
+        models, dataset, images=sensitivity_images, seed=seed, embed=embed, cleanups=cleanups, progress=progress
+    )
     results = matrix.results(data=data, split=split, crowned=crowned, general=general)
+    results = replace(results, sensitivity=sensitivity)
     write_matrix(folder / "matrix.csv", results.rows)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from segtune.core.errors import unknown_name
 from segtune.core.files import read_json
 from segtune.data.augment import AugmentSettings
-from segtune.evaluation import default_modes
+from segtune.evaluation import SENSITIVITY_IMAGES, default_modes
 from segtune.evaluation.modes import find_modes
 from segtune.models.save import BLEND, RECORD
 from segtune.runs.folder import RunFolder, run_of
@@ -95,6 +95,9 @@ class EvaluationSettings(Section):
     )
     general_images: int = Field(24, ge=2, description="At most so many general images.")
     general_modes: PromptModes = Field(("click", "clicks3", "box"), description="Prompt modes on general images.")
+    sensitivity_images: int = Field(
+        SENSITIVITY_IMAGES, ge=0, description="Images on which it is measured how far masks follow the prompt; 0: none."
+    )
 
 
 class Settings(Section):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from segtune.core.rle import BoolMask, RunLengths
 from segtune.data.formats.polygons import Ring, trace
+from segtune.models.quality import QualityMap, tell_quality
 from segtune.rollout import Round
 from segtune.segment.crops import MaskCrop
 from segtune.segment.enlarge import Enlarger
@@ -24,7 +25,8 @@ class Mask:
 
     Attributes:
         logits: float32 [h, w] over the model's square, on the CPU; fed back, they are where the next answer begins.
-        quality: predicted IoU, as the model says it; it may leave 0 to 1.
+        quality: predicted IoU, refitted where `segtune calibrate` has been there; else as the model says it, which may
+            leave 0 to 1.
         enlarger: of the image.
         cleanup: of the mask at original size; the logits stay what the model gave.
     """
@@ -62,7 +64,7 @@ class Answer:
 
     Attributes:
         masks: in the model's order.
-        best: which of them has the highest predicted quality.
+        best: which of them has the highest quality that the model predicts; refitting changes no order.
     """
 
     masks: tuple[Mask, ...]
@@ -79,18 +81,26 @@ class Answer:
         return np.array([mask.quality for mask in self.masks], dtype=np.float32)
 
 
-def read_answers(current: Round, enlargers: Sequence[Enlarger], cleanup: Cleanup | None = None) -> list[Answer]:
+def read_answers(
+    current: Round,
+    enlargers: Sequence[Enlarger],
+    cleanup: Cleanup | None = None,
+    *,
+    quality_map: QualityMap | None = None,
+) -> list[Answer]:
     """Return the masks of a decode as answers.
 
     Args:
         current: P prompts answered.
         enlargers: of the B images.
         cleanup: of all masks.
+        quality_map: the model's.
 
     Returns:
         P answers.
     """
-    logits, quality = current.prediction.logits.float().cpu(), current.prediction.quality.float().cpu()
+    logits = current.prediction.logits.float().cpu()
+    quality = tell_quality(quality_map, current.prediction.quality.float().cpu())  # [P, M]
     present, best = current.prediction.present.cpu(), current.best.tolist()
     return [
         Answer(

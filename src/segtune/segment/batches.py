@@ -165,7 +165,7 @@ def _segment(
             masks = segment_everything(model, one.values, everything, embedding=alone, on_clicks=stopping(stop))
         except StoppedError:
             return
-        found = tuple(Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks)
+        found = tuple(Found(mask.mask, OBJECT, mask.told_quality(model)) for mask in masks)
         yield Result(one.image.name, one.image.stem, one.frame.original, found)
 
 
@@ -186,7 +186,8 @@ def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embeddin
     prompts = [prompt for one in ready for prompt in one.prompts]
     with evaluating([model]):
         answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
-    answers = iter(read_answers(answered, [Enlarger(frame, model.mask_size) for frame in frames]))
+    enlargers = [Enlarger(frame, model.mask_size) for frame in frames]
+    answers = iter(read_answers(answered, enlargers, quality_map=model.quality_map))
     for one in ready:
         found = tuple(
             Found(answer.mask.runs, label, answer.mask.quality)

@@ -21,6 +21,7 @@ from segtune.core.geometry import Frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import POINT_POSITIVE, Embedding, Image, Prompts
 from segtune.models.family import PromptableModel
+from segtune.models.quality import tell_quality
 from segtune.segment.crops import MaskCrop
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
@@ -44,7 +45,7 @@ class EverythingSettings:
     Attributes:
         points_per_side: clicks along each side of the image; None where `point_grids` says them.
         points_per_batch: clicks decoded in one call; more take more memory.
-        pred_iou_thresh: keeps masks whose predicted IoU is above it; 0 keeps all.
+        pred_iou_thresh: keeps masks whose predicted IoU, the model's own, is above it; 0 keeps all.
         stability_score_thresh: keeps masks whose stability is at least this; 0 keeps all.
         stability_score_offset: by how much logits' threshold is raised and lowered to measure the stability.
         box_nms_thresh: IoU of boxes above which two masks of one crop are doubles.
@@ -176,7 +177,7 @@ class AutomaticMask:
 
     Attributes:
         mask: at the size of the image, never empty.
-        predicted_iou: the model's own guess of its quality.
+        predicted_iou: the model's own guess of its quality, on the scale of `pred_iou_thresh`: never refitted.
         stability_score: pixels inside with the threshold raised by the offset, over those with it lowered.
         point: x and y of the click it answers, in pixels of the image.
         crop_box: x0, y0, x1, y1 of the crop it was found in, x1 and y1 one past the last pixel.
@@ -187,6 +188,10 @@ class AutomaticMask:
     stability_score: float
     point: tuple[float, float]
     crop_box: tuple[int, int, int, int]
+
+    def told_quality(self, model: PromptableModel) -> float:
+        """Return the quality that people are told: refitted where `segtune calibrate` has been at the model."""
+        return float(tell_quality(model.quality_map, self.predicted_iou))
 
     @property
     def area(self) -> int:

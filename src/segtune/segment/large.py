@@ -59,7 +59,7 @@ def segment_large(
                     masks = segment_everything_tiled(
                         model, windows, settings, everything, on_tile=lambda done, total: told(done, total, "tile")
                     )
-                    found = [Found(mask.mask, OBJECT, mask.predicted_iou) for mask in masks]
+                    found = [Found(mask.mask, OBJECT, mask.told_quality(model)) for mask in masks]
                 yield [Result(image.name, image.stem, windows.size, tuple(found))]
         except StoppedError:
             yield []

@@ -35,7 +35,7 @@ class Found:
     Attributes:
         mask: at original size.
         label: its class.
-        quality: predicted IoU.
+        quality: predicted IoU, as people are told it.
     """
 
     mask: RunLengths

@@ -90,6 +90,7 @@ class Averaged(PromptableModel):
         self.accepts = model.accepts
         self.preparation = model.preparation
         self.variant = repr(self.views)
+        self.quality_map = model.quality_map
         self.thresholds = dict(model.thresholds)  # a read-only view cannot be pickled
 
     @property

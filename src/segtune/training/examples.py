@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _SMALLEST_OBJECT = 16
 """Pixels an object must keep in a view to be prompted: less is the stump of something the crop cut off."""
 
+NEGATIVES = ("random_click", "inner_box")
+"""Simulators that prompt the background, each as likely: the kinds of prompt that SAM is first trained with."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -45,7 +48,8 @@ class Example:
         features: that, from the cache: tensors by name, or None.
         key: the view's key in the embedding cache, or None without a cache.
         prompts: n first prompts in the view's pixels.
-        truth: float32 [n, h, w], share of each cell the object covers, at the model's output size.
+        truth: float32 [n, h, w], share of each cell the object covers, at the model's output size; nothing for a
+            prompt on the background.
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
         weights: float32 [n], how much each prompt's loss counts; 1 on average.
@@ -63,6 +67,14 @@ class Example:
     uniforms: Tensor
     weights: Tensor
     rehearsed: bool = False
+
+
+class _Question(NamedTuple):
+    """A prompt of a view: the numbers that name it, and the row of the object it is about, None for nothing."""
+
+    names: tuple[int, ...]
+    prompt: ObjectPrompt
+    row: int | None
 
 
 @dataclass(frozen=True)
@@ -127,15 +139,18 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         chosen = choose_objects(sample, self.recipe.objects_per_image, self.recipe.size_weight, rng)
         # A known embedding spares decoding the image: its masks alone are warped.
         image = np.zeros((*sample.size, 3), np.uint8) if features is not None else sample.image
-        image, masks, ignore = shrunk(image, sample.masks(chosen), sample.ignore_mask(), self._limit(view))
+        masks = self._with_background(sample, chosen)
+        image, masks, ignore = shrunk(image, masks, sample.ignore_mask(), self._limit(view))
         image, masks, ignore = apply_view(image, masks, ignore, view)
+        background, masks = ~masks[len(chosen) :], masks[: len(chosen)]
         # Pixels that are ignored do not make an object: no click may land there and no loss would count.
         counted = masks if ignore is None else masks & ~ignore
         kept = np.flatnonzero(counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
         masks = masks[kept]
         frame = self.preparation.frame(masks.shape[1:])
         # By the object's number rather than its row: what the view cut off changes no other object's prompt.
-        asked = repeated([chosen[row] for row in kept], self.recipe)
+        numbers = [chosen[row] for row in kept]
+        asked = self._ask(masks, background, ignore, numbers, (epoch, sample.name))
         truth = masks_to_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
             frame=frame,
@@ -143,30 +158,84 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
             pixels=None if features is not None else self.preparation.prepare([image])[0][0],
             features=features,
             key=key,
-            prompts=tuple(
-                first_prompt(
-                    masks[row], ignore, self.recipe, generator(self.plan.seed, "prompt", epoch, sample.name, *names)
-                )
-                for row, names in asked
-            ),
-            truth=truth[[row for row, _ in asked]],  # [n, h, w]
+            prompts=tuple(one.prompt for one in asked),
+            truth=_rows_of(truth, [one.row for one in asked]),
             valid=valid_cells(ignore, frame, self.mask_size),
-            uniforms=self._uniforms(epoch, sample.name, [names for _, names in asked]),
-            weights=self._weights(sample, [names[0] for _, names in asked]),
+            uniforms=self._uniforms(epoch, sample.name, [one.names for one in asked]),
+            weights=self._weights(sample, asked),
         )
+
+    def _with_background(self, sample: Sample, chosen: Sequence[int]) -> BoolMask:
+        """Return the objects' masks, and below them one of all objects where the background is asked about too."""
+        masks = sample.masks(chosen)
+        return np.concatenate([masks, union_of(sample)[None]]) if self.recipe.negative_share else masks
+
+    def _ask(
+        self,
+        masks: BoolMask,
+        background: BoolMask,
+        ignore: BoolMask | None,
+        numbers: Sequence[int],
+        view: tuple[int, str],
+    ) -> list[_Question]:
+        """Return what is asked about a view: its objects, some of them given up for a prompt on the background.
+
+        Args:
+            masks: bool [n, H, W].
+            background: bool [1, H, W], or [0, H, W] where nobody asks about it.
+            ignore: bool [H, W].
+            numbers: of the objects, in the sample.
+            view: what the view is named by in all that is drawn for it.
+        """
+        seed, asked = self.plan.seed, []
+        free = [one if ignore is None else one & ~ignore for one in background]
+        has_room = any(one.any() for one in free)
+        for row, names in repeated(numbers, self.recipe):
+            rng = generator(seed, "negative", *view, *names)
+            if has_room and rng.random() < self.recipe.negative_share:
+                asked.append(_Question(names, _on_nothing(free[0], rng), None))
+            else:
+                prompt = first_prompt(masks[row], ignore, self.recipe, generator(seed, "prompt", *view, *names))
+                asked.append(_Question(names, prompt, row))
+        # An image without objects has nothing else to be asked about.
+        if not asked and has_room:
+            asked.append(_Question((0,), _on_nothing(free[0], generator(seed, "negative", *view, 0)), None))
+        return asked
 
     def _limit(self, view: ViewParameters) -> int | None:
         # The image itself goes to the model untouched, so that its embedding is the one evaluation makes.
         return None if view == IDENTITY else self.preparation.side
 
-    def _weights(self, sample: Sample, numbers: list[int]) -> Tensor:
-        # Of the whole object, however little of it the view shows: so its weight is the same in every view.
-        return torch.ones(len(numbers)) if self.weights is None else self.weights.of(sample, numbers)
+    def _weights(self, sample: Sample, asked: Sequence[_Question]) -> Tensor:
+        weights = torch.ones(len(asked))  # a prompt on nothing counts as an object does on average
+        if self.weights is not None:
+            rows = [place for place, one in enumerate(asked) if one.row is not None]
+            # Of the whole object, however little of it the view shows: so its weight is the same in every view.
+            weights[rows] = self.weights.of(sample, [asked[place].names[0] for place in rows])
+        return weights
 
     def _uniforms(self, epoch: int, name: str, asked: list[tuple[int, ...]]) -> Tensor:
         shape = (self.recipe.rounds, 3)
         drawn = [generator(self.plan.seed, "clicks", epoch, name, *names).random(shape, np.float32) for names in asked]
         return torch.from_numpy(np.stack(drawn)) if drawn else torch.zeros((0, *shape))
+
+
+def _on_nothing(background: BoolMask, rng: np.random.Generator) -> ObjectPrompt:
+    return PROMPTS[str(rng.choice(NEGATIVES))](background, rng)
+
+
+def _rows_of(truth: Tensor, rows: Sequence[int | None]) -> Tensor:
+    """Return float32 [n, h, w]: the maps of these rows, an empty one for None."""
+    empty = torch.zeros((1, *truth.shape[1:]))
+    return torch.cat([truth, empty])[[len(truth) if row is None else row for row in rows]]
+
+
+def union_of(sample: Sample) -> BoolMask:
+    """Return bool [H, W]: the pixels of all the sample's objects, held one mask at a time."""
+    union = np.zeros(sample.size, dtype=np.bool_)
+    for mask in sample.objects:
+        union |= mask.decode()
+    return union
 
 
 def generator(seed: int, *names: object) -> np.random.Generator:

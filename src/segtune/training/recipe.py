@@ -41,6 +41,11 @@ class PromptRecipe(Section):
         0.1, ge=0, le=1, description="Correction clicks from the truth, not the error (SAM 2: 0.1)."
     )
 
+    negative_share: float = Field(
+        0.0, ge=0, lt=1,
+        description="Share of the first prompts that lie on the background: their truth is no mask, of quality 0.",
+    )  # fmt: skip
+
     @field_validator("first")
     @classmethod
     def _known(cls, first: dict[str, float]) -> dict[str, float]:

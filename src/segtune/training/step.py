@@ -86,6 +86,8 @@ class RoundLoss:
         least = mask_losses.min(dim=1).values  # [P]; absent masks are at infinity
         with torch.no_grad():
             actual = iou(overlap(flat > 0, truth[rows] > 0.5, ~valid[rows])).float()
+            # Where the prompt is on nothing no mask is a good one, not even none: so everything mode drops it.
+            actual = actual * (truth.flatten(1).amax(1) > 0)[rows]
         errors = quality_loss(prediction.quality[rows, slots].float(), actual)  # [Q]
         quality = torch.zeros_like(least).index_add(0, rows, errors) / present.sum(dim=1)
         return least + self.loss.quality * quality, {"mask_loss": least.detach(), "quality_loss": quality.detach()}
