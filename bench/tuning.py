@@ -1,0 +1,171 @@
+"""Ways of tuning nano against each other: what each gains, what it forgets, and what it costs.
+
+    python bench/tuning.py --sets kvasir_seg magnetic_tile --unseen ../shared/datasets/polypgen
+    python bench/tuning.py --sets kvasir_seg --images 200 --epochs 4 --only full decoder lora
+    python bench/tuning.py --seeds 0 1 2 --only full late:4 lora+decoder decoder
+
+Each line is `segtune fit` in a process of its own, with the same split by set and seed and the same settings but for
+what trains and at which rate. Gains are on the test part, IoU, each prompt mode; what is forgotten is the change on
+general images in their three modes. Then the way that gained most over all prompt modes on validation images is blended
+with its start (`segtune blend`), and scored on the domain named by --unseen before and after.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from protocol import MODES, machine, segtune
+
+WAYS = {
+    "full": ("full", 3e-4),
+    "late:4": ("late:4", 3e-4),
+    "decoder+prompt": ("decoder+prompt", 3e-4),
+    "decoder": ("decoder", 3e-4),
+    "lora": ("lora:r=8,in=encoder+decoder", 1e-3),
+    "lora+decoder": ("lora:r=8,in=encoder,whole=decoder", 1e-3),
+    "lora, decoder alone": ("lora:r=8,in=decoder", 1e-3),
+    "dora": ("dora:r=8,in=encoder+decoder", 1e-3),
+    "pissa": ("pissa:r=8,in=encoder+decoder", 1e-3),
+    "lokr": ("lokr:in=encoder+decoder", 3e-3),
+    "ia3": ("ia3:in=encoder+decoder", 3e-3),
+    "conv_lora": ("conv_lora:whole=decoder", 1e-3),
+    "bottleneck": ("bottleneck:in=encoder+decoder", 1e-3),
+    "bias": ("bias", 1e-3),
+    "norm": ("norm", 1e-3),
+    "tokens": ("tokens:8", 3e-3),
+}
+"""Name → what trains, and the highest rate: fewer weights bear, and want, a higher one."""
+
+
+def main() -> None:
+    """Fit every way on every set with every seed, print a row each, then blend the best."""
+    options = parse_arguments()
+    print(f"# Ways of tuning nano, {options.epochs} epochs\n\n{machine()}\n")
+    for name in options.sets:
+        print(f"## {name}, {options.images or 'all'} images\n")
+        heads = ["", "seed", "trains", *MODES, "mean", "forgotten", "minutes", "peak GiB", "best epoch"]
+        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
+        runs = {}
+        for seed in options.seeds:
+            lists = part(options.data / name, options.out / f"{name}-split-{seed}", options.images, seed)
+            for way in options.only or WAYS:
+                runs[way, seed] = fit(options, name, way, seed, lists)
+                print(f"| {' | '.join(row(way, seed, runs[way, seed]))} |", flush=True)
+        best = max(runs, key=lambda key: told(runs[key]["out"], "run.json")["training"]["validation_score"])
+        blend(options, best, runs[best]["out"])
+
+
+def part(data: Path, folder: Path, images: int | None, seed: int) -> Path:
+    """Write lists of 70, 15 and 15 % of the first so many images, shuffled by the seed, and return their folder."""
+    from segtune.data.dataset import open_dataset
+
+    names = list(open_dataset(data).names)[:images]
+    random.Random(seed).shuffle(names)
+    kept = round(0.15 * len(names))
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {"test": names[:kept], "val": names[kept : 2 * kept], "train": names[2 * kept :]}
+    for which, members in parts.items():
+        (folder / f"{which}.txt").write_text("\n".join(sorted(members)) + "\n")
+    return folder
+
+
+def fit(options: argparse.Namespace, name: str, way: str, seed: int, lists: Path) -> dict:
+    """Run one fit, or take it as it was left, and return where it is and what it took."""
+    train, rate = WAYS[way]
+    out = options.out / f"{name}-{way.replace(' ', '-').replace(',', '')}-{seed}"
+    cost = out / "cost.json"
+    if not cost.is_file():
+        settings = [
+            f"data.split={lists}", f"training.seed={seed}", f"training.optimizer.lr={rate}",
+            "training.prompts.corrections=2", "training.optimizer.precision=bf16",
+            f"evaluation.general={options.general}", f"evaluation.general_images={options.general_images}",
+            *options.set,
+        ]  # fmt: skip
+        words = [word for setting in settings for word in ("--set", setting)]
+        command = [sys.executable, "-m", "segtune", "fit", str(options.data / name), "--out", str(out)]
+        command += ["--train", train, "--epochs", str(options.epochs), *words]
+        started = time.perf_counter()
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(child.pid, 0)
+        if os.waitstatus_to_exitcode(status) not in (0, 3):  # 3: nothing beat the pretrained model
+            raise SystemExit(f"the fit {out} failed")
+        taken = {"minutes": (time.perf_counter() - started) / 60, "gib": used.ru_maxrss / 2**20}
+        cost.write_text(json.dumps(taken))
+    return {"out": out, **json.loads(cost.read_text())}
+
+
+def row(way: str, seed: int, run: dict) -> list[str]:
+    """Return the cells of one fit."""
+    metrics, record = told(run["out"], "metrics.json"), told(run["out"], "run.json")
+    gains, lost = changes(metrics["differences"]), changes(metrics["general"]["differences"])
+    cells = [way, str(seed), f"{record['model']['parameters_trained']:,}"]
+    cells += [interval(gains[mode]) for mode in MODES]
+    cells += [f"{statistics.mean(one['mean'] for one in found.values()):+.3f}" for found in (gains, lost)]
+    return [*cells, f"{run['minutes']:.1f}", f"{run['gib']:.2f}", str(record["training"]["best_epoch"])]
+
+
+def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None:
+    """Blend the way that did best on validation images with its start and print what stays of gain and loss."""
+    target = run.with_name(run.name + "-blend")
+    if not (target / "blend.json").is_file():
+        segtune("blend", str(run), "--out", str(target), "--alphas", ".2,.4,.6,.8")
+    metrics = told(target, "metrics.json")
+    print(
+        f"\nBest on validation images: {best[0]}, seed {best[1]}. Blend, alpha {told(target, 'blend.json')['alpha']:g}:"
+    )
+    print("\n| | gain, mean of modes | general, mean of modes |\n|---|---|---|")
+    for model in ("tuned", "blended"):
+        tables = (metrics["differences"], metrics["general"]["differences"])
+        means = (statistics.mean(one["mean"] for one in changes(table, model).values()) for table in tables)
+        print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in means)} |")
+    print()
+    if options.unseen is not None:
+        compared = target.with_name(run.name + "-unseen")
+        segtune("evaluate", str(run), str(options.unseen), "--against", "nano", "--out", str(compared))
+        found = changes(told(compared, "metrics.json")["differences"], "tuned", "nano")
+        print(f"On {options.unseen.name}: {', '.join(f'{mode} {interval(one)}' for mode, one in found.items())}\n")
+
+
+def told(run: Path, name: str) -> dict:
+    """Return a JSON file of a run."""
+    return json.loads((run / name).read_text())
+
+
+def changes(differences: list[dict], model: str = "tuned", against: str = "pretrained") -> dict[str, dict]:
+    """Return the differences in IoU of a model from another by mode."""
+    wanted = (model, against, "iou")
+    return {one["mode"]: one for one in differences if (one["model"], one["against"], one["metric"]) == wanted}
+
+
+def interval(one: dict) -> str:
+    """Return a difference with its 95 % interval."""
+    return f"{one['mean']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/datasets"))
+    parser.add_argument("--sets", nargs="*", default=["kvasir_seg", "magnetic_tile"])
+    parser.add_argument("--general", type=Path, default=Path("../shared/datasets/voc_objects"))
+    parser.add_argument("--general-images", type=int, default=40)
+    parser.add_argument("--unseen", type=Path, help="another domain, scored before and after with the best of each set")
+    parser.add_argument("--images", type=int, help="the first so many of each set; all without it")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--only", nargs="*", choices=WAYS)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench/tuning"))
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to every fit")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
