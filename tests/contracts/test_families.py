@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from segtune.core.errors import MissingExtraError
 from segtune.core.geometry import logits_to_image
@@ -21,6 +22,8 @@ from segtune.models.precision import encoder_precision
 from segtune.models.prefix import FrozenPrefix
 from segtune.models.preparation import Preparation
 from segtune.models.save import save_model, save_original
+from segtune.training.optimizer import build_optimizer
+from segtune.training.recipe import OptimizerRecipe
 
 TOLERANCE = 1e-4
 
@@ -310,3 +313,14 @@ def test_preparation_travels_to_reading_processes(model: PromptableModel) -> Non
     copy = pickle.loads(pickle.dumps(model.preparation))
     assert torch.equal(copy.prepare([image])[0], model.prepare([image])[0])
     assert copy.frame((40, 60)) == model.frame((40, 60))
+
+
+def test_weight_decay_is_for_layers_alone(model: PromptableModel) -> None:
+    """Positions and learned tokens are not shrunk, whatever a family calls them; Fourier frequencies never train."""
+    layers = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+    weights = {f"{place}.weight" for place, module in model.named_modules() if isinstance(module, layers)}
+    optimizer = build_optimizer(model, OptimizerRecipe(weight_decay=0.1))
+    shrunk = {id(one) for group in optimizer.param_groups if group["weight_decay"] for one in group["params"]}
+    assert shrunk
+    assert {name for name, parameter in model.named_parameters() if id(parameter) in shrunk} <= weights
+    assert not any("shared_embedding" in name for name, _ in model.named_parameters())

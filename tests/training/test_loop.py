@@ -81,21 +81,21 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, family, kind):
     whole = small_training(tmp_path / "whole", family=family, recipe=recipe)
     train(whole)
     calls = iter(range(100))
-    train(small_training(tmp_path / "parts", family=family, recipe=recipe, stop=lambda: next(calls) == 3))
+    train(small_training(tmp_path / "parts", family=family, recipe=recipe, stop=lambda: next(calls) == 4))
     resumed = small_training(tmp_path / "parts", family=family, recipe=recipe)
     train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
     assert _steps(tmp_path / "whole") == _steps(tmp_path / "parts")
 
 
-@pytest.mark.parametrize("scope", ["pissa:r=2", "adalora:r=2,in=encoder"])
+@pytest.mark.parametrize("scope", ["pissa:r=2", "adalora:r=2,in=encoder", "lora:r=2,in=encoder,dropout=.5"])
 def test_a_resumed_adapter_ends_with_the_same_bytes(tmp_path, scope):
-    """What an adapter took out of the base, and what AdaLoRA goes by in its choice of ranks, come back too."""
+    """What an adapter took out of the base, what AdaLoRA goes by in its choice of ranks, and dropout come back too."""
     pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
     whole = small_training(tmp_path / "whole", scope=scope)
     train(whole)
     calls = iter(range(100))
-    train(small_training(tmp_path / "parts", scope=scope, stop=lambda: next(calls) == 3))
+    train(small_training(tmp_path / "parts", scope=scope, stop=lambda: next(calls) == 4))
     resumed = small_training(tmp_path / "parts", scope=scope)
     train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
@@ -234,7 +234,7 @@ def test_from_a_kept_prefix_a_run_resumes_to_the_same_bytes(tmp_path):
     """Stopped in the middle of an epoch, it goes on from the cache as if it had never stopped."""
     whole = small_training(tmp_path / "whole", scope="late:1", cache=tmp_path / "cache")
     train(whole)
-    asked = iter([False] * 3 + [True])
+    asked = iter([False] * 4 + [True])
     stopped = small_training(
         tmp_path / "half", scope="late:1", cache=tmp_path / "other", stop=lambda: next(asked, True)
     )

@@ -15,7 +15,7 @@ from segtune.training.batches import BatchSource, Collate
 from segtune.training.loop import train, trained_weights
 from segtune.training.processes import Processes
 from segtune.training.recipe import KeepRecipe
-from segtune.training.reference import Reference
+from segtune.training.reference import Answers, Reference
 from segtune.training.rehearsal import with_rehearsal
 from segtune.training.step import PromptedMasks
 
@@ -171,6 +171,43 @@ def test_only_the_images_asked_about_are_encoded_again(tmp_path):
     assert part.frames == (batch.frames[0], batch.frames[2])
     assert torch.equal(part.pixels, batch.pixels[[0, 2]])
     assert part.missing.tolist() == [0, 1]
+
+
+# ---- prompts on nothing
+
+
+def _with_negatives():
+    """A recipe that asks about the background as often as about objects."""
+    recipe = small_recipe()
+    return recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"negative_share": 0.5})})
+
+
+def test_the_background_of_rehearsed_images_is_not_asked_about(tmp_path):
+    """The pretrained model answers there too, which would teach what the run's own images teach not to do."""
+    source = _held(tmp_path, share=1 / 3, recipe=_with_negatives()).batches.source
+    own, general = (torch.cat([source[1, row].truth for row in rows]) for rows in (range(10), range(10, 15)))
+    assert (own.flatten(1).amax(1) == 0).any()
+    assert (general.flatten(1).amax(1) > 0).all()
+
+
+def test_answers_to_nothing_are_not_held_to(tmp_path):
+    """Of prompts on nothing the pretrained model's masks are what is to go: only those of objects are distilled."""
+    held = _held(tmp_path, keep=KeepRecipe(distill=1.0), base=_base(9), recipe=_with_negatives())
+    batch = _batch(held, *range(6))
+    nothing = batch.truth.flatten(1).amax(1) == 0
+    assert 0 < int(nothing.sum()) < len(nothing)
+    rounds, asked = held.recipe.prompts.rounds, []
+    divergence = Answers.divergence
+
+    def recorded(self, current, valid):
+        asked.append(divergence(self, current, valid))
+        return asked[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Answers, "divergence", recorded)
+        _, means = _step(held, batch)
+    of_objects = sum(float(each.detach()[~nothing].sum()) for each in asked)
+    assert means["distill"] == pytest.approx(of_objects / rounds / len(nothing), rel=1e-5)
 
 
 # ---- resumed

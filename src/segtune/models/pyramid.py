@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from segtune.models.preparation import Preparation
-from segtune.models.transformers_family import Maps, TransformersModel, hypernetwork_masks, run_two_way
+from segtune.models.transformers_family import Maps, TransformersModel, as_buffers, hypernetwork_masks, run_two_way
 
 FINE_RENAMED: tuple[tuple[str, str], ...] = (
     ("image_encoder.vision_encoder.", "vision_encoder."),
@@ -126,12 +126,3 @@ class PyramidModel(TransformersModel):
 def assembler(model: Callable[..., PyramidModel]) -> Callable[[Any, Preparation], PyramidModel]:
     """Return what makes a model of a network of transformers."""
     return lambda network, preparation: model(network, preparation=preparation)
-
-
-def as_buffers(module: nn.Module) -> nn.Module:
-    """Turn a module's weights into buffers, so that no scope trains what no loss reaches."""
-    for part in module.modules():
-        for name, value in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, value.detach())
-    return module

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 
 from segtune.models.preparation import Preparation
-from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, as_buffers, assembler
-from segtune.models.transformers_family import TransformersModel
+from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
+from segtune.models.transformers_family import TransformersModel, as_buffers
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
 
 

@@ -66,6 +66,8 @@ class TransformersModel(PromptableModel):
         # pixels [B, 3, side, side] → features [B, C, h, w] and further maps by name
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
+        # Drawn once and for all in the published code; some of transformers' networks would train them.
+        as_buffers(prompt_encoder.get_submodule("shared_embedding"))
         self.mask_decoder = mask_decoder
         self.preparation = preparation
 
@@ -250,6 +252,15 @@ def run_two_way(
         target_embedding=None,
     )[:2]
     return seen[:, 0], after[:, 0].transpose(1, 2).reshape(image.shape)
+
+
+def as_buffers(module: nn.Module) -> nn.Module:
+    """Turn a module's weights into buffers, so that no scope trains what is to stay or what no loss reaches."""
+    for part in module.modules():
+        for name, value in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, value.detach())
+    return module
 
 
 def _kinds(encoder: Any) -> Tensor:

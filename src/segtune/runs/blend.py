@@ -229,5 +229,5 @@ def _prove(ends: _Ends, folder: RunFolder, data: RunData, general: GeneralImages
     return prove(
         models, test, folder.path, modes=settings.modes, seed=settings.seed, subject=BLENDED,
         data={"dataset": data.describe(), "part": part}, split=describe_split(data.split), general=forgotten,
-        progress=progress,
+        sensitivity_images=settings.sensitivity_images, progress=progress,
     )  # fmt: skip

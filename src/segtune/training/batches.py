@@ -149,6 +149,9 @@ class BatchSource:
             sampler=_MicroBatches(steps),
             num_workers=self._workers,
             prefetch_factor=2 if self._workers else None,  # torch refuses one without processes
+            # It draws a number each time it begins. Of torch's own generator, a resumed epoch would draw one more than
+            # the one that was cut off, and what trains by chance (dropout) would go another way.
+            generator=torch.Generator(),
         )
         batches = iter(loader)
         for step in steps:

@@ -54,6 +54,8 @@ def with_rehearsal(own: ExampleSource, general: Dataset | None, share: float) ->
     """
     if general is None:
         return own
-    # Weights are of the training part's labels and sizes: general objects count alike.
-    unweighted = replace(own, dataset=general, weights=None)
-    return RehearsalSource(own, unweighted, max(1, round(len(own) * share / (1 - share))))
+    # Weights are of the training part's labels and sizes: general objects count alike. And of prompts on nothing the
+    # pretrained model's answers would teach the masks that the run's own images teach not to give.
+    asked = own.recipe.model_copy(update={"negative_share": 0.0})
+    rehearsed = replace(own, dataset=general, weights=None, recipe=asked)
+    return RehearsalSource(own, rehearsed, max(1, round(len(own) * share / (1 - share))))

@@ -149,6 +149,8 @@ def accumulate_gradients(
             with torch.autocast(device.type, enabled=False):
                 losses, terms = objective.of_round(current.prediction, truth, valid)
                 if apart is not None:
+                    # What the pretrained model answers to a prompt on nothing is not to be kept.
+                    apart = apart * (truth.flatten(1).amax(1) > 0)
                     losses, terms = losses + distill * apart, terms | {"distill": apart.detach()}
                 losses = losses * weights
                 torch.autograd.backward(losses.sum() / (objects * rounds))
