@@ -92,6 +92,11 @@ def test_what_cannot_be_merged_is_used_like_any_model(discs, micro, tmp_path, an
     assert code == 2
     assert "second adapter" in err
     assert not (tmp_path / "no").exists()
+    code, _, err = segtune("blend", run, "--out", tmp_path / "blend")
+    assert code == 5
+    assert "'bottleneck:" in err
+    assert "plain weights cannot express" in " ".join(err.split())
+    assert not (tmp_path / "blend").exists()
 
 
 def test_a_finished_run_with_an_adapter_is_resumed_to_the_same_bytes(discs, micro, tmp_path, answer):

@@ -7,6 +7,7 @@ from small import discs
 
 from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
+from segtune.core.files import read_json, write_json
 from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
 from segtune.runs.finetune import _save_result, describe_base, resumed_settings
@@ -86,7 +87,20 @@ def test_a_result_replaces_the_one_before_as_a_whole(micro, tmp_path):
     for rest in (folder.model, tmp_path / ".model.tmp"):
         rest.mkdir()
         (rest / "rest.txt").write_text("old")
-    _save_result(folder, micro, {"crowned": True})
+    _save_result(folder, micro, {"crowned": True, "best_epoch": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert not (folder.model / "rest.txt").exists()
     assert open_model(folder.model, device="cpu").sizes == micro.sizes
+
+
+def test_told_quality_is_kept_for_the_weights_it_was_fitted_to(micro, tmp_path):
+    """Concluded once more a run keeps its calibration; of another best epoch the quality head predicts otherwise."""
+    folder = RunFolder(tmp_path)
+    _save_result(folder, micro, {"crowned": True, "best_epoch": 1})
+    calibrated = read_json(folder.model / "segtune.json") | {"quality": {"scale": 0.5, "bias": 0.1}}
+    write_json(folder.model / "segtune.json", calibrated)
+    _save_result(folder, micro, {"crowned": True, "best_epoch": 1})
+    assert open_model(folder.model).quality_map is not None
+    micro.quality_map = None  # as it is of a model that was tuned
+    _save_result(folder, micro, {"crowned": True, "best_epoch": 2})
+    assert open_model(folder.model).quality_map is None

@@ -171,7 +171,14 @@ def _open_ends(run: RunFolder, device: str) -> _Ends:
             f"The run in {run.path} kept its pretrained weights, since no epoch beat them, so there is nothing to "
             "blend them with. Tune again with other settings."
         )
-    return _Ends(run, settings, device, open_model(settings.model.base, device=device), tuned)
+    pretrained = open_model(settings.model.base, device=device)
+    if tuned.attached is not None and pretrained.attached is None:
+        raise ModelError(
+            f"The run in {run.path} learned by the adapter '{tuned.attached.spec}', which plain weights cannot express, "
+            "so there is nothing between them and those of its base to blend. Tune by an adapter that is merged (lora, "
+            "dora, pissa, …) or the weights themselves (decoder, late:N, full)."
+        )
+    return _Ends(run, settings, device, pretrained, tuned)
 
 
 def _open_general(ends: _Ends, asked: str | None, progress: Progress) -> GeneralImages:

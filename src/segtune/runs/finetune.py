@@ -302,7 +302,9 @@ def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, An
     if (earlier := folder.model / RECORD).is_file():
         told = read_json(earlier)
         model.thresholds = told.get(THRESHOLDS, model.thresholds)
-        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else model.quality_map
+        # A run that was stopped and went on may have another best epoch, whose quality head predicts otherwise.
+        is_same = all(told.get(name) == record[name] for name in ("crowned", "best_epoch"))
+        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told and is_same else model.quality_map
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
     shutil.rmtree(folder.model, ignore_errors=True)

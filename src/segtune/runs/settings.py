@@ -93,7 +93,8 @@ class EvaluationSettings(Section):
         description="General images on which forgetting is measured: suite (drawn), a folder of images and masks, or "
         "none.",
     )
-    general_images: int = Field(24, ge=2, description="At most so many general images.")
+    # Drawn scenes are full of objects: twelve already take a small fit as long as the rest of it.
+    general_images: int = Field(12, ge=2, description="At most so many general images.")
     general_modes: PromptModes = Field(("click", "clicks3", "box"), description="Prompt modes on general images.")
     sensitivity_images: int = Field(
         SENSITIVITY_IMAGES, ge=0, description="Images on which it is measured how far masks follow the prompt; 0: none."
