@@ -174,9 +174,9 @@ def _open_ends(run: RunFolder, device: str) -> _Ends:
     pretrained = open_model(settings.model.base, device=device)
     if tuned.attached is not None and pretrained.attached is None:
         raise ModelError(
-            f"The run in {run.path} learned by the adapter '{tuned.attached.spec}', which plain weights cannot express, "
-            "so there is nothing between them and those of its base to blend. Tune by an adapter that is merged (lora, "
-            "dora, pissa, …) or the weights themselves (decoder, late:N, full)."
+            f"The adapter '{tuned.attached.spec}' of the run in {run.path} cannot be merged: plain weights cannot "
+            "express it, so between the run's result and its base there is nothing to blend. Tune by an adapter that "
+            "is merged (lora, dora, pissa, …) or the weights themselves (decoder, late:N, full)."
         )
     return _Ends(run, settings, device, pretrained, tuned)
 

@@ -93,7 +93,7 @@ class EvaluationSettings(Section):
         description="General images on which forgetting is measured: suite (drawn), a folder of images and masks, or "
         "none.",
     )
-    # Drawn scenes are full of objects: twelve already take a small fit as long as the rest of it.
+    # Drawn scenes are full of objects: to score twelve takes about as long as an epoch of some thirty images.
     general_images: int = Field(12, ge=2, description="At most so many general images.")
     general_modes: PromptModes = Field(("click", "clicks3", "box"), description="Prompt modes on general images.")
     sensitivity_images: int = Field(
