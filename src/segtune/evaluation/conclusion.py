@@ -67,9 +67,13 @@ class MatrixResult:
         told = {**self.data, **(data or {})}
         calibration = self.judgements.measure(self.quality_maps, self.seed)
         results = Results(*figures, data=told, split=split, crowned=crowned, general=general, calibration=calibration)
+        return replace(results, verdict=build_verdict(results, self.subject, self.rival, crowned=crowned))
+
+    @property
+    def rival(self) -> str | None:
+        """The model that the subject is held against first, None where it stands alone."""
         rivals = (one.against for one in self.differences if one.model == self.subject)
-        against = next((name for name in rivals if name not in BASELINES), None)
-        return replace(results, verdict=build_verdict(results, self.subject, against, crowned=crowned))
+        return next((name for name in rivals if name not in BASELINES), None)
 
     def means(self, model: str) -> dict[str, dict[str, float]]:
         """Return mode → metric → mean over images: what a training loop asks for after an epoch."""

@@ -15,6 +15,7 @@ from segtune.report.matrix import Cell, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
 from segtune.report.run import RunView
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
+from segtune.report.unseen import build_unseen
 
 _SPECIAL = str.maketrans(
     # Names of files and classes hold such marks, which would become emphasis, links or columns.
@@ -39,8 +40,9 @@ def build_markdown(
         trust: name → file of the charts of predicted quality.
     """
     sections = [
-        _verdict(run), _matrix(run), _forgetting(run), _curves(curves), _examples(run, gallery), _failures(run),
-        _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}), _data(run), _made(run), _reading(run),
+        _verdict(run), _matrix(run), _forgetting(run), _unseen(run), _curves(curves), _examples(run, gallery),
+        _failures(run), _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}), _data(run), _made(run),
+        _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -125,6 +127,26 @@ def _blend(run: RunView) -> list[str]:
         picture,
         _table(head, rows, left=0),
     ]
+
+
+def _unseen(run: RunView) -> str:
+    table = build_unseen(run.results)
+    if table is None:
+        return ""
+    rows = [
+        [
+            escape(line.domain),
+            line.model,
+            *(
+                f"{cell.mean} {cell.drop.mean} ({cell.drop.interval})" if cell.drop else cell.mean
+                for cell in line.cells
+            ),
+        ]
+        for line in table.lines
+    ]
+    told = [escape(one.verdict) for one in run.results.unseen]
+    note = "IoU, and on other data its difference from the first with the 95 % interval; nothing is paired."
+    return "\n\n".join(["## Other domains", *told, note, _table(["Data", "Model", *table.modes], rows, left=2)])
 
 
 def _curves(curves: Mapping[str, str]) -> str:

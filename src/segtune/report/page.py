@@ -35,6 +35,7 @@ from segtune.report.numbers import count, decimal, moment, plain, signed
 from segtune.report.run import RunView, is_baseline, read_run
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.svg import Chart, colour_variable
+from segtune.report.unseen import build_unseen
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,7 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "tables": build_tables(run),
         "forgetting": build_forgetting(run),
         "blend": tell_blend(run),
+        "domains": build_unseen(run.results),
         "examples": examples,
         "failures": failures,
         "cards": shown,
