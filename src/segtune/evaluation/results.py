@@ -260,6 +260,35 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class Suspect:
+    """An object whose label is worth a second look (`evaluation.review`).
+
+    Attributes:
+        image: name.
+        object: its place in the sample.
+        label: its class.
+        mode: the prompt mode whose answer is shown: of the two that cast doubt that of higher predicted quality.
+        second_mode: the other.
+        iou: the higher IoU of the two answers with the label.
+        quality: the lower predicted IoU of the two.
+        agreement: IoU of the two with each other.
+        doubt: quality × agreement × (1 − iou); what the list is ranked by.
+        reason: in what way label and answer differ.
+    """
+
+    image: str
+    object: int
+    label: str
+    mode: str
+    second_mode: str
+    iou: float
+    quality: float
+    agreement: float
+    doubt: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Results:
     """All of `metrics.json`.
 
@@ -276,6 +305,8 @@ class Results:
         calibration: how far each model's predicted quality can be believed; none in older files.
         sensitivity: how far each model's masks follow the prompt, likewise.
         unseen: how they fare on images of other domains, one entry each.
+        review: labels worth a second look, those of most doubt first; None where it was not looked for, as where fewer
+            than two kinds of prompt were asked.
         schema: version of this layout.
     """
 
@@ -291,6 +322,7 @@ class Results:
     calibration: tuple[Calibration, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
     unseen: tuple[Unseen, ...] = ()
+    review: tuple[Suspect, ...] | None = None
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -347,6 +379,8 @@ def read_results(path: Path) -> Results:
         known["calibration"] = tuple(Calibration.from_json(entry) for entry in content.get("calibration", ()))
         known["sensitivity"] = tuple(Sensitivity(**entry) for entry in content.get("sensitivity", ()))
         known["unseen"] = tuple(map(Unseen.from_json, content.get("unseen", ())))
+        review = content.get("review")
+        known["review"] = None if review is None else tuple(Suspect(**one) for one in review)
         plain = {name: content[name] for name in ("data", "split", "crowned", "verdict")}
         return Results(**known, **plain, general=general)
     except (KeyError, TypeError) as error:

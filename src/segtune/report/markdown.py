@@ -13,6 +13,7 @@ from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, ch
 from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
+from segtune.report.review import ReviewLine, build_review
 from segtune.report.run import RunView
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.unseen import build_unseen
@@ -41,8 +42,8 @@ def build_markdown(
     """
     sections = [
         _verdict(run), _matrix(run), _forgetting(run), _unseen(run), _curves(curves), _examples(run, gallery),
-        _failures(run), _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}), _data(run), _made(run),
-        _reading(run),
+        _failures(run), _review(run, gallery), _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}),
+        _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -178,6 +179,28 @@ def _failures(run: RunView) -> str:
             heads = [model_label(model) if model else "" for model in reversed(run.pair)]
             parts.append(f"{mode_term(mode).label}\n\n{_table(['#', 'Image', *heads], rows, left=2)}")
     return "\n\n".join(["## Where it fails", *parts]) if parts else ""
+
+
+def _review(run: RunView, gallery: Gallery) -> str:
+    found = build_review(run)
+    if found is None:
+        return ""
+    rows = [
+        [one.rank, escape(one.image), one.object, one.reason, one.iou, one.quality, one.agreement, one.doubt]
+        for one in found.lines
+    ]
+    head = ["#", "Image", "Object", "Why", "IoU", "Quality", "Agreement", "Doubt"]
+    pictures = [
+        f"{_named(one)}\n\n![Label and answer]({FOLDER}/{gallery[one.place].collage})"
+        for one in found.lines
+        if one.place in gallery
+    ]
+    table = [escape(found.meaning), _table(head, rows, left=4), *pictures] if rows else []
+    return "\n\n".join(["## Worth a second look", found.verdict, *table])
+
+
+def _named(one: ReviewLine) -> str:
+    return f"**{one.rank}**, {one.reason}: {escape(one.image)}"
 
 
 def _sizes(run: RunView) -> str:

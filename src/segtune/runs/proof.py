@@ -13,6 +13,7 @@ from segtune.evaluation import SENSITIVITY_IMAGES
 from segtune.evaluation.domains import Domain, measure_domains
 from segtune.evaluation.matrix import Embedder, evaluate
 from segtune.evaluation.results import General, Results, write_matrix, write_results
+from segtune.evaluation.review import FILE, write_suspects
 from segtune.evaluation.sensitivity import measure_sensitivity
 from segtune.models.family import PromptableModel
 from segtune.segment.refine import Cleanup
@@ -62,7 +63,7 @@ def prove(
     unseen: Sequence[Domain] = (),
     progress: Progress = SILENT,
 ) -> Proof:
-    """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
+    """Score models and write metrics.json, matrix.csv, labels_to_review.csv and the tables of scores into `folder`.
 
     Args:
         models: name → model.
@@ -85,7 +86,7 @@ def prove(
     modes = None if modes is None else tuple(modes)
     matrix = evaluate(
         models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
-        progress=progress,
+        review=True, progress=progress,
     )  # fmt: skip
     sensitivity = measure_sensitivity(
         models, dataset, images=sensitivity_images, seed=seed, embed=embed, cleanups=cleanups, progress=progress
@@ -96,6 +97,10 @@ def prove(
     results = matrix.results(data=data, split=split, crowned=crowned, general=general)
     results = replace(results, sensitivity=sensitivity, unseen=domains)
     write_matrix(folder / "matrix.csv", results.rows)
+    # Of an earlier evaluation that looked for it.
+    (folder / FILE).unlink(missing_ok=True)
+    if results.review is not None:
+        write_suspects(folder / FILE, results.review)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)
     return Proof(results, models, dataset, seed, matrix.subject, embed, cleanups or {})
