@@ -41,6 +41,10 @@ class DataSettings(Section):
     split: str | None = Field(None, description="File or folder with a split of one's own; null: a seeded 70/15/15.")
     fractions: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="Shares of train, validation, test.")
     seed: int = Field(0, ge=0, description="Of the split.")
+    train_images: int | None = Field(
+        None, ge=1, description="At most so many training images, of which fewer are among more; null: all."
+    )
+    train_seed: int = Field(0, ge=0, description="Of the draw of these.")
 
 
 class ModelSettings(Section):
