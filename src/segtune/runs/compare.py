@@ -16,10 +16,11 @@ from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.ablation import Ablation, Trial, compare_trials
 from segtune.evaluation.per_image import read_scores
+from segtune.runs.data_size import count_training_images, suit_data
 from segtune.runs.finetune import FitResult
 from segtune.runs.folder import RunFolder, other_than_a_run
 from segtune.runs.grid import Axis, Combination, combine, parse_axes
-from segtune.runs.settings import SettingsWithOrigins, load_settings, read_settings
+from segtune.runs.settings import DataSettings, SettingsWithOrigins, load_settings, read_settings
 
 MANIFEST = "grid.json"
 """Marks the folder of a comparison."""
@@ -151,6 +152,7 @@ def plan_grid(
     Raises:
         UsageError: a setting or a value that is not allowed, or a folder that holds something else.
     """
+    counts: dict[DataSettings, int | None] = {}
     presets = next((axis for axis in axes if axis.name == "preset"), None)
     cells = []
     for combination in combine(axes):
@@ -163,7 +165,11 @@ def plan_grid(
                 overrides=[*overrides, *chosen, *(f"{name}={seed}" for name in seeded)],
                 **given,
             )
-            cells.append(Cell(combination, seed, settings))
+            data = settings.settings.data
+            # Listed once, however many fits share it.
+            if data not in counts:
+                counts[data] = count_training_images(data)
+            cells.append(Cell(combination, seed, suit_data(settings, counts[data])))
     require_own_folder(out)
     for cell in cells:
         _require_unchanged(cell)
