@@ -48,13 +48,18 @@ def tell_curve(found: Curve) -> str:
     missing = len(plan.cells) - len(found.compared.done) - len(found.compared.failed)
     left = [f"{len(found.compared.failed)} of {len(plan.cells)} fits failed."] if found.compared.failed else []
     left += (
-        [f"{missing} of {len(plan.cells)} fits {'are' if missing > 1 else 'is'} still to be run."] if missing else []
+        [f"{missing} of {len(plan.cells)} fits {'are' if missing > 1 else 'is'} still to be run."]
+        if missing > 0
+        else []
     )
     left += ["Stopped before the end; the same command goes on."] if found.compared.stopped else []
     if found.curve is None:
         return " ".join(["No fit is done yet.", *left])
     if found.compared.part != "test":
         left.insert(0, f"The split has no test part: the part '{found.compared.part}' stands for it, and flatters.")
+    ablation = found.compared.ablation
+    if ablation is not None and not any(one.crowned for one in ablation.standings):
+        left.insert(0, "No fit beat the pretrained model on the validation images, so these figures are its own.")
     return " ".join([_now(found.curve), _more(found.curve), *left])
 
 
