@@ -61,7 +61,7 @@ def test_the_command_line_tells_it(elsewhere):
     """The verdict, a table whose clear drops have a star, and how many images were left out."""
     verdict, table, left_out = tell_unseen(read_results(elsewhere / "metrics.json"))
     assert verdict == "It falls there."
-    (drops,) = (line for line in table.splitlines() if line.split()[:1] == ["drop"])
+    (drops,) = (line for line in table.splitlines() if line.split()[:1] == ["change"])
     assert drops.split()[1:] == ["−.310*", "−.010"]
     assert left_out.startswith("2 images were left out of other_clinic")
 

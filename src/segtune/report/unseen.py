@@ -77,7 +77,7 @@ def tell_unseen(results: Results) -> list[str]:
         if any(cell.drop for cell in line.cells):
             # A star, not a colour: this may go to a file.
             drops = (f"{cell.drop.mean}{'*' if cell.drop.tone else ''}" if cell.drop else "" for cell in line.cells)
-            rows.append(("", "drop", *drops))
+            rows.append(("", "change", *drops))
     widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
     text = "\n".join(
         "  ".join(

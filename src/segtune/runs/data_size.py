@@ -3,8 +3,9 @@
 Below twenty images little trains, each is seen in more views, and training stops early (after peft-sam: low rank and an
 early stop; the decoder alone stands for low rank, for it needs no further package and keeps the cache of embeddings);
 with many, late layers and then all of a large base learn along. These steps are the literature's and not measured here,
-so they are taken with care: nano, which is trained whole in all that was measured, stays as it is, and what makes a
-large image encoder train waits for a GPU, for without one a pass that is cached now would take hours.
+so they are taken with care: nano, which gains most when it trains whole at 16 images too (docs/tuning.md), stays as it
+is, and what makes a large image encoder train waits for a GPU, for without one a pass that is cached now would take
+hours.
 """
 
 from __future__ import annotations
