@@ -39,7 +39,7 @@ def fit_result(**fields: object) -> SimpleNamespace:
     return SimpleNamespace(**(plain | fields))
 
 
-LEVEL = SimpleNamespace(results=SimpleNamespace(verdict="Level.", to_json=lambda: {"rows": []}))
+LEVEL = SimpleNamespace(results=SimpleNamespace(verdict="Level.", unseen=(), to_json=lambda: {"rows": []}))
 """What an evaluation returns."""
 
 FINETUNE = "segtune.runs.finetune:finetune"
@@ -129,8 +129,9 @@ def test_evaluate_hands_its_options_on(stand_in, reports, capsys: pytest.Capture
     calls = stand_in("segtune.runs.evaluate:evaluate_models", LEVEL)
     words = ["evaluate", "runs/a", "DATA", "--out", "DIR", "--against", "nano", "--against", "runs/b"]
     words += ["--modes", "click, box", "--split", "split.json", "--part", "val", "--objects", "parts", "--seed", "5"]
-    assert main([*words, "--json"]) == 0
+    assert main([*words, "--unseen", "OTHER", "--json"]) == 0
     assert calls.args == ("runs/a", Path("DATA"), Path("DIR"))
+    assert list(calls.options["unseen"]) == [Path("OTHER")]
     assert list(calls.options["against"]) == ["nano", "runs/b"]
     assert calls.options["modes"] == ["click", "box"]
     assert (calls.options["split"], calls.options["part"]) == (Path("split.json"), "val")

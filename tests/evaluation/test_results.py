@@ -49,7 +49,7 @@ def test_the_layout_is_that_of_schema_1():
     content = RESULTS.to_json()
     assert set(content) == {
         "rows", "differences", "empty", "buckets", "data", "split", "crowned", "verdict", "calibration", "sensitivity",
-        "general", "schema",
+        "general", "unseen", "review", "schema",
     }  # fmt: skip
     assert content["schema"] == 1
     assert set(content["rows"][0]) == {"model", "mode", "metric", "mean", "low", "high", "pooled", "n"}

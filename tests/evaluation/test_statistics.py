@@ -176,3 +176,38 @@ def test_no_interval_of_a_figure_that_is_no_number():
     assert Bootstrap(np.ones((1, 2))).interval_of(lambda means: means[:, 0]) is None
     with np.errstate(all="ignore"):
         assert Bootstrap(np.zeros((4, 2))).interval_of(lambda means: means[:, 0] / means[:, 1]) is None
+
+
+def test_two_sets_of_images_have_the_interval_of_scipy():
+    """The difference of two means of different images: ends agree with scipy's on both samples, unpaired."""
+    rng = np.random.default_rng(20)
+    one, other = skewed(rng, 45), skewed(rng, 80) * 0.9
+    mine = Bootstrap(one[:, None], seed=1, resamples=20000).interval_from(
+        0, Bootstrap(other[:, None], seed=1, resamples=20000), 0
+    )
+    theirs = reference_bootstrap(
+        (one, other),
+        lambda x, y, axis: x.mean(axis=axis) - y.mean(axis=axis),
+        n_resamples=20000,
+        method="BCa",
+        rng=np.random.default_rng(2),
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert mine.low == pytest.approx(theirs.low, abs=0.04 * width)
+    assert mine.high == pytest.approx(theirs.high, abs=0.04 * width)
+
+
+def test_two_sets_of_images_are_never_drawn_together():
+    """Of as many images and the same seed the interval is as wide as of two seeds: nothing pairs them."""
+    values = skewed(np.random.default_rng(21), 50)[:, None]
+    same = Bootstrap(values, seed=3).interval_from(0, Bootstrap(values.copy(), seed=3), 0)
+    apart = Bootstrap(values, seed=3).interval_from(0, Bootstrap(values.copy(), seed=4), 0)
+    assert same.high - same.low == pytest.approx(apart.high - apart.low, rel=0.1)
+    assert same.high - same.low > 1.2 * (lambda one: one.high - one.low)(Bootstrap(values, seed=3).interval(0))
+
+
+def test_a_single_image_has_no_interval_from_others():
+    """Nor have scores that are no numbers."""
+    many, one = Bootstrap(np.ones((5, 1))), Bootstrap(np.ones((1, 1)))
+    assert many.interval_from(0, one, 0) is one.interval_from(0, many, 0) is None
+    assert many.interval_from(0, Bootstrap(np.full((5, 1), np.nan)), 0) is None

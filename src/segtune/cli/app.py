@@ -14,6 +14,7 @@ from segtune.cli.calibrate import calibrate
 from segtune.cli.check import check
 from segtune.cli.clicks import clicks
 from segtune.cli.compare import compare
+from segtune.cli.curve import curve
 from segtune.cli.demo import demo
 from segtune.cli.evaluate import evaluate
 from segtune.cli.failures import describe
@@ -34,7 +35,21 @@ Any command takes --traceback (or SEGTUNE_TRACEBACK=1), which shows where in the
 """
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", add_completion=False, epilog=_EPILOG)
-for command in (check, fit, evaluate, compare, clicks, report, calibrate, blend, segment, pretrain, demo, version):
+for command in (
+    check,
+    fit,
+    evaluate,
+    compare,
+    curve,
+    clicks,
+    report,
+    calibrate,
+    blend,
+    segment,
+    pretrain,
+    demo,
+    version,
+):
     app.command()(command)
 
 

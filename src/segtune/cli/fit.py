@@ -70,12 +70,17 @@ def fit(
         segtune fit polyps --out runs/polyps
         segtune fit cells --out runs/cells --train late:2 --epochs 20 --set data.objects=instances
     """
+    from segtune.runs.data_size import count_training_images, suit_data, tell_choice
     from segtune.runs.settings import load_settings
 
     settings = load_settings(
         preset=preset, data=data, out=out, model=model, train=train, epochs=epochs, overrides=set or ()
     )
     with shown() as progress:
+        settings = suit_data(settings, count_training_images(settings.settings.data))
+        # What was chosen for a run that is gone on with stands in its folder.
+        if (chosen := tell_choice(settings)) and not resume:
+            progress.say(chosen)
         result = fit_and_report(settings, resume=resume, progress=progress)
     return tell(result, as_json=json)
 

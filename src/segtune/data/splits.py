@@ -174,6 +174,21 @@ def resolve(split: Split, dataset: Dataset) -> Split:
     return Split.of(parts, seed=split.seed, fractions=split.fractions, origin=split.origin)
 
 
+def keep_training(split: Split, most: int | None, *, seed: int = 0) -> Split:
+    """Return the split with at most so many training images; validation and test stay as they are.
+
+    Which ones is drawn by seed and names, and of one seed fewer are always among more: what a learning curve adds is
+    added to what was there.
+    """
+    if most is None or most >= len(split.train):
+        return split
+    names = sorted(split.train)
+    drawn = {names[row] for row in np.random.default_rng(seed).permutation(len(names))[:most].tolist()}
+    parts = {"train": [name for name in split.train if name in drawn], "val": split.val, "test": split.test}
+    origin = f"{split.origin}; {most} of {len(split.train)} training images, drawn with seed {seed}"
+    return Split.of(parts, seed=split.seed, fractions=split.fractions, origin=origin)
+
+
 def leaks(split: Split, alike: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
     """Return the groups of `alike` that lie on more than one side of a split: a user's own lists may part them."""
     side = {name: part for part in PARTS for name in split.part(part)}

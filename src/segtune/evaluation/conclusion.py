@@ -11,7 +11,7 @@ from segtune.evaluation.automatic import MOST_MASKS, SCORED
 from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.contest import Column, Contest
-from segtune.evaluation.results import Bucket, Difference, Empty, General, Results, Row
+from segtune.evaluation.results import Bucket, Difference, Empty, General, Results, Row, Suspect
 from segtune.evaluation.statistics import LEVEL, RESAMPLES, Bootstrap
 from segtune.evaluation.tally import ScoreTable, Tally
 from segtune.evaluation.targets import SIZES
@@ -34,6 +34,7 @@ class MatrixResult:
         judgements: what the models predicted of their answers, and what those were worth.
         quality_maps: model's name → what its users are told instead, for models that were calibrated.
         seed: of the intervals.
+        review: labels worth a second look, None where it was not looked for.
     """
 
     subject: str
@@ -46,6 +47,7 @@ class MatrixResult:
     judgements: Judgements
     quality_maps: Mapping[str, QualityMap]
     seed: int
+    review: tuple[Suspect, ...] | None = None
 
     def results(
         self,
@@ -66,10 +68,17 @@ class MatrixResult:
         figures = (self.rows, self.differences, self.empty, self.buckets)
         told = {**self.data, **(data or {})}
         calibration = self.judgements.measure(self.quality_maps, self.seed)
-        results = Results(*figures, data=told, split=split, crowned=crowned, general=general, calibration=calibration)
+        results = Results(
+            *figures, data=told, split=split, crowned=crowned, general=general, calibration=calibration,
+            review=self.review,
+        )  # fmt: skip
+        return replace(results, verdict=build_verdict(results, self.subject, self.rival, crowned=crowned))
+
+    @property
+    def rival(self) -> str | None:
+        """The model that the subject is held against first, None where it stands alone."""
         rivals = (one.against for one in self.differences if one.model == self.subject)
-        against = next((name for name in rivals if name not in BASELINES), None)
-        return replace(results, verdict=build_verdict(results, self.subject, against, crowned=crowned))
+        return next((name for name in rivals if name not in BASELINES), None)
 
     def means(self, model: str) -> dict[str, dict[str, float]]:
         """Return mode → metric → mean over images: what a training loop asks for after an epoch."""
@@ -121,8 +130,9 @@ def conclude(
         pairs = _pairs(contest, subject, table.columns)
         differences = tuple(_difference(*pair, table.columns, bootstrap, len(table.names)) for pair in pairs)
     maps = {name: model.quality_map for name, model in contest.models.items() if model.quality_map is not None}
+    review = tally.suspects.ranked() if contest.can_review else None
     return MatrixResult(
-        subject, rows, differences, tally.empty(), tally.buckets(), data, table, judgements, maps, contest.seed
+        subject, rows, differences, tally.empty(), tally.buckets(), data, table, judgements, maps, contest.seed, review
     )
 
 

@@ -14,7 +14,9 @@ from segtune.evaluation.answers import answer
 from segtune.evaluation.automatic import Found, find_masks, match_masks
 from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.modes import CLICK, Interaction, Mode, plan_interactions
-from segtune.evaluation.scores import METRICS, Scores, losses_of
+from segtune.evaluation.results import Suspect
+from segtune.evaluation.review import Opinion, find_suspects, gives_an_opinion
+from segtune.evaluation.scores import METRICS, Scores, losses_of, score_counts
 from segtune.evaluation.targets import Target, draw_prompt, draw_targets
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
@@ -51,6 +53,7 @@ class ImageScores:
         group: its patient, scene or video, or None.
         objects: the objects scored; empty for an image without any.
         scores: (model, mode) → scores of these objects, in their order.
+        suspects: objects that the reviewing model doubts.
         false_mask: for an image without objects: model → whether a click at the centre gave a mask.
     """
 
@@ -58,6 +61,7 @@ class ImageScores:
     group: str | None
     objects: list[ScoredObject] = field(default_factory=list)
     scores: dict[Key, Scores] = field(default_factory=dict)
+    suspects: list[Suspect] = field(default_factory=list)
     false_mask: dict[str, bool] = field(default_factory=dict)
 
 
@@ -72,6 +76,7 @@ class Contest:
         baselines: whether the shapes that take no skill are scored beside the models.
         everything: model's name → how it looks for automatic masks; `automatic.SCORED` for models not in it.
         cleanups: model's name → how its masks are cleaned; not at all for models not in it.
+        reviewer: the model whose disagreement with labels is noted (`evaluation.review`), or None.
     """
 
     models: Mapping[str, PromptableModel]
@@ -80,10 +85,16 @@ class Contest:
     baselines: bool = True
     everything: Mapping[str, EverythingSettings] = field(default_factory=dict)
     cleanups: Mapping[str, Cleanup] = field(default_factory=dict)
+    reviewer: str | None = None
 
     def answered_by(self, model: str) -> tuple[Mode, ...]:
         """Return the modes whose prompts the model accepts."""
         return tuple(mode for mode in self.modes if mode.kinds <= self.models[model].accepts)
+
+    @property
+    def can_review(self) -> bool:
+        """Whether some model's disagreement is noted, and it is asked in enough ways to tell whether it is sure."""
+        return self.reviewer is not None and sum(map(gives_an_opinion, self.answered_by(self.reviewer))) > 1
 
     @property
     def keys(self) -> tuple[Key, ...]:
@@ -118,7 +129,7 @@ class Contest:
             # Prompts are drawn before any model is asked, so that all get the same ones.
             for targets in draw_targets(sample, ignore, self._simulators, self.seed):
                 result.objects += [ScoredObject(one.index, one.share, one.bucket) for one in targets]
-                self._score_models(result, targets, embeddings, views)
+                self._score_models(result, sample, targets, embeddings, views)
                 self._score_automatic(result, targets, found)
                 self._score_baselines(result, targets, ignore)
             # Also where all objects lie under ignored pixels.
@@ -143,19 +154,24 @@ class Contest:
     def _score_models(
         self,
         result: ImageScores,
+        sample: Sample,
         targets: Sequence[Target],
         embeddings: Mapping[str, Embedding],
         views: Mapping[str, View],
     ) -> None:
         truths = {view: view.truth(targets) for view in set(views.values())}
         for name in self.models:
-            view = views[name]
+            view, opinions = views[name], []
             for interaction in plan_interactions(self.answered_by(name)):
                 cleanup = self.cleanups.get(name)
                 for one in answer(self.models[name], embeddings[name], view, targets, interaction, cleanup):
                     losses = losses_of(one.logits, truths[view], view.valid)
                     scores = result.scores.setdefault((name, one.mode.name), Scores())
                     scores.add(targets, one.masks, losses, one.quality.tolist())
+                    if name == self.reviewer and gives_an_opinion(one.mode):
+                        own = score_counts(scores.counts[-len(targets) :])["iou"]
+                        opinions.append(Opinion(one.mode.name, one.masks, one.quality.tolist(), own))
+            result.suspects += find_suspects(sample, targets, opinions)
 
     def _find(
         self, sample: Sample, embeddings: Mapping[str, Embedding], ignore: BoolMask | None

@@ -44,6 +44,7 @@ def evaluate(
     embed: Embedder | None = None,
     everything: Mapping[str, EverythingSettings] | None = None,
     cleanups: Mapping[str, Cleanup] | None = None,
+    review: bool = False,
 ) -> MatrixResult:
     """Score models in all prompt modes and say what the scores are worth.
 
@@ -62,6 +63,7 @@ def evaluate(
         embed: makes embeddings in place of the models' own encoders.
         everything: model's name → settings of the mode `everything`; without thresholds for models not in it.
         cleanups: model's name → how its masks are cleaned before they are scored and corrected.
+        review: note where the subject is sure and a label says something else (`evaluation.review`).
 
     Raises:
         UsageError: no models, an unknown mode or subject.
@@ -73,7 +75,8 @@ def evaluate(
         for model in models.values():
             model.to(device)
     # Unknown names are found before anything is encoded or written.
-    contest = Contest(models, find_modes(modes), seed, baselines, everything or {}, cleanups or {})
+    reviewer = subject if review else None
+    contest = Contest(models, find_modes(modes), seed, baselines, everything or {}, cleanups or {}, reviewer)
     tally, judgements = Tally(contest.columns, len(dataset)), Judgements()
     set_aside: list[SetAside] = []
     with ExitStack() as stack:

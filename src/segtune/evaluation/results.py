@@ -185,6 +185,110 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
+class Drop:
+    """A model's mean on other images minus its mean on the evaluation's own: two sets of images, so nothing is paired.
+
+    Attributes:
+        model: its name.
+        mode: prompt mode.
+        metric: name of the metric; for "loss" less is better.
+        mean: the difference of the two means; None where there is no own mean.
+        low: lower end of its 95 % interval, each set's images (or groups where known) resampled by themselves.
+        high: its upper end.
+    """
+
+    model: str
+    mode: str
+    metric: str
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval says that the model does better there."""
+        return _beyond_zero(self.low, self.high, self.metric == "loss")
+
+    @property
+    def worse(self) -> bool:
+        """Whether the interval says that the model does worse there."""
+        return _beyond_zero(self.low, self.high, self.metric != "loss")
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """How models fare on images of another domain than those the evaluation is about.
+
+    Attributes:
+        name: of the data, for tables.
+        path: where it lies.
+        images: how many were scored.
+        objects: how many objects they have.
+        rows: the matrix on them, without baselines.
+        differences: of the subject from the other models, on these images.
+        drops: of every model, against the evaluation's own images.
+        left_out: what was left out because a compared run knows it, as under `data`.
+        verdict: a sentence or two for people.
+    """
+
+    name: str
+    path: str
+    images: int
+    objects: int
+    rows: tuple[Row, ...]
+    differences: tuple[Difference, ...]
+    drops: tuple[Drop, ...]
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = ""
+
+    def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
+        """Return one cell of the matrix on these images, or None where it is not."""
+        key = (model, mode, metric)
+        return next((row for row in self.rows if (row.model, row.mode, row.metric) == key), None)
+
+    def drop(self, model: str, mode: str, metric: str = "iou") -> Drop | None:
+        """Return how a model differs from itself on the evaluation's own images, or None where that is not known."""
+        key = (model, mode, metric)
+        return next((one for one in self.drops if (one.model, one.mode, one.metric) == key), None)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Unseen:
+        """Return what `metrics.json` holds of it."""
+        tables = {"rows": Row, "differences": Difference, "drops": Drop}
+        known: dict[str, Any] = {name: tuple(kind(**one) for one in content[name]) for name, kind in tables.items()}
+        return cls(**{**content, **known})
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An object whose label is worth a second look (`evaluation.review`).
+
+    Attributes:
+        image: name.
+        object: its place in the sample.
+        label: its class.
+        mode: the prompt mode whose answer is shown: of the two that cast doubt that of higher predicted quality.
+        second_mode: the other.
+        iou: the higher IoU of the two answers with the label.
+        quality: the lower predicted IoU of the two.
+        agreement: IoU of the two with each other.
+        doubt: quality × agreement × (1 − iou); what the list is ranked by.
+        reason: in what way label and answer differ.
+    """
+
+    image: str
+    object: int
+    label: str
+    mode: str
+    second_mode: str
+    iou: float
+    quality: float
+    agreement: float
+    doubt: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class Results:
     """All of `metrics.json`.
 
@@ -200,6 +304,9 @@ class Results:
         general: how the models fare on general images; None where that was not looked at.
         calibration: how far each model's predicted quality can be believed; none in older files.
         sensitivity: how far each model's masks follow the prompt, likewise.
+        unseen: how they fare on images of other domains, one entry each.
+        review: labels worth a second look, those of most doubt first; None where it was not looked for, as where fewer
+            than two kinds of prompt were asked.
         schema: version of this layout.
     """
 
@@ -214,6 +321,8 @@ class Results:
     general: General | None = None
     calibration: tuple[Calibration, ...] = ()
     sensitivity: tuple[Sensitivity, ...] = ()
+    unseen: tuple[Unseen, ...] = ()
+    review: tuple[Suspect, ...] | None = None
     schema: int = SCHEMA
 
     def row(self, model: str, mode: str, metric: str = "iou") -> Row | None:
@@ -269,6 +378,9 @@ def read_results(path: Path) -> Results:
         general = General.from_json(content["general"]) if content.get("general") else None
         known["calibration"] = tuple(Calibration.from_json(entry) for entry in content.get("calibration", ()))
         known["sensitivity"] = tuple(Sensitivity(**entry) for entry in content.get("sensitivity", ()))
+        known["unseen"] = tuple(map(Unseen.from_json, content.get("unseen", ())))
+        review = content.get("review")
+        known["review"] = None if review is None else tuple(Suspect(**one) for one in review)
         plain = {name: content[name] for name in ("data", "split", "crowned", "verdict")}
         return Results(**known, **plain, general=general)
     except (KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from segtune.evaluation.contest import Column, ImageScores, Key
 from segtune.evaluation.results import Bucket, Empty
+from segtune.evaluation.review import SuspectList
 from segtune.evaluation.scores import METRICS, score_counts
 from segtune.evaluation.targets import SIZES
 
@@ -47,6 +48,7 @@ class Tally:
     columns: Sequence[Column]
     images: int
     keys: tuple[Key, ...] = field(init=False)
+    suspects: SuspectList = field(default_factory=SuspectList)
     objects: int = 0
     empty_images: int = 0
     _names: list[str] = field(default_factory=list)
@@ -69,6 +71,7 @@ class Tally:
                 self._false_masks.setdefault(model, []).append(false_mask)
             return
         self.objects += len(image.objects)
+        self.suspects.add(image.suspects)
         means: list[float] = []
         for key in self.keys:
             scores = image.scores[key]

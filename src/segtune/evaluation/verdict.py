@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from segtune.evaluation.results import Difference, Results, Row
 
-_LEADING_MODES = ("box", "point_box", "click")
+LEADING_MODES = ("box", "point_box", "click")
 """The mode whose figures are quoted: the first of these that was evaluated."""
 
 _FINE = 0.01
@@ -92,7 +92,7 @@ def _sort_out(pairs: Sequence[Difference]) -> tuple[list[Difference], list[Diffe
 
 def _leading(pairs: Sequence[Difference]) -> Difference:
     by_mode = {one.mode: one for one in pairs}
-    return next((by_mode[mode] for mode in _LEADING_MODES if mode in by_mode), pairs[0])
+    return next((by_mode[mode] for mode in LEADING_MODES if mode in by_mode), pairs[0])
 
 
 def _worst(pairs: Sequence[Difference]) -> Difference:

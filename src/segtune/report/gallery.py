@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,13 @@ from segtune.evaluation.per_image import Scores
 from segtune.report.collage import Collage, Panel, compose, draw_panels
 from segtune.report.run import RunView
 
-Pictures = Callable[[str, str], Collage | None]
-"""(image name, prompt mode) → what the models answer there; None where it cannot be shown."""
+
+class Pictures(Protocol):
+    """Returns what the models answer on an image in a prompt mode; None where it cannot be shown."""
+
+    def __call__(self, image: str, mode: str, only: int | None = None, /) -> Collage | None:
+        """Return the picture of all objects, or of the subject's answer for `only` that object of the image."""
+
 
 FOLDER = "figures"
 INDEX = "pictures.json"
@@ -28,6 +34,9 @@ FAILURES = 10
 """Worst images that are listed per leading mode."""
 PICTURED_FAILURES = 4
 """How many of them get a picture."""
+
+PICTURED_SUSPECTS = 8
+"""Labels worth a second look that get one."""
 
 _PANEL_BYTES = 56 * 1024
 """Most of one panel."""
@@ -74,7 +83,10 @@ class StoredPanel:
 
 @dataclass(frozen=True)
 class StoredPicture:
-    """The files of one collage: its panels, all of one width and height in pixels, and all of them in one."""
+    """The files of one collage: its panels, all of one width and height in pixels, and all of them in one.
+
+    `only` is the object that is shown alone, None where the image's objects are.
+    """
 
     image: str
     mode: str
@@ -82,10 +94,18 @@ class StoredPicture:
     width: int
     height: int
     panels: tuple[StoredPanel, ...]
+    only: int | None = None
+
+    @property
+    def key(self) -> Place:
+        """Where the gallery holds it."""
+        return (self.image, self.mode) if self.only is None else (self.image, self.mode, self.only)
 
 
-Gallery = dict[tuple[str, str], StoredPicture]
-"""By (image name, prompt mode)."""
+Place = tuple[str, str] | tuple[str, str, int]
+"""(image name, prompt mode), with an object's number where that is shown alone."""
+
+Gallery = dict[Place, StoredPicture]
 
 
 def choose_examples(run: RunView, mode: str) -> tuple[Example, ...]:
@@ -120,12 +140,14 @@ def choose_failures(run: RunView, mode: str) -> tuple[Example, ...]:
     return tuple(_example(scores, run.pair, mode, image, f"{rank}") for rank, image in enumerate(order, start=1))
 
 
-def choose_pictures(run: RunView) -> tuple[tuple[str, str], ...]:
-    """Return the (image, mode) pairs that are drawn, each once."""
+def choose_pictures(run: RunView) -> tuple[Place, ...]:
+    """Return what is drawn, each once: examples, failures, and the labels of most doubt."""
     shown: list[Example] = []
     for mode in run.leading_modes:
         shown += [*choose_examples(run, mode), *choose_failures(run, mode)[:PICTURED_FAILURES]]
-    return tuple(dict.fromkeys((example.image, example.mode) for example in shown))
+    doubted = (run.results.review or ())[:PICTURED_SUSPECTS]
+    places: list[Place] = [(example.image, example.mode) for example in shown]
+    return tuple(dict.fromkeys([*places, *((one.image, one.mode, one.object) for one in doubted)]))
 
 
 def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT) -> Gallery:
@@ -140,13 +162,17 @@ def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT
     gallery: Gallery = {}
     wanted = choose_pictures(run)
     with progress.stage("pictures", len(wanted)) as advance:
-        for number, (image, mode) in enumerate(wanted, start=1):
-            collage = pictures(image, mode)
+        for number, (image, mode, *only) in enumerate(wanted, start=1):
+            collage = pictures(image, mode, *only)
             if collage is not None:
-                panels = [_with_score(run, panel, image, mode) for panel in draw_panels(collage)]
+                drawn = draw_panels(collage)
+                # The tables' IoU is that of all the image's objects.
+                panels = drawn if only else [_with_score(run, panel, image, mode) for panel in drawn]
                 # Bytes are those of the file; in the page base64 makes four of three.
                 most = min(_PANEL_BYTES, _PAGE_BYTES // (len(wanted) * len(panels)))
-                gallery[image, mode] = _store(folder / f"{_safe(mode)}-{number:02d}", panels, image, mode, most)
+                stored = _store(folder / f"{_safe(mode)}-{number:02d}", panels, image, mode, most)
+                stored = replace(stored, only=only[0] if only else None)
+                gallery[stored.key] = stored
             advance(1)
     write_json(
         folder / INDEX, {"scores": _scores_hash(run.folder), "pictures": [asdict(one) for one in gallery.values()]}
@@ -176,7 +202,7 @@ def read_gallery(folder: Path, *, check: bool = True) -> Gallery:
         for entry in index["pictures"]
     ]
     whole = [one for one in stored if not check or all((path.parent / panel.file).exists() for panel in one.panels)]
-    return {(one.image, one.mode): one for one in whole}
+    return {one.key: one for one in whole}
 
 
 def encode_jpeg(pixels: Image, most: int) -> bytes:

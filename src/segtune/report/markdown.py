@@ -13,8 +13,10 @@ from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, ch
 from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.matrix import Cell, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
+from segtune.report.review import ReviewLine, build_review
 from segtune.report.run import RunView
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
+from segtune.report.unseen import build_unseen
 
 _SPECIAL = str.maketrans(
     # Names of files and classes hold such marks, which would become emphasis, links or columns.
@@ -39,8 +41,9 @@ def build_markdown(
         trust: name → file of the charts of predicted quality.
     """
     sections = [
-        _verdict(run), _matrix(run), _forgetting(run), _curves(curves), _examples(run, gallery), _failures(run),
-        _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}), _data(run), _made(run), _reading(run),
+        _verdict(run), _matrix(run), _forgetting(run), _unseen(run), _curves(curves), _examples(run, gallery),
+        _failures(run), _review(run, gallery), _sizes(run), _empty(run), _prompted(run), _trust(run, trust or {}),
+        _data(run), _made(run), _reading(run),
     ]  # fmt: skip
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -127,6 +130,26 @@ def _blend(run: RunView) -> list[str]:
     ]
 
 
+def _unseen(run: RunView) -> str:
+    table = build_unseen(run.results)
+    if table is None:
+        return ""
+    rows = [
+        [
+            escape(line.domain),
+            line.model,
+            *(
+                f"{cell.mean} {cell.drop.mean} ({cell.drop.interval})" if cell.drop else cell.mean
+                for cell in line.cells
+            ),
+        ]
+        for line in table.lines
+    ]
+    told = [escape(one.verdict) for one in run.results.unseen]
+    note = "IoU, and on other data its difference from the first with the 95 % interval; nothing is paired."
+    return "\n\n".join(["## Other domains", *told, note, _table(["Data", "Model", *table.modes], rows, left=2)])
+
+
 def _curves(curves: Mapping[str, str]) -> str:
     pictures = [f"![{name} by epoch]({file})" for name, file in curves.items()]
     return "\n\n".join(["## Training", *pictures]) if pictures else ""
@@ -156,6 +179,28 @@ def _failures(run: RunView) -> str:
             heads = [model_label(model) if model else "" for model in reversed(run.pair)]
             parts.append(f"{mode_term(mode).label}\n\n{_table(['#', 'Image', *heads], rows, left=2)}")
     return "\n\n".join(["## Where it fails", *parts]) if parts else ""
+
+
+def _review(run: RunView, gallery: Gallery) -> str:
+    found = build_review(run)
+    if found is None:
+        return ""
+    rows = [
+        [one.rank, escape(one.image), one.object, one.reason, one.iou, one.quality, one.agreement, one.doubt]
+        for one in found.lines
+    ]
+    head = ["#", "Image", "Object", "Why", "IoU", "Quality", "Agreement", "Doubt"]
+    pictures = [
+        f"{_named(one)}\n\n![Label and answer]({FOLDER}/{gallery[one.place].collage})"
+        for one in found.lines
+        if one.place in gallery
+    ]
+    table = [escape(found.meaning), _table(head, rows, left=4), *pictures] if rows else []
+    return "\n\n".join(["## Worth a second look", found.verdict, *table])
+
+
+def _named(one: ReviewLine) -> str:
+    return f"**{one.rank}**, {one.reason}: {escape(one.image)}"
 
 
 def _sizes(run: RunView) -> str:

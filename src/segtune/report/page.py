@@ -32,9 +32,11 @@ from segtune.report.glossary import metric_term, mode_term, model_label
 from segtune.report.markdown import build_markdown
 from segtune.report.matrix import build_tables
 from segtune.report.numbers import count, decimal, moment, plain, signed
+from segtune.report.review import build_review
 from segtune.report.run import RunView, is_baseline, read_run
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.svg import Chart, colour_variable
+from segtune.report.unseen import build_unseen
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,9 @@ def _context(run: RunView, gallery: Gallery, environment: Any) -> dict[str, Any]
         "tables": build_tables(run),
         "forgetting": build_forgetting(run),
         "blend": tell_blend(run),
+        "domains": build_unseen(run.results),
+        "review": build_review(run),
+        "gallery": gallery,
         "examples": examples,
         "failures": failures,
         "cards": shown,

@@ -25,11 +25,13 @@ def pictures_of(proof: Proof) -> Pictures:
     order = [name for name in proof.models if name != proof.subject] + [proof.subject]
     row_of = {name: row for row, name in enumerate(proof.dataset.names)}
 
-    def picture(image: str, mode: str) -> Collage | None:
+    def picture(image: str, mode: str, only: int | None = None, /) -> Collage | None:
         row = row_of[image]
         sample = proof.dataset[row]
-        objects = _counted(sample)[:SHOWN]
-        answers = [_answer(proof, name, sample, row, mode, objects) for name in order]
+        objects = _counted(sample)[:SHOWN] if only is None else [only]
+        # Of one object the question is what the judged model sees there.
+        names = order if only is None else [proof.subject]
+        answers = [_answer(proof, name, sample, row, mode, objects) for name in names]
         return Collage(sample.image, [sample.objects[number] for number in objects], answers, sample.ignore)
 
     return picture

@@ -16,10 +16,11 @@ from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.ablation import Ablation, Trial, compare_trials
 from segtune.evaluation.per_image import read_scores
+from segtune.runs.data_size import count_training_images, suit_data
 from segtune.runs.finetune import FitResult
 from segtune.runs.folder import RunFolder, other_than_a_run
 from segtune.runs.grid import Axis, Combination, combine, parse_axes
-from segtune.runs.settings import SettingsWithOrigins, load_settings, read_settings
+from segtune.runs.settings import DataSettings, SettingsWithOrigins, load_settings, read_settings
 
 MANIFEST = "grid.json"
 """Marks the folder of a comparison."""
@@ -124,7 +125,34 @@ def plan_comparison(
     Raises:
         UsageError: a setting or a value that is not allowed, or a folder that holds something else.
     """
-    axes = parse_axes(vary)
+    return plan_grid(parse_axes(vary), seeds, out, preset=preset, overrides=overrides, **given)
+
+
+def plan_grid(
+    axes: tuple[Axis, ...],
+    seeds: int,
+    out: Path,
+    *,
+    preset: str,
+    overrides: Sequence[str] = (),
+    seeded: Sequence[str] = ("training.seed",),
+    **given: Any,
+) -> Plan:
+    """Return the fits of a grid whose axes are known; see `plan_comparison`.
+
+    Args:
+        axes: what varies.
+        seeds: how many of them.
+        out: the folder.
+        preset: where nothing else is said.
+        overrides: "dotted.name=value" for all fits.
+        seeded: the settings that take the seed.
+        given: what `load_settings` takes besides.
+
+    Raises:
+        UsageError: a setting or a value that is not allowed, or a folder that holds something else.
+    """
+    counts: dict[DataSettings, int | None] = {}
     presets = next((axis for axis in axes if axis.name == "preset"), None)
     cells = []
     for combination in combine(axes):
@@ -134,11 +162,15 @@ def plan_comparison(
                 preset=combination.values[presets.key] if presets else preset,
                 out=out / combination.folder / f"seed-{seed}",
                 # Last: they are what is asked for, whatever --set says.
-                overrides=[*overrides, *chosen, f"training.seed={seed}"],
+                overrides=[*overrides, *chosen, *(f"{name}={seed}" for name in seeded)],
                 **given,
             )
-            cells.append(Cell(combination, seed, settings))
-    _require_own_folder(out)
+            data = settings.settings.data
+            # Listed once, however many fits share it.
+            if data not in counts:
+                counts[data] = count_training_images(data)
+            cells.append(Cell(combination, seed, suit_data(settings, counts[data])))
+    require_own_folder(out)
     for cell in cells:
         _require_unchanged(cell)
     return Plan(out, axes, seeds, tuple(cells))
@@ -178,7 +210,7 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
     done = [cell for cell in plan.cells if cell.is_done]
     if not done and first_error is not None and not stopped:
         raise first_error
-    trials, groups = _read_trials(done, failed)
+    trials, groups = read_trials(done, failed)
     ablation = compare_trials(list(trials.values()), groups) if trials else None
     counted = tuple(cell for cell in done if cell.name in trials)
     part = str(read_json(counted[0].folder.metrics)["data"]["part"]) if counted else "test"
@@ -193,7 +225,12 @@ def _run(cell: Cell, fit: Fit) -> bool:
     return result is not None and result.stopped
 
 
-def _require_own_folder(out: Path) -> None:
+def require_own_folder(out: Path) -> None:
+    """Refuse a folder that holds anything but a grid of fits.
+
+    Raises:
+        UsageError: it does, or this is one of several processes.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError(
             "A comparison runs its fits in one process, but this is one of several. Start it without torchrun, or run "
@@ -202,8 +239,8 @@ def _require_own_folder(out: Path) -> None:
     other_than_a_run(out)
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / MANIFEST).is_file())):
         raise UsageError(
-            f"{out} holds other things and no comparison. Give --out a new or an empty folder, or one of an earlier "
-            "segtune compare to go on with; nothing was touched."
+            f"{out} holds other things and no comparison. Give --out a new or an empty folder, or that of an earlier "
+            "one to go on with; nothing was touched."
         )
 
 
@@ -222,8 +259,13 @@ def _require_unchanged(cell: Cell) -> None:
             )
 
 
-def _read_trials(done: Sequence[Cell], failed: dict[str, str]) -> tuple[dict[str, Trial], tuple[str | None, ...]]:
-    """Return the trials of finished fits by name, all of the same images; those of others are told in `failed`."""
+def read_trials(done: Sequence[Cell], failed: dict[str, str]) -> tuple[dict[str, Trial], tuple[str | None, ...]]:
+    """Return the trials of finished fits by name, all of the same images, and the images' groups.
+
+    Args:
+        done: finished fits.
+        failed: gets those that were scored on other images than the first, with the reason.
+    """
     trials: dict[str, Trial] = {}
     images: tuple[str, ...] | None = None
     groups: tuple[str | None, ...] = ()

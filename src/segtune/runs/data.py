@@ -13,7 +13,7 @@ from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.duplicates import match
 from segtune.data.fingerprints import Fingerprints
-from segtune.data.splits import Split, make_split, read_split, resolve, write_split
+from segtune.data.splits import Split, keep_training, make_split, read_split, resolve, write_split
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings
 
@@ -120,6 +120,7 @@ def prepare_data(
         split = make_split(
             usable, fractions=fractions, seed=seed, alike=check.alike, areas=check.areas, only_train=known
         )
+    split = keep_training(split, settings.train_images, seed=settings.train_seed)
     if not split.train or not split.val:
         raise DataError(
             f"Tuning needs images to train on and others to choose the best epoch by; the split has {len(split.train)} "

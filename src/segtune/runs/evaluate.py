@@ -21,6 +21,7 @@ from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
+from segtune.runs.unseen import open_unseen
 from segtune.segment.refine import Cleanup, parse_cleanup
 from segtune.segment.views import averaged, check_views
 
@@ -78,6 +79,7 @@ def evaluate_models(
     seed: int = 0,
     tta: Sequence[str] = (),
     refine: str | None = None,
+    unseen: Sequence[Path] = (),
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> Proof:
@@ -103,6 +105,7 @@ def evaluate_models(
         seed: of the prompts.
         tta: views to average over (`segtune.segment.views.VIEWS`).
         refine: mask clean-up (`segtune.segment.refine.parse_cleanup`).
+        unseen: data of other domains, scored in the same way and held against `data`.
         device: "cpu", "cuda", or "auto".
         progress: what people see.
 
@@ -115,6 +118,7 @@ def evaluate_models(
     contestants = name_contestants([model, *against])
     dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
+    domains = open_unseen(unseen, Path(data), dataset.objects, known_to(contestants), progress)
     keep_large_blocks()
     extra = name_entrants([one.name for one in contestants], tta, cleanup)
     models = _open_models(contestants, extra, tta, pick_device(device))
@@ -127,7 +131,7 @@ def evaluate_models(
         subject=extra.get(contestants[0].name, contestants[0].name),
         split=None if chosen.split is None else describe_split(chosen.split),
         cleanups=dict.fromkeys(extra.values(), cleanup) if cleanup is not None else {},
-        progress=progress,
+        unseen=domains, progress=progress,
     )  # fmt: skip
     specs = {one.name: one.spec for one in contestants}
     folder.write_record(
@@ -234,8 +238,7 @@ def select(
         )
     wanted: Part = part or ("test" if stored is not None else "all")
     scored = dataset if stored is None or wanted == "all" else dataset.subset(stored.part(wanted))
-    known = {name: Fingerprints.read(run.fingerprints) for name, run in runs.items() if run.fingerprints.is_file()}
-    leakage = find_leaks(scored, known, progress)
+    leakage = find_leaks(scored, known_to(contestants), progress)
     # Somebody chose to score them all the same: nothing is left out, but counted.
     if part is not None:
         return Selection(scored, stored, wanted, {}, len(leakage.names))
@@ -245,6 +248,12 @@ def select(
             "on, so nothing is left for a fair test. Give other data; or --part all to score them all the same."
         )
     return Selection(scored.subset(leakage.kept), stored, wanted, leakage.to_json(), 0)
+
+
+def known_to(contestants: Iterable[Contestant]) -> dict[str, Fingerprints]:
+    """Return by model's name the fingerprints of what runs among the contestants were trained and chosen on."""
+    runs = {one.name: one.run for one in contestants if one.run is not None}
+    return {name: Fingerprints.read(run.fingerprints) for name, run in runs.items() if run.fingerprints.is_file()}
 
 
 def _stored_split(dataset: Dataset, runs: Sequence[RunFolder] | Any) -> Split | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,16 @@ from typing import Any
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.evaluation import SENSITIVITY_IMAGES
+from segtune.evaluation.domains import Domain, measure_domains
 from segtune.evaluation.matrix import Embedder, evaluate
 from segtune.evaluation.results import General, Results, write_matrix, write_results
+from segtune.evaluation.review import FILE, write_suspects
 from segtune.evaluation.sensitivity import measure_sensitivity
 from segtune.models.family import PromptableModel
 from segtune.segment.refine import Cleanup
+
+UNSEEN = "unseen"
+"""Folder of the tables of other domains, one below it for each."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,10 @@ def prove(
     cleanups: Mapping[str, Cleanup] | None = None,
     general: General | None = None,
     sensitivity_images: int = SENSITIVITY_IMAGES,
+    unseen: Sequence[Domain] = (),
     progress: Progress = SILENT,
 ) -> Proof:
-    """Score models and write metrics.json, matrix.csv, per_image.csv and per_object.csv into `folder`.
+    """Score models and write metrics.json, matrix.csv, labels_to_review.csv and the tables of scores into `folder`.
 
     Args:
         models: name → model.
@@ -73,19 +79,28 @@ def prove(
         cleanups: model's name → how its masks are cleaned.
         general: how the models fare on general images, for metrics.json.
         sensitivity_images: images on which it is measured how far masks follow the prompt.
+        unseen: images of other domains, which are scored as well, each into a folder of its name below `unseen`.
         progress: what people see.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    modes = None if modes is None else tuple(modes)
     matrix = evaluate(
         models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
-        progress=progress,
+        review=True, progress=progress,
     )  # fmt: skip
     sensitivity = measure_sensitivity(
         models, dataset, images=sensitivity_images, seed=seed, embed=embed, cleanups=cleanups, progress=progress
     )
+    domains = measure_domains(
+        models, matrix, unseen, modes=modes, seed=seed, folder=folder / UNSEEN, cleanups=cleanups, progress=progress
+    )
     results = matrix.results(data=data, split=split, crowned=crowned, general=general)
-    results = replace(results, sensitivity=sensitivity)
+    results = replace(results, sensitivity=sensitivity, unseen=domains)
     write_matrix(folder / "matrix.csv", results.rows)
+    # Of an earlier evaluation that looked for it.
+    (folder / FILE).unlink(missing_ok=True)
+    if results.review is not None:
+        write_suspects(folder / FILE, results.review)
     # Last: a folder that has metrics.json has all of it.
     write_results(folder / "metrics.json", results)
     return Proof(results, models, dataset, seed, matrix.subject, embed, cleanups or {})

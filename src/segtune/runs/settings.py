@@ -41,6 +41,10 @@ class DataSettings(Section):
     split: str | None = Field(None, description="File or folder with a split of one's own; null: a seeded 70/15/15.")
     fractions: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="Shares of train, validation, test.")
     seed: int = Field(0, ge=0, description="Of the split.")
+    train_images: int | None = Field(
+        None, ge=1, description="At most so many training images, of which fewer are among more; null: all."
+    )
+    train_seed: int = Field(0, ge=0, description="Of the draw of these.")
 
 
 class ModelSettings(Section):
@@ -160,15 +164,19 @@ def load_settings(
     # What suits a base depends on all the ways of naming it: --set is the strongest.
     base = written.get("model.base", model or "nano")
     # From the weakest to the strongest: later ones overwrite.
-    values |= {name: (value, origin) for name, (value, origin) in by_base(_first_base(str(base))).items()}
+    values |= {name: (value, origin) for name, (value, origin) in by_base(first_base(str(base))).items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
     values |= {name: (value, "--set") for name, value in written.items()}
     return compose(values, Settings)
 
 
-def _first_base(base: str) -> str:
-    """Return what the first of a chain of runs started from: a tuned nano is trained like nano."""
+def first_base(base: str) -> str:
+    """Return what the first of a chain of runs started from: a tuned nano is trained like nano.
+
+    Args:
+        base: as it is named.
+    """
     named = {base}
     while (run := run_of(base)) is not None and (earlier := _base_of(run)) is not None:
         base = earlier

@@ -1,0 +1,74 @@
+"""What a report tells of labels worth a second look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from segtune.core.files import read_json, write_json
+from segtune.evaluation.results import Suspect, read_results, write_results
+from segtune.report.gallery import choose_pictures, store_pictures
+from segtune.report.page import write_report
+from segtune.report.review import LISTED, build_review
+from segtune.report.run import read_run
+
+
+def _suspect(image, number, doubt):
+    return Suspect(image, number, "polyp", "click", "box", 0.31, 0.84, 0.95, doubt, "the label seems shifted")
+
+
+@pytest.fixture
+def doubted(small_folder):
+    """A folder with more doubted labels than a report lists."""
+    path = small_folder / "metrics.json"
+    results = read_results(path)
+    names = read_run(small_folder).scores.images
+    review = tuple(_suspect(names[0], number, 0.9 - number / 100) for number in range(LISTED + 3))
+    write_results(path, replace(results, review=review))
+    return small_folder
+
+
+def test_metrics_keep_it(doubted):
+    """Written and read again it is the same; a file of before it was looked for says so."""
+    path = doubted / "metrics.json"
+    assert len(read_results(path).review) == LISTED + 3
+    content = read_json(path)
+    del content["review"]
+    write_json(path, content)
+    assert read_results(path).review is None
+    assert build_review(read_run(doubted)) is None
+
+
+def test_each_object_is_told_with_its_figures(doubted):
+    """Those of most doubt, as many as a report lists; the verdict counts all and says where those trained on are."""
+    found = build_review(read_run(doubted))
+    assert len(found.lines) == LISTED
+    first = found.lines[0]
+    assert (first.rank, first.object, first.iou, first.doubt) == ("1", "0", ".310", ".900")
+    assert found.verdict.startswith(f"{LISTED + 3} of 78 objects have a label that the tuned model sees otherwise")
+    assert "--part train" in found.verdict
+
+
+def test_nothing_doubted_is_told_too(doubted):
+    """That it was looked for and nothing found is an answer."""
+    path = doubted / "metrics.json"
+    write_results(path, replace(read_results(path), review=()))
+    assert "none has a label" in build_review(read_run(doubted)).verdict
+    page = write_report(doubted).read_text(encoding="utf-8")
+    assert "Of 78 objects none has a label" in page
+
+
+def test_pictures_show_the_object_alone(doubted, pictures):
+    """Asked for by its number; its IoU is its own, and the picture is found again in a later report."""
+    run = read_run(doubted)
+    asked = [place for place in choose_pictures(run) if len(place) == 3]
+    assert [place[2] for place in asked] == list(range(8))
+    stored = store_pictures(run, lambda image, mode, only=None: pictures(image, mode))
+    assert {place for place in stored if len(place) == 3} == set(asked)
+    page = write_report(doubted).read_text(encoding="utf-8")
+    assert page.count(f'href="#{stored[asked[0]].collage.removesuffix(".jpg")}"') == 1
+    assert "the label seems shifted" in page
+    told = (doubted / "report.md").read_text(encoding="utf-8")
+    assert "## Worth a second look" in told
+    assert stored[asked[0]].collage in told
