@@ -107,7 +107,7 @@ def row(way: str, seed: int, run: dict) -> list[str]:
     metrics, record = told(run["out"], "metrics.json"), told(run["out"], "run.json")
     gains, lost = changes(metrics["differences"]), changes(metrics["general"]["differences"])
     cells = [way, str(seed), f"{record['model']['parameters_trained']:,}"]
-    cells += [interval(gains[mode]) for mode in MODES]
+    cells += [interval(gains[mode]) if mode in gains else "" for mode in MODES]
     cells += [f"{statistics.mean(one['mean'] for one in found.values()):+.3f}" for found in (gains, lost)]
     return [*cells, f"{run['minutes']:.1f}", f"{run['gib']:.2f}", str(record["training"]["best_epoch"])]
 
