@@ -11,5 +11,6 @@ trap 'rm -rf "$scratch"' EXIT
 echo "torch==${TORCH:-2.13.0}" >"$scratch/torch.txt"
 "$scratch/venv/bin/uv" pip compile pyproject.toml --all-extras --universal --no-header --no-annotate --quiet \
   --constraint "$scratch/torch.txt" --output-file "$scratch/constraints.txt"
-# CUDA's own packages are left to torch, which asks for exact versions of them where it needs them.
-grep -Ev '^(nvidia-|cuda-|triton)' "$scratch/constraints.txt" >constraints.txt
+# CUDA's own packages are left to torch, which asks for exact versions of them where it needs them; torchvision, which the
+# extra edgetam alone brings, must be of torch's own build.
+grep -Ev '^(nvidia-|cuda-|triton|torchvision=)' "$scratch/constraints.txt" >constraints.txt
