@@ -130,7 +130,7 @@ def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None
     if options.unseen is not None:
         compared = target.with_name(run.name + "-unseen")
         segtune("evaluate", str(run), str(options.unseen), "--against", "nano", "--out", str(compared))
-        found = changes(told(compared, "metrics.json")["differences"], "tuned", "nano")
+        found = changes(told(compared, "metrics.json")["differences"])
         print(f"On {options.unseen.name}: {', '.join(f'{mode} {interval(one)}' for mode, one in found.items())}\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -29,7 +29,7 @@ class Blobs(PromptableModel):
         super().__init__()
         self.radius = nn.Parameter(torch.tensor(float(radius)))
         self.image_encoder = nn.PReLU(init=gain)
-        self.preparation = Preparation.longest_side(self.side)
+        self.preparation = Preparation("longest_side", self.side, (0.0,) * 3, (255.0,) * 3)
         self.encoded = 0
         self.decoded: list[int] = []
 
@@ -52,20 +52,6 @@ class Blobs(PromptableModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """None."""
         return ()
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """SAM's own."""
-        return Frame.longest_side(size, self.side)
-
-    def prepare(self, images: Sequence[np.ndarray]) -> tuple[Tensor, tuple[Frame, ...]]:
-        """Scale to the longest side."""
-        frames = tuple(self.frame(image.shape[:2]) for image in images)
-        pixels = torch.zeros((len(images), 3, self.side, self.side))
-        for row, (image, frame) in enumerate(zip(images, frames, strict=True)):
-            planes = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
-            small = nn.functional.interpolate(planes, frame.resized, mode="bilinear", antialias=True)
-            pixels[row, :, : frame.resized[0], : frame.resized[1]] = small[0]
-        return pixels, frames
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Keep the brightness."""

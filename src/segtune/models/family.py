@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -98,13 +98,15 @@ class PromptableModel(StagedModel, ABC):
     def parts(self) -> dict[str, nn.Module]:
         """The image encoder, prompt encoder and mask decoder by those names: what freezing and adapters name."""
 
-    @abstractmethod
+    @final
     def frame(self, size: tuple[int, int]) -> Frame:
         """Where an image of `size` (height, width) will lie in the square."""
+        return self.preparation.frame(size)
 
-    @abstractmethod
+    @final
     def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
         """Bring B images, uint8 [H, W, 3] RGB of any sizes, to float32 [B, 3, side, side] and say where each lies."""
+        return self.preparation.prepare(images)
 
     @abstractmethod
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from segtune.core.geometry import Frame
-from segtune.core.types import POINT_NOT_A_POINT, Embedding, Image, MaskPrediction, Prompts
+from segtune.core.types import POINT_NOT_A_POINT, Embedding, MaskPrediction, Prompts
 from segtune.models.decoding import (
     check_prompts,
     choose_slots,
@@ -116,14 +116,6 @@ class TransformersModel(PromptableModel):
             "prompt_encoder": self.prompt_encoder,
             "mask_decoder": self.mask_decoder,
         }
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """Where an image of `size` (height, width) will lie in the square."""
-        return self.preparation.frame(size)
-
-    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
-        """Bring B images, uint8 [H, W, 3] RGB of any sizes, to float32 [B, 3, side, side] and say where each lies."""
-        return self.preparation.prepare(images)
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Run the image encoder on what `prepare` returned; all maps are float32."""

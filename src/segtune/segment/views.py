@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from segtune.core.errors import UsageError, unknown_name
 from segtune.core.geometry import Frame
-from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
+from segtune.core.types import Embedding, MaskPrediction, Prompts
 from segtune.models.family import PromptableModel
 
 
@@ -112,14 +112,6 @@ class Averaged(PromptableModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """The model's."""
         return tuple(tuple(f"model.{prefix}" for prefix in stage) for stage in self.model.encoder_stages)
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """Where an image of `size` (height, width) will lie in the square, in the plain view."""
-        return self.model.frame(size)
-
-    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
-        """Prepare the plain view."""
-        return self.model.prepare(images)
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Encode all views; those beside the plain one are further maps of the embedding."""

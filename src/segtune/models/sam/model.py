@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from segtune.core.geometry import Frame
-from segtune.core.types import Embedding, Image, MaskPrediction, Prompts
+from segtune.core.types import Embedding, MaskPrediction, Prompts
 from segtune.models.decoding import check_prompts, decode_in_pieces, encoder_autocast, in_frame
 from segtune.models.family import SplitModel
 from segtune.models.preparation import Preparation
@@ -74,14 +74,6 @@ class SegmentAnything(SplitModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block, the neck."""
         return tuple(tuple(f"image_encoder.{name}" for name in stage) for stage in self.image_encoder.stages)
-
-    def frame(self, size: tuple[int, int]) -> Frame:
-        """Where an image of `size` (height, width) will lie in the square."""
-        return self.preparation.frame(size)
-
-    def prepare(self, images: Sequence[Image]) -> tuple[Tensor, tuple[Frame, ...]]:
-        """Bring B images, uint8 [H, W, 3] RGB of any sizes, to float32 [B, 3, side, side] and say where each lies."""
-        return self.preparation.prepare(images)
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Run the image encoder on what `prepare` returned; features are float32 [B, C, grid, grid]."""
