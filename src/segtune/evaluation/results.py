@@ -41,8 +41,26 @@ class Row:
     n: int
 
 
+class _Interval:
+    """What a change of a metric with a 95 % interval says."""
+
+    metric: str
+    low: float | None
+    high: float | None
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval says that the model is better, or does better there."""
+        return _beyond_zero(self.low, self.high, self.metric == "loss")
+
+    @property
+    def worse(self) -> bool:
+        """Whether the interval says that the model is worse, or does worse there."""
+        return _beyond_zero(self.low, self.high, self.metric != "loss")
+
+
 @dataclass(frozen=True)
-class Difference:
+class Difference(_Interval):
     """`model` minus `against` on the same images and prompts.
 
     Attributes:
@@ -66,16 +84,6 @@ class Difference:
     high: float | None
     p: float | None
     n: int
-
-    @property
-    def better(self) -> bool:
-        """Whether the interval says that the model is better."""
-        return _beyond_zero(self.low, self.high, self.metric == "loss")
-
-    @property
-    def worse(self) -> bool:
-        """Whether the interval says that the model is worse."""
-        return _beyond_zero(self.low, self.high, self.metric != "loss")
 
 
 @dataclass(frozen=True)
@@ -185,7 +193,7 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
-class Drop:
+class Drop(_Interval):
     """A model's mean on other images minus its mean on the evaluation's own: two sets of images, so nothing is paired.
 
     Attributes:
@@ -203,16 +211,6 @@ class Drop:
     mean: float | None
     low: float | None
     high: float | None
-
-    @property
-    def better(self) -> bool:
-        """Whether the interval says that the model does better there."""
-        return _beyond_zero(self.low, self.high, self.metric == "loss")
-
-    @property
-    def worse(self) -> bool:
-        """Whether the interval says that the model does worse there."""
-        return _beyond_zero(self.low, self.high, self.metric != "loss")
 
 
 @dataclass(frozen=True)
