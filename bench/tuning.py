@@ -117,12 +117,11 @@ def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None
     target = run.with_name(run.name + "-blend")
     if not (target / "blend.json").is_file():
         segtune("blend", str(run), "--out", str(target), "--alphas", ".2,.4,.6,.8")
-    metrics = told(target, "metrics.json")
     print(
         f"\nBest on validation images: {best[0]}, seed {best[1]}. Blend, alpha {told(target, 'blend.json')['alpha']:g}:"
     )
     print("\n| | gain, mean of modes | general, mean of modes |\n|---|---|---|")
-    for model in ("tuned", "blended"):
+    for model, metrics in (("tuned", told(run, "metrics.json")), ("blended", told(target, "metrics.json"))):
         tables = (metrics["differences"], metrics["general"]["differences"])
         means = (statistics.mean(one["mean"] for one in changes(table, model).values()) for table in tables)
         print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in means)} |")
