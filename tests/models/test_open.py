@@ -184,6 +184,16 @@ def test_what_is_not_there(spec: str, tmp_path: Path, monkeypatch: pytest.Monkey
     assert ("Did you mean 'nano'" in str(caught.value)) == (spec == "nanno")
 
 
+def test_what_a_run_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter that a run has not made is no hub id, though it looks like one."""
+    (tmp_path / "polyps").mkdir()
+    (tmp_path / "polyps" / module.RUN_RECORD).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "fetch", lambda _: pytest.fail("the hub was asked"))
+    with pytest.raises(ModelError, match="run in polyps holds no 'adapter'"):
+        open_model("polyps/adapter")
+
+
 def test_a_hub_id_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Offline and not in the local copy: one paragraph that says what to do."""
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))

@@ -84,6 +84,17 @@ def test_the_page_shows_it(forgetful):
     assert "blend.svg" not in told
 
 
+@pytest.mark.parametrize(("low", "high", "hinted"), [(-0.08, -0.02, True), (-0.08, 0.02, False)])
+def test_a_blend_is_proposed_where_something_was_lost(small_folder, low, high, hinted):
+    """Only then is there anything to take back."""
+    path, general = small_folder / "metrics.json", _general()
+    changed = replace(general.differences[0], low=low, high=high)
+    general = replace(general, differences=(changed, general.differences[1]))
+    write_results(path, replace(read_results(path), general=general))
+    page = write_report(small_folder).read_text(encoding="utf-8")
+    assert ("<code>segtune blend</code>" in page) == hinted
+
+
 def test_nothing_is_told_of_what_was_not_looked_at(small_folder):
     """Neither section nor picture nor curve."""
     run = read_run(small_folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
 """Weights of the built-in base."""
+
+RUN_RECORD: Final = "settings.yaml"
+"""By this file a run folder is told from others."""
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
@@ -66,6 +69,11 @@ def _locate(spec: str | Path) -> Path:
         raise ModelError(
             f"The folder {path} holds no model: neither config.json nor model/config.json is there. Give a run folder "
             "whose training has ended, or a folder in transformers' layout."
+        )
+    if (path.parent / RUN_RECORD).is_file():
+        raise ModelError(
+            f"The run in {path.parent} holds no '{path.name}'. Its training has not ended, or trained nothing of that "
+            f"kind, or no epoch beat the pretrained model. Give the run itself, {path.parent}, for the best it has."
         )
     # 'weights/sam_vit_b.pth' looks like a hub id too; a missing file is no reason to ask the network.
     if _HUB_ID.match(str(spec)) and path.suffix not in _CHECKPOINTS:

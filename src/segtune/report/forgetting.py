@@ -60,6 +60,11 @@ class ForgettingTable:
     lines: tuple[ForgettingLine, ...]
     note: str
 
+    @property
+    def lost(self) -> bool:
+        """Whether a model is clearly worse on general images in one of the modes."""
+        return any(change.tone == "bad" for line in self.lines for change in line.changes if change)
+
 
 def build_forgetting(run: RunView) -> ForgettingTable | None:
     """Return what is known of general images; None where they were not looked at."""
