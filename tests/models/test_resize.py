@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segtune.core.errors import ModelError
+from segtune.core.errors import UsageError
 from segtune.models.sam.model import Sam
 from segtune.models.sam.resize import resized
 
@@ -43,5 +43,5 @@ def test_smooth_positions_stay_where_they_were(sam: Sam) -> None:
 
 def test_a_side_that_is_no_multiple_of_the_patch_is_refused(sam: Sam) -> None:
     """The message says the nearest side that works."""
-    with pytest.raises(ModelError, match=r"patch of 8 pixels; it was 100\. Take 96"):
+    with pytest.raises(UsageError, match=r"patch of 8 pixels; it was 100\. Take 96"):
         resized(sam, 100)

@@ -166,6 +166,8 @@ class Family:
         owns_original: whether a state dict is an original checkpoint of this family. None: there is no such layout.
         read_original: opens one.
         original_state: the weights in that layout, on the CPU.
+        at_side: a copy for a square input of another side, near to the model but wanting training. None: its network
+            is made for one side.
         layout: what `write_folder` writes, in words for people: "…, in LAYOUT".
     """
 
@@ -178,4 +180,5 @@ class Family:
     owns_original: Callable[[Mapping[str, Tensor]], bool] | None = None
     read_original: Callable[[Mapping[str, Tensor], Preparation | None], PromptableModel] | None = None
     original_state: Callable[[PromptableModel], dict[str, Tensor]] | None = None
+    at_side: Callable[[PromptableModel, int], PromptableModel] | None = None
     layout: str = "transformers' layout"

@@ -23,6 +23,7 @@ from segtune.models.fingerprint import fingerprint, hash_weights
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
 from segtune.models.save import BLEND, RECORD, save_model
+from segtune.runs.base import open_base
 from segtune.runs.data import RunData, open_run_data
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import RememberedEmbedder
@@ -171,7 +172,7 @@ def _open_ends(run: RunFolder, device: str) -> _Ends:
             f"The run in {run.path} kept its pretrained weights, since no epoch beat them, so there is nothing to "
             "blend them with. Tune again with other settings."
         )
-    pretrained = open_model(settings.model.base, device=device)
+    pretrained = open_base(settings.model, device)
     if tuned.attached is not None and pretrained.attached is None:
         raise ModelError(
             f"The adapter '{tuned.attached.spec}' of the run in {run.path} cannot be merged: plain weights cannot "
@@ -205,12 +206,12 @@ def _measure(
             (general.choice, settings.evaluation.general_modes),
         )
     )
-    model = open_model(settings.model.base, device=ends.device)
+    model = open_base(settings.model, ends.device)
     return measure_curve(model, ends.weights, alphas, own, far, seed=settings.evaluation.seed, progress=progress)
 
 
 def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> None:
-    model = open_model(ends.settings.model.base, device=ends.device)
+    model = open_base(ends.settings.model, ends.device)
     model.load_state_dict(interpolate(*ends.weights, alpha))
     model.quality_map = None  # of either end, whose quality head was another
     fresh = folder.model.with_name(".model.tmp")

@@ -25,6 +25,7 @@ from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_model
 from segtune.runs.adapter import write_adapter
+from segtune.runs.base import open_base
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, prepare_data, seen_by
 from segtune.runs.device import pick_device
@@ -97,7 +98,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     tree = settings.settings
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
-        model = _open_base(tree, device)
+        model = open_base(tree.model, device)
         # Before the data is read: a mistake in --train is told at once, and leaves no run behind.
         trainable = train_only(model, tree.model.train, seed=tree.training.seed)
         if processes.is_first:
@@ -163,10 +164,6 @@ def _open_together(
     return data if processes.is_first else prepare_data(settings.settings.data, folder)
 
 
-def _open_base(settings: Settings, device: str) -> PromptableModel:
-    return open_model(settings.model.base, device=device)
-
-
 def _assemble(
     settings: Settings,
     folder: RunFolder,
@@ -194,10 +191,10 @@ def _assemble(
     weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
     batches = BatchSource(with_rehearsal(source, rehearsal, recipe.rehearsal.share), recipe, processes)
-    open_base = partial(_open_base, settings, pick_device(settings.device))
+    fresh = partial(open_base, settings.model, pick_device(settings.device))
     return Training(
         model=model,
-        objective=PromptedMasks(model, recipe, cache, make_reference(recipe, model, open_base)),
+        objective=PromptedMasks(model, recipe, cache, make_reference(recipe, model, fresh)),
         batches=batches,
         recipe=recipe,
         validate=lambda: _validate(settings, model, validated, cache, progress),
@@ -241,7 +238,8 @@ def _conclude(
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
         model.quality_map = None  # the base's, whose quality head was another
-    pretrained = _open_base(settings, pick_device(settings.device))
+    # At its own side, as it would be used: with another one it does worse until it is tuned.
+    pretrained = open_model(settings.model.base, device=pick_device(settings.device))
     # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
     about = {
@@ -255,7 +253,8 @@ def _conclude(
     saved = open_model(folder.model, device=pick_device(settings.device))
     saved.encoder_precision = pretrained.encoder_precision
     test, part = (data.test, "test") if len(data.test) else (data.val, "val")
-    cache = recorded_cache(settings.cache, pretrained, folder)
+    # Of models that see images at two sides nothing that is kept of one serves the other.
+    cache = recorded_cache(settings.cache, pretrained, folder) if pretrained.side == saved.side else None
     # A split of the user's own may part what belongs together; the report says so in red.
     leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
     models = {PRETRAINED: pretrained, "tuned": saved}

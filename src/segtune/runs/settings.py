@@ -51,6 +51,9 @@ class ModelSettings(Section):
     """The model tuning starts from, and what of it trains."""
 
     base: str = Field("nano", description="nano, a run folder, a local folder, an original .pth, or a hub id.")
+    side: int | None = Field(
+        None, gt=0, description="Side of the square input in pixels; null: the base's own. More is finer, and slower."
+    )
     train: str = Field("full", description="NAME[:key=value,...]: full, decoder, late:N, lora:r=8,in=encoder, …")
     encoder_precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="Of a frozen image encoder; auto takes bf16 only where masks agree to mean IoU .99."

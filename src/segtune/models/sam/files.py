@@ -15,6 +15,7 @@ from segtune.models.preparation import Preparation
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.configuration import config_of_sizes, processor_of, sizes_of_config
 from segtune.models.sam.model import Sam, SegmentAnything
+from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import MICRO
 from segtune.models.tensors import read_tensors, write_tensors
 from segtune.models.weights import from_transformers, load_strictly, require_same_names, sizes_of_state, to_transformers
@@ -81,6 +82,11 @@ def embedding_shapes(model: PromptableModel) -> tuple[tuple[int, ...], ...]:
     return ((sizes.prompt_width, sizes.grid, sizes.grid),)
 
 
+def at_side(model: PromptableModel, side: int) -> Sam:
+    """Return a copy for a square input of `side` pixels."""
+    return resized(_require_sam(model), side)
+
+
 def tiny(generator: torch.Generator) -> Sam:
     """Return a random model for tests."""
     return build_sam(MICRO, generator=generator)
@@ -88,7 +94,7 @@ def tiny(generator: torch.Generator) -> Sam:
 
 def _require_sam(model: PromptableModel) -> Sam:
     if not isinstance(model, Sam):
-        raise ModelError(f"A {model.family} model cannot be written in Segment Anything's layout; save it in its own.")
+        raise ModelError(f"A {model.family} model is no Segment Anything of the first generation; ask its own family.")
     return model
 
 
@@ -101,5 +107,6 @@ SAM = Family(
     read_original=read_original,
     original_state=original_state,
     embedding_shapes=embedding_shapes,
+    at_side=at_side,
     tiny=tiny,
 )

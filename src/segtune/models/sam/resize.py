@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segtune.core.errors import ModelError
+from segtune.core.errors import UsageError
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.model import Sam
 
@@ -21,16 +21,16 @@ def resized(model: Sam, side: int) -> Sam:
     computes something near, not the same: it wants training.
 
     Raises:
-        ModelError: `side` is no multiple of the patch.
+        UsageError: `side` is no multiple of the patch.
     """
     if side <= 0 or side % model.sizes.patch:
-        raise ModelError(
+        raise UsageError(
             f"The side of the input must be a positive multiple of the patch of {model.sizes.patch} pixels; it was "
             f"{side}. Take {max(1, round(side / model.sizes.patch)) * model.sizes.patch}."
         )
     sizes = replace(model.sizes, side=side)
     other = build_sam(sizes, preparation=replace(model.preparation, side=side))
-    other.encoder_precision = model.encoder_precision
+    other.encoder_precision, other.thresholds = model.encoder_precision, model.thresholds
     wanted = other.state_dict()
     state = {name: _fitted(name, value, wanted[name].shape) for name, value in model.state_dict().items()}
     other.load_state_dict(state, strict=True)
