@@ -3,12 +3,13 @@
     python bench/sizes.py --data ../shared/datasets --minutes 6 [--only "patch 8" hybrid]
     python bench/sizes.py --shrink 1 --minutes 120
 
-Every candidate is nano with one thing changed. Each is trained by the one training loop on the same drawn scenes, with
-nano's recipe of its first stages, for as many steps as its share of processor time buys (a few steps are timed first),
-in a process of its own on one thread. All are shrunk alike, side and windows divided by --shrink, so that minutes teach
-them something; names are of the full size, and so is what it costs to embed an image and to decode a prompt. Scores are
-the mean IoU of 32 scenes kept out, the same for all, and of the first --images photographs of each of --sets. The
-convolutional stem and the hybrid encoder are no Segment Anything layout and live here alone.
+Every candidate is nano at 256 pixels with one thing changed; "384 pixels" is nano. Each is trained by the one training
+loop on the same drawn scenes, with nano's recipe of its first stages, for as many steps as its share of processor time
+buys (a few steps are timed first), in a process of its own on one thread. All are shrunk alike, side and windows
+divided by --shrink, so that minutes teach them something; names are of the full size, and so is what it costs to embed
+an image and to decode a prompt. Scores are the mean IoU of 32 scenes kept out, the same for all, and of the first
+--images photographs of each of --sets. The convolutional stem and the hybrid encoder are no Segment Anything layout and
+live here alone.
 """
 
 from __future__ import annotations
@@ -51,21 +52,23 @@ from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
 from segtune.training.step import PromptedMasks
 
+BASE = replace(NANO, side=256)
 CANDIDATES: dict[str, SamSizes] = {
-    "nano": NANO,
-    "depth 4": replace(NANO, depth=4, global_blocks=(1, 3)),
-    "depth 12": replace(NANO, depth=12, global_blocks=(2, 5, 8, 11)),
-    "width 128": replace(NANO, width=128, heads=4, mlp_width=512),
-    "width 288": replace(NANO, width=288, heads=9, mlp_width=1152),
-    "windows of 4": replace(NANO, window=4),
-    "no windows": replace(NANO, global_blocks=tuple(range(NANO.depth))),
-    "patch 8": replace(NANO, patch=8),
-    "512 pixels": replace(NANO, side=512),
-    "512 pixels, patch 32": replace(NANO, side=512, patch=32),
-    "decoder 64 wide": replace(NANO, prompt_width=64, decoder_heads=2, decoder_mlp_width=256, quality_width=64),
-    "decoder 256 wide": replace(NANO, prompt_width=256, decoder_heads=8, decoder_mlp_width=1024, quality_width=256),
-    "convolutional stem": NANO,
-    "hybrid": replace(NANO, depth=4, global_blocks=(1, 3)),
+    "256 pixels": BASE,
+    "384 pixels": NANO,
+    "depth 4": replace(BASE, depth=4, global_blocks=(1, 3)),
+    "depth 12": replace(BASE, depth=12, global_blocks=(2, 5, 8, 11)),
+    "width 128": replace(BASE, width=128, heads=4, mlp_width=512),
+    "width 288": replace(BASE, width=288, heads=9, mlp_width=1152),
+    "windows of 4": replace(BASE, window=4),
+    "no windows": replace(BASE, global_blocks=tuple(range(BASE.depth))),
+    "patch 8": replace(BASE, patch=8),
+    "512 pixels": replace(BASE, side=512),
+    "512 pixels, patch 32": replace(BASE, side=512, patch=32),
+    "decoder 64 wide": replace(BASE, prompt_width=64, decoder_heads=2, decoder_mlp_width=256, quality_width=64),
+    "decoder 256 wide": replace(BASE, prompt_width=256, decoder_heads=8, decoder_mlp_width=1024, quality_width=256),
+    "convolutional stem": BASE,
+    "hybrid": replace(BASE, depth=4, global_blocks=(1, 3)),
 }
 MODES = ("click", "box", "clicks3")
 SCENES, SCENE_SIDE = 32, 256

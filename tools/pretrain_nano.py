@@ -4,10 +4,10 @@
     python tools/pretrain_nano.py --out runs/nano --processes 2 --install
     python tools/pretrain_nano.py --out runs/more --go-on-from nano --first 32000 --install
 
-The first stage sees scenes of half the size, where a step costs a quarter; the second goes on at nano's own, with the
-position tables enlarged and more corrections. `--go-on-from` leaves the first stage out and trains a model further, on
-scenes it has not seen. Called again, it goes on where it was cut off. `--install` writes the result into the package, as
-segtune opens it under the name "nano". `--set` is handed to every stage.
+The first stage sees scenes of a third of the side, where a step costs a small part; the second of two thirds, with the
+position tables enlarged and more corrections; the last goes on at nano's own. `--go-on-from` leaves the first two out and
+trains a model further, on scenes it has not seen. Called again, it goes on where it was cut off. `--install` writes the result into the package, as
+segtune opens it under the name "nano"; with `--mean` it is the mean of the weights before and after. `--set` is handed to every stage.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import segtune.models
 from segtune.core.files import read_json
 from segtune.data.drawn import drawn_dataset
 from segtune.evaluation.thresholds import find_candidates, fit_thresholds
+from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
+from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
 from segtune.runs.pretrain_data import HELD_OUT
@@ -33,22 +35,33 @@ LOOKED_AT = 24
 
 
 def main() -> None:
-    """Train both stages, or one more, and, if asked to, install the result."""
+    """Train all stages, or one more, and, if asked to, install the result."""
     arguments = parse_arguments()
-    large = {"steps": arguments.large_steps, "optimizer.lr": arguments.large_lr, "corrections": 2,
-             "objects_per_image": 6}  # fmt: skip
+    further = {"optimizer.lr": arguments.large_lr, "corrections": 2, "objects_per_image": 6}
+    large = {**further, "steps": arguments.large_steps}
     if arguments.go_on_from is not None:
         stages = {"more": {**large, "init": arguments.go_on_from, "data.first": arguments.first}}
     else:
-        small = {"steps": arguments.steps, "model.side": NANO.side // 2, "corrections": 1}
-        first = arguments.steps * BATCH
-        stages = {"small": small, "large": {**large, "init": str(arguments.out / "small"), "data.first": first}}
+        first, second = arguments.steps * BATCH, (arguments.steps + arguments.middle_steps) * BATCH
+        small, middle = (str(arguments.out / name) for name in ("small", "middle"))
+        middling = {
+            "steps": arguments.middle_steps,
+            "model.side": NANO.side * 2 // 3,
+            "init": small,
+            "data.first": first,
+        }
+        stages = {
+            "small": {"steps": arguments.steps, "model.side": NANO.side // 3, "corrections": 1},
+            "middle": {**further, **middling},
+            "large": {**large, "init": middle, "data.first": second},
+        }
     record = {}
     for name, settings in stages.items():
         run_stage(arguments, arguments.out / name, settings)
         record[name] = read_json(arguments.out / name / "model" / "segtune.json")["settings"]
     if arguments.install:
-        install(arguments.out / name, record, further=arguments.go_on_from == "nano")
+        before = arguments.go_on_from if arguments.mean else None
+        install(arguments.out / name, record, further=arguments.go_on_from == "nano", before=before)
 
 
 def run_stage(arguments, out, settings) -> None:
@@ -78,13 +91,21 @@ def is_finished(out) -> bool:
     return told is not None and told["steps"] >= told["settings"]["steps"]
 
 
-def install(run, record, *, further) -> None:
-    """Write a stage's model into the package in half precision, its plan after that of the weights it went on from."""
+def install(run, record, *, further, before=None) -> None:
+    """Write a stage's model into the package in half precision, its plan after that of the weights it went on from.
+
+    With `before` the weights are the mean of those of that model, at nano's side, and the stage's.
+    """
     target = Path(segtune.models.__file__).parent / "nano"
     plan = read_json(target / "segtune.json")["plan"] if further else {}
     for name, told in record.items():
         plan[name if name not in plan else f"{name}_{len(plan)}"] = told
     model = open_model(run)
+    if before is not None:
+        start = open_model(before)
+        start = start if start.side == NANO.side else resized(start, NANO.side)
+        model.load_state_dict(interpolate(start.state_dict(), model.state_dict(), 0.5))
+        plan["mean"] = {"of": ["the weights before the last training", "those after it"]}
     model.thresholds = fit_everything(model)
     save_model(model, target, extra={"made_by": "tools/pretrain_nano.py", "plan": plan}, half=True)
 
@@ -103,11 +124,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--processes", type=int, default=1, help="that share the training")
     parser.add_argument("--steps", type=int, default=4500, help="of 16 scenes, of the first stage")
-    parser.add_argument("--large-steps", type=int, default=1100, help="of the second")
-    parser.add_argument("--large-lr", type=float, default=7e-4)
+    parser.add_argument("--middle-steps", type=int, default=3000, help="of the second")
+    parser.add_argument("--large-steps", type=int, default=800, help="of the last")
+    parser.add_argument("--large-lr", type=float, default=8e-4, help="of the second and the last")
     parser.add_argument("--go-on-from", metavar="MODEL", help="train this model further instead of a fresh one")
     parser.add_argument("--first", type=int, default=0, help="with --go-on-from: seed of the first scene")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="handed to each stage")
+    parser.add_argument("--mean", action="store_true", help="with --go-on-from: install the mean of before and after")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--install", action="store_true")
     return parser.parse_args()

@@ -107,10 +107,10 @@ VIT_L: Final = SamSizes(1024, 24, 16, 4096, (5, 11, 17, 23))
 VIT_H: Final = SamSizes(1280, 32, 16, 5120, (7, 15, 23, 31))
 
 NANO: Final = SamSizes(
-    192, 8, 6, 768, (2, 5, 7), window=8, side=256,
+    192, 8, 6, 768, (2, 5, 7), window=8, side=384,
     prompt_width=128, decoder_heads=4, decoder_mlp_width=512, quality_width=128,
 )  # fmt: skip
-"""The built-in base: 4.8 M parameters, 256 tokens."""
+"""The built-in base: 4.8 M parameters, 576 tokens."""
 
 TINY: Final = SamSizes(192, 12, 6, 768, (2, 5, 8, 11), window=8, side=512)
 """7 M parameters in the encoder, 1,024 tokens, the published decoder."""
