@@ -40,6 +40,19 @@ def test_cached_embeddings_are_of_that_side(discs, micro, tmp_path, answer):
     assert code in (0, NOT_CROWNED)
 
 
+@pytest.mark.parametrize("way", ["lora:r=2,in=encoder", "conv_lora:r=2"])
+def test_an_adapter_of_that_side(discs, micro, tmp_path, segtune, way):
+    """Alone it is put on the base at the side it was trained at, whether or not it can be merged."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    run = tmp_path / "run"
+    words = ("fit", discs, "--out", run, "--model", micro, "--train", way, "--epochs", "8", *SMALL, *FEW)
+    code, _, err = segtune(*words, "--set", "model.side=96")
+    assert code == 0, err
+    whole, alone = open_model(run), open_model(run / "adapter")
+    assert whole.side == alone.side == 96
+    assert all(torch.allclose(alone.state_dict()[name], value, atol=1e-6) for name, value in whole.state_dict().items())
+
+
 @pytest.mark.parametrize(("side", "told"), [(97, "multiple of the patch"), (96, "take images at one side")])
 def test_what_cannot_be(discs, micro, tmp_path, segtune, side, told):
     """A side that patches do not fill, and a network that is made for one."""

@@ -19,6 +19,7 @@ from segtune.models.fingerprint import hash_weights
 from segtune.models.preparation import Preparation
 from segtune.models.quality import QualityMap
 from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, QUALITY, RECORD, THRESHOLDS
+from segtune.models.sides import at_side
 from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
@@ -138,6 +139,9 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
             f"The base of the adapter in {folder} is '{name}', which cannot be opened. Put the base's own folder as "
             f"'{BASE}' into the adapter's. ({error})"
         ) from error
+    trained = Preparation.from_json(told["preparation"])
+    # An adapter may have been trained at another side of the input than its base's own.
+    model = at_side(model, trained.side)
     if (expected := said[BASE].get("sha256")) is not None and (found := hash_weights(model)) != expected:
         raise ModelError(
             f"The adapter in {folder} belongs to a base with other weights than '{name}' has: their SHA-256 is "
@@ -149,7 +153,7 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
         model.attached.merge(model)
     model.thresholds = told.get(THRESHOLDS, {})
     model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
-    model.preparation = Preparation.from_json(told["preparation"])
+    model.preparation = trained
     return _prepared(model, name, preparation, said=True)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from segtune.core.errors import UsageError
-from segtune.models import FAMILIES
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
+from segtune.models.sides import at_side
 from segtune.runs.settings import ModelSettings
 
 
@@ -17,12 +16,4 @@ def open_base(asked: ModelSettings, device: str) -> PromptableModel:
         UsageError: its network is made for one side, or its patches do not fill this one.
     """
     model = open_model(asked.base, device=device)
-    if asked.side in (None, model.side):
-        return model
-    at_side = FAMILIES[model.family].at_side
-    if at_side is None:
-        raise UsageError(
-            f"model.side is {asked.side}, but '{asked.base}' is of family '{model.family}', whose networks take images "
-            f"at one side; this one's is {model.side} pixels. Leave model.side out; SAM, MedSAM and nano take others."
-        )
-    return at_side(model, asked.side)
+    return model if asked.side is None else at_side(model, asked.side)

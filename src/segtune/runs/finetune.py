@@ -247,7 +247,8 @@ def _conclude(
     }  # fmt: skip
     shutil.rmtree(folder.adapter, ignore_errors=True)
     if crowned and trainable.adapter is not None:
-        write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
+        base = open_base(settings.model, "cpu")
+        write_adapter(folder, model, trainable.adapter, about, base=base, progress=progress)
     _save_result(folder, model if crowned else pretrained, about)
     # What is scored is the file that was saved, not the model in memory.
     saved = open_model(folder.model, device=pick_device(settings.device))

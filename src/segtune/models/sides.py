@@ -1,0 +1,24 @@
+"""A model at another side of its input."""
+
+from __future__ import annotations
+
+from segtune.core.errors import UsageError
+from segtune.models import FAMILIES
+from segtune.models.family import PromptableModel
+
+
+def at_side(model: PromptableModel, side: int) -> PromptableModel:
+    """Return the model for a square input of `side` pixels: itself where that is its own, else a copy near to it.
+
+    Raises:
+        UsageError: its network is made for one side, or its patches do not fill this one.
+    """
+    if side == model.side:
+        return model
+    make = FAMILIES[model.family].at_side
+    if make is None:
+        raise UsageError(
+            f"model.side is {side}, but the networks of family '{model.family}' take images at one side; this one's is "
+            f"{model.side} pixels. Leave model.side out; SAM, MedSAM and nano take others."
+        )
+    return make(model, side)
