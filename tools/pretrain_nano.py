@@ -23,9 +23,9 @@ from segtune.data.drawn import drawn_dataset
 from segtune.evaluation.thresholds import find_candidates, fit_thresholds
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
-from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
+from segtune.models.sides import at_side
 from segtune.runs.pretrain_data import HELD_OUT
 from segtune.segment.everything import EverythingSettings
 
@@ -102,8 +102,7 @@ def install(run, record, *, further, before=None) -> None:
         plan[name if name not in plan else f"{name}_{len(plan)}"] = told
     model = open_model(run)
     if before is not None:
-        start = open_model(before)
-        start = start if start.side == NANO.side else resized(start, NANO.side)
+        start = at_side(open_model(before), NANO.side)
         model.load_state_dict(interpolate(start.state_dict(), model.state_dict(), 0.5))
         plan["mean"] = {"of": ["the weights before the last training", "those after it"]}
     model.thresholds = fit_everything(model)

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from segtune.core.errors import ModelError, UsageError
+from segtune.core.files import RUN_SETTINGS
 from segtune.models import FAMILIES
 from segtune.models import open as module
 from segtune.models.open import open_model
@@ -187,7 +188,7 @@ def test_what_is_not_there(spec: str, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_what_a_run_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An adapter that a run has not made is no hub id, though it looks like one."""
     (tmp_path / "polyps").mkdir()
-    (tmp_path / "polyps" / module.RUN_RECORD).touch()
+    (tmp_path / "polyps" / RUN_SETTINGS).touch()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "fetch", lambda _: pytest.fail("the hub was asked"))
     with pytest.raises(ModelError, match="run in polyps holds no 'adapter'"):

@@ -43,5 +43,5 @@ def test_smooth_positions_stay_where_they_were(sam: Sam) -> None:
 
 def test_a_side_that_is_no_multiple_of_the_patch_is_refused(sam: Sam) -> None:
     """The message says the nearest side that works."""
-    with pytest.raises(UsageError, match=r"patch of 8 pixels; it was 100\. Take 96"):
+    with pytest.raises(UsageError, match=r"patch of 8 pixels, but is 100\. Take 96"):
         resized(sam, 100)

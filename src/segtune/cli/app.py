@@ -71,8 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the words after `segtune`; the process's own when not given.
     """
-    # Read when torch is loaded, inside a command. Threads that spin while they wait for one another make a machine with
-    # other work on it crawl: with one other program on two cores a training step took ten times as long.
+    # Read when torch is loaded, inside a command. Threads that spin while they wait for one another hold up each other
+    # and themselves where another program wants the cores too (bench/busy.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     words = list(sys.argv[1:] if arguments is None else arguments)
     traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from segtune.core.errors import ModelError
-from segtune.core.files import read_json
+from segtune.core.files import RUN_SETTINGS, read_json
 from segtune.models import FAMILIES
 from segtune.models.attach import ATTACHING
 from segtune.models.family import Family, PromptableModel
@@ -24,9 +24,6 @@ from segtune.models.tensors import read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
 """Weights of the built-in base."""
-
-RUN_RECORD: Final = "settings.yaml"
-"""By this file a run folder is told from others."""
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
@@ -71,7 +68,7 @@ def _locate(spec: str | Path) -> Path:
             f"The folder {path} holds no model: neither config.json nor model/config.json is there. Give a run folder "
             "whose training has ended, or a folder in transformers' layout."
         )
-    if (path.parent / RUN_RECORD).is_file():
+    if (path.parent / RUN_SETTINGS).is_file():
         raise ModelError(
             f"The run in {path.parent} holds no '{path.name}'. Its training has not ended, or trained nothing of that "
             f"kind, or no epoch beat the pretrained model. Give the run itself, {path.parent}, for the best it has."

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from segtune.core.errors import DataError
-from segtune.core.files import read_json
+from segtune.core.files import RUN_SETTINGS, read_json
 from segtune.evaluation.per_image import Scores, read_scores
 from segtune.evaluation.results import Results, read_results
 from segtune.report.glossary import BASELINE, METRICS, MODES, in_order
@@ -130,7 +130,7 @@ def read_run(folder: Path) -> RunView:
         results=read_results(metrics),
         scores=read_scores(folder / "per_image.csv"),
         log=read_log(folder / "log.jsonl"),
-        settings=read_settings(folder / "settings.yaml"),
+        settings=read_settings(folder / RUN_SETTINGS),
         split=_optional(folder / "split.json"),
         check=_optional(folder / "check.json"),
         run=_optional(folder / "run.json"),

@@ -23,6 +23,7 @@ from segtune.models.fingerprint import fingerprint, hash_weights
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
 from segtune.models.save import BLEND, RECORD, save_model
+from segtune.models.sides import at_side
 from segtune.runs.base import open_base
 from segtune.runs.data import RunData, open_run_data
 from segtune.runs.device import pick_device
@@ -63,18 +64,28 @@ class BlendResult:
 
 @dataclass(frozen=True)
 class _Ends:
-    """The two models between which is blended, and the run they are of."""
+    """The two models between which is blended, and the run they are of.
+
+    Attributes:
+        run: its folder.
+        settings: its own.
+        device: where the models are.
+        pretrained: the base, as it would be used.
+        start: the base at the side of the input that was tuned at, mostly the same object.
+        tuned: the run's result.
+    """
 
     run: RunFolder
     settings: Settings
     device: str
     pretrained: PromptableModel
+    start: PromptableModel
     tuned: PromptableModel
 
     @property
     def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """All weights of both."""
-        return self.pretrained.state_dict(), self.tuned.state_dict()
+        """All weights of both ends."""
+        return self.start.state_dict(), self.tuned.state_dict()
 
 
 def blend(
@@ -172,14 +183,14 @@ def _open_ends(run: RunFolder, device: str) -> _Ends:
             f"The run in {run.path} kept its pretrained weights, since no epoch beat them, so there is nothing to "
             "blend them with. Tune again with other settings."
         )
-    pretrained = open_base(settings.model, device)
+    pretrained = open_model(settings.model.base, device=device)
     if tuned.attached is not None and pretrained.attached is None:
         raise ModelError(
             f"The adapter '{tuned.attached.spec}' of the run in {run.path} cannot be merged: plain weights cannot "
             "express it, so between the run's result and its base there is nothing to blend. Tune by an adapter that "
             "is merged (lora, dora, pissa, …) or the weights themselves (decoder, late:N, full)."
         )
-    return _Ends(run, settings, device, pretrained, tuned)
+    return _Ends(run, settings, device, pretrained, at_side(pretrained, tuned.side), tuned)
 
 
 def _open_general(ends: _Ends, asked: str | None, progress: Progress) -> GeneralImages:
@@ -197,7 +208,7 @@ def _measure(
     ends: _Ends, data: RunData, general: GeneralImages, alphas: Sequence[float], progress: Progress
 ) -> tuple[CurvePoint, ...]:
     # Where only the decoder was tuned, all blends share one encoder, and each image is encoded once.
-    shared = fingerprint(ends.pretrained) == fingerprint(ends.tuned)
+    shared = fingerprint(ends.start) == fingerprint(ends.tuned)
     settings = ends.settings
     own, far = (
         Trial(images, modes, RememberedEmbedder() if shared else None)

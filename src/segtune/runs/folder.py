@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segtune.core.errors import ModelError, UsageError
-from segtune.core.files import read_json, write_json
+from segtune.core.files import RUN_SETTINGS, read_json, write_json
 
 _RECORDED = ("segtune", "torch", "numpy", "opencv-python-headless", "pillow", "scipy", "safetensors", "peft")
 
@@ -26,7 +26,7 @@ class RunFolder:
     @property
     def settings(self) -> Path:
         """Every setting with its origin, YAML."""
-        return self.path / "settings.yaml"
+        return self.path / RUN_SETTINGS
 
     @property
     def pretraining(self) -> Path:

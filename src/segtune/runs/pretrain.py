@@ -18,9 +18,10 @@ from segtune.models.open import open_model
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.head_start import give_head_start
 from segtune.models.sam.model import Sam
-from segtune.models.sam.resize import resized
+from segtune.models.sam.resize import check_side
 from segtune.models.sam.sizes import SIZES, VIT_B
 from segtune.models.save import save_model
+from segtune.models.sides import at_side
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
@@ -135,11 +136,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
     asked = settings.model
     sizes = VIT_B if asked.size == "base" else SIZES[asked.size]
     side = asked.side or sizes.side
-    if side % sizes.patch:
-        raise UsageError(
-            f"The side of the input must be a multiple of the patch of {sizes.patch} pixels, but is {side}. "
-            f"Take {max(1, round(side / sizes.patch)) * sizes.patch}."
-        )
+    check_side(side, sizes.patch)
     if asked.init in (None, MAE):
         drawn = torch.Generator().manual_seed(settings.training.seed)
         fresh = build_sam(replace(sizes, side=side), generator=drawn)
@@ -153,7 +150,7 @@ def _begin(settings: PretrainSettings, device: str) -> PromptableModel:
             "it was made with."
         )
     model.quality_map = None  # of a head that goes on learning
-    return model if model.side == side else resized(model, side)
+    return at_side(model, side)
 
 
 def _assemble(

@@ -23,11 +23,7 @@ def resized(model: Sam, side: int) -> Sam:
     Raises:
         UsageError: `side` is no multiple of the patch.
     """
-    if side <= 0 or side % model.sizes.patch:
-        raise UsageError(
-            f"The side of the input must be a positive multiple of the patch of {model.sizes.patch} pixels; it was "
-            f"{side}. Take {max(1, round(side / model.sizes.patch)) * model.sizes.patch}."
-        )
+    check_side(side, model.sizes.patch)
     sizes = replace(model.sizes, side=side)
     other = build_sam(sizes, preparation=replace(model.preparation, side=side))
     other.encoder_precision, other.thresholds = model.encoder_precision, model.thresholds
@@ -35,6 +31,19 @@ def resized(model: Sam, side: int) -> Sam:
     state = {name: _fitted(name, value, wanted[name].shape) for name, value in model.state_dict().items()}
     other.load_state_dict(state, strict=True)
     return other.to(next(model.parameters()).device).train(model.training)
+
+
+def check_side(side: int, patch: int) -> None:
+    """Refuse a side of the input that patches of `patch` pixels do not fill.
+
+    Raises:
+        UsageError: it is no positive multiple of the patch.
+    """
+    if side <= 0 or side % patch:
+        raise UsageError(
+            f"The side of the input must be a positive multiple of the patch of {patch} pixels, but is {side}. "
+            f"Take {max(1, round(side / patch)) * patch}."
+        )
 
 
 def _fitted(name: str, value: Tensor, shape: torch.Size) -> Tensor:
