@@ -33,6 +33,7 @@ def argument_parser(description: str, data: str) -> argparse.ArgumentParser:
     parser.add_argument("--slides-epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("default", "slides"), help="run one of the two presets")
+    parser.add_argument("--processes", type=int, default=1, help="that share each fit")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to both fits")
     return parser
 
@@ -50,16 +51,19 @@ def run(title: str, arguments: argparse.Namespace, references: str) -> None:
         if arguments.only in (None, fit.name):
             out = arguments.out / f"{arguments.data.name}-{fit.name}-{arguments.seed}"
             started = time.perf_counter()
-            code = segtune("fit", str(arguments.data), "--out", str(out), *fit.options, *seed, *shared)
+            words = ("fit", str(arguments.data), "--out", str(out), *fit.options, *seed, *shared)
+            code = segtune(*words, processes=arguments.processes)
             minutes = (time.perf_counter() - started) / 60
             print(f"## preset {fit.name}: {' '.join(fit.options)}: {minutes:.0f} min, exit code {code}\n")
             print(table(json.loads((out / "metrics.json").read_text())), flush=True)
     print(f"\n{references}")
 
 
-def segtune(*words: str) -> int:
-    """Run the command line in its own process and return its exit code."""
-    return subprocess.run([sys.executable, "-m", "segtune", *words], check=False).returncode
+def segtune(*words: str, processes: int = 1) -> int:
+    """Run the command line in its own process, or in several under torchrun, and return its exit code."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+    launcher = torchrun if processes > 1 else ()
+    return subprocess.run([sys.executable, *launcher, "-m", "segtune", *words], check=False).returncode
 
 
 def table(metrics: dict) -> str:
