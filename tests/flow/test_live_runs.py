@@ -59,6 +59,11 @@ def steps(folder):
     return [line for line in lines(folder) if line["event"] == "step"]
 
 
+def validations(folder):
+    """What was scored after each epoch, the pretrained model first."""
+    return [line["validation"] for line in lines(folder) if line["event"] == "epoch"]
+
+
 def test_ctrl_c_ends_a_live_run_with_the_best_so_far(discs, micro, tmp_path, segtune):
     """One SIGINT in mid-epoch: exit code 130, a model, a matrix and a report; --resume then goes on to the end."""
     folder, log = tmp_path / "run", tmp_path / "log.txt"
@@ -156,6 +161,8 @@ def test_two_processes_are_one_run_and_resume_after_a_kill(discs, micro, tmp_pat
     assert [line["step"] for line in two] == [line["step"] for line in one]
     assert [line["objects"] for line in two] == [line["objects"] for line in one]
     assert [line["loss"] for line in two[:4]] == pytest.approx([line["loss"] for line in one[:4]], abs=1e-5)
+    # Before the first step both are the pretrained model, and who validates which image changes nothing.
+    assert validations(folder)[0] == validations(tmp_path / "alone")[0]
     assert (folder / "report.html").exists()
 
 

@@ -173,7 +173,7 @@ def score_clicks(
     with ExitStack() as stack:
         table = None if folder is None else stack.enter_context(_open_table(folder, limit))
         advance = stack.enter_context(progress.stage("clicks", len(dataset)))
-        for one in score_images(contest, dataset, embed=embed):
+        for one in score_images(contest, dataset, embed):
             if isinstance(one, SetAside):
                 set_aside.append(one)
             elif one.objects:

@@ -30,6 +30,16 @@ Embedder: TypeAlias = Callable[[PromptableModel, Sample, int], Embedding]
 """Returns a model's embedding of a sample alone, given its place in the data set: a way to hand in cached ones."""
 
 
+Scorer: TypeAlias = Callable[[Contest, Dataset, Embedder | None], Iterator[ImageScores | SetAside]]
+"""Yields the scores of one image after another, in the data set's order."""
+
+
+def score_images(contest: Contest, dataset: Dataset, embed: Embedder | None = None) -> Iterator[ImageScores | SetAside]:
+    """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
+    for one in embed_images(contest.models, dataset, embed):
+        yield one if isinstance(one, SetAside) else contest.score(*one)
+
+
 def evaluate(
     models: Mapping[str, PromptableModel],
     dataset: Dataset,
@@ -45,6 +55,7 @@ def evaluate(
     everything: Mapping[str, EverythingSettings] | None = None,
     cleanups: Mapping[str, Cleanup] | None = None,
     review: bool = False,
+    score: Scorer = score_images,
 ) -> MatrixResult:
     """Score models in all prompt modes and say what the scores are worth.
 
@@ -64,6 +75,7 @@ def evaluate(
         everything: model's name → settings of the mode `everything`; without thresholds for models not in it.
         cleanups: model's name → how its masks are cleaned before they are scored and corrected.
         review: note where the subject is sure and a label says something else (`evaluation.review`).
+        score: scores the images: a way to share them with other processes.
 
     Raises:
         UsageError: no models, an unknown mode or subject.
@@ -82,7 +94,7 @@ def evaluate(
     with ExitStack() as stack:
         tables = stack.enter_context(open_tables(folder)) if folder is not None else None
         advance = stack.enter_context(progress.stage("prompt matrix", len(dataset)))
-        for one in score_images(contest, dataset, embed=embed):
+        for one in score(contest, dataset, embed):
             if isinstance(one, SetAside):
                 # Told at the end: one broken file must not lose the work on all others.
                 set_aside.append(one)
@@ -95,14 +107,6 @@ def evaluate(
         if not tally.objects and not tally.empty_images:
             raise DataError(_nothing_scored(dataset, set_aside))
     return conclude(contest, tally, judgements, subject, set_aside)
-
-
-def score_images(
-    contest: Contest, dataset: Dataset, *, embed: Embedder | None = None
-) -> Iterator[ImageScores | SetAside]:
-    """Yield the scores of one image after another; an image that cannot be read is yielded as set aside."""
-    for one in embed_images(contest.models, dataset, embed):
-        yield one if isinstance(one, SetAside) else contest.score(*one)
 
 
 def embed_images(

@@ -198,7 +198,7 @@ def _assemble(
         objective=PromptedMasks(model, recipe, cache, make_reference(recipe, model, fresh)),
         batches=batches,
         recipe=recipe,
-        validate=lambda: _validate(settings, model, validated, cache, progress),
+        validate=lambda: _validate(settings, model, validated, cache, processes, progress),
         checkpoints=CheckpointFolder(folder.checkpoints),
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
@@ -209,8 +209,9 @@ def _assemble(
 
 
 def _validate(
-    settings: Settings, model: PromptableModel, part: Dataset, cache: EmbeddingCache | None, progress: Progress
-) -> Validation:
+    settings: Settings, model: PromptableModel, part: Dataset, cache: EmbeddingCache | None, processes: Processes,
+    progress: Progress,
+) -> Validation:  # fmt: skip
     return score_means(
         model,
         part,
@@ -218,6 +219,7 @@ def _validate(
         seed=settings.evaluation.seed,
         embed=None if cache is None else CachedEmbedder(part, cache),
         progress=progress,
+        processes=processes,
     )
 
 

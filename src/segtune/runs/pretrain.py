@@ -99,7 +99,7 @@ def pretrain(
         looks: list[Validation] = []
 
         def look() -> Validation:
-            looks.append(_validate(tree, model, data.sources, progress))
+            looks.append(_validate(tree, model, data.sources, processes, progress))
             return looks[-1]
 
         job = _assemble(tree, model, data.sources, folder, processes, look, stop, progress)
@@ -111,7 +111,7 @@ def pretrain(
         # Sums of floats depend on how they are shared among threads: another number may give other weights.
         folder.write_record(finished=now(), stopped=stop(), torch_threads=torch.get_num_threads())
         # Stopped on the way, or resumed at its end, it was not looked at as it is.
-        means = looks[-1] if looks and not stop() else look()
+        means = looks[-1] if looks and not stop() else _validate(tree, model, data.sources, Processes(), progress)
         return PretrainResult(
             folder.path, state.step, stop(), {mode: round(values["iou"], 4) for mode, values in means.items()}
         )
@@ -184,12 +184,15 @@ def _assemble(
 
 
 def _validate(
-    settings: PretrainSettings, model: PromptableModel, sources: Sequence[PretrainSource], progress: Progress
-) -> Validation:
+    settings: PretrainSettings, model: PromptableModel, sources: Sequence[PretrainSource], processes: Processes,
+    progress: Progress,
+) -> Validation:  # fmt: skip
     """Return the mean over the sources, each of which counts alike however many images it has."""
     found: list[Validation] = []
     for one in sources:
-        means = score_means(model, one.held_out, modes=settings.validation.modes, progress=progress)
+        means = score_means(
+            model, one.held_out, modes=settings.validation.modes, progress=progress, processes=processes
+        )
         if means:
             found.append(means)
     if not found:

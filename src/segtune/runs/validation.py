@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset
-from segtune.evaluation.matrix import Embedder, evaluate
+from segtune.data.dataset import Dataset, SetAside
+from segtune.evaluation.contest import Contest, ImageScores
+from segtune.evaluation.matrix import Embedder, evaluate, score_images
 from segtune.models.family import PromptableModel
 from segtune.runs.settings import Settings
 from segtune.training.examples import generator
 from segtune.training.loop import Validation
+from segtune.training.processes import Processes
+
+_AT_ONCE = 4
+"""Images of each process that are scored before the processes meet."""
 
 
 def score_means(
@@ -22,6 +27,7 @@ def score_means(
     seed: int = 0,
     progress: Progress = SILENT,
     embed: Embedder | None = None,
+    processes: Processes | None = None,
 ) -> Validation:
     """Return the mean over images of each metric, by mode.
 
@@ -32,9 +38,17 @@ def score_means(
         seed: of the prompts.
         progress: what people see.
         embed: hands in cached embeddings of a frozen encoder.
+        processes: share the images, and all learn the means of all.
     """
+    sharing = processes or Processes()
+
+    def score(contest: Contest, images: Dataset, known: Embedder | None) -> Iterator[ImageScores | SetAside]:
+        return _score_together(sharing, contest, images, known)
+
     # Baselines do not learn: their figures would be the same in every epoch.
-    matrix = evaluate({"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed)
+    matrix = evaluate(
+        {"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed, score=score
+    )
     return matrix.means("model")
 
 
@@ -50,3 +64,16 @@ def validation_part(settings: Settings, part: Dataset) -> Dataset:
     taken = set(filled)
     rows = [*filled, *(row for row in drawn if row not in taken)][:most]
     return part.subset(part.names[row] for row in sorted(rows))
+
+
+def _score_together(
+    processes: Processes, contest: Contest, part: Dataset, embed: Embedder | None
+) -> Iterator[ImageScores | SetAside]:
+    """Yield the scores of all images in their order; each process makes those of its own."""
+    rank, world = processes.rank, processes.world
+    own = None if embed is None else lambda model, sample, index: embed(model, sample, rank + index * world)
+    scored = score_images(contest, part[rank::world], own)
+    for first in range(0, len(part), _AT_ONCE * world):
+        found = processes.gather(list(islice(scored, _AT_ONCE)))
+        for place in range(min(_AT_ONCE * world, len(part) - first)):
+            yield found[place % world][place // world]

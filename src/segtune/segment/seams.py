@@ -4,12 +4,16 @@ Two tiles see their overlap both. Masks that agree there are one object; each ma
 counterpart in another tile, the one of highest IoU, so that a whole and its parts stay apart. An object may also lie
 in several pieces in one tile, as the arms of a U do: a cut piece without a counterpart belongs to the mask of the
 other tile that it lies in, unless that mask already has a counterpart there that overlaps it.
+
+Near its edges a tile sees little of what surrounds an object, so of what several tiles saw each decides as far as the
+middle of its overlap with the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -55,14 +59,18 @@ class _Piece:
             inside[y0 - box[1] : y1 - box[1], x0 - box[0] : x1 - box[0]] = part
         return inside
 
-    def runs(self, height: int) -> tuple[Indices, Indices]:
-        """Return starts and ends of the mask's runs in an image of `height`."""
+    def runs(self, height: int, *, outside: Sequence[Box] = ()) -> tuple[Indices, Indices]:
+        """Return starts and ends of the mask's runs in an image of `height`, but for what lies in some boxes of it."""
         left, top = self.tile.box[:2]
         tall = self.tile.size[0]
         starts, ends = _split_at_columns(*runs_of(self.found.mask), tall)
         columns = starts // tall
         shift = (columns + left) * height + top - columns * tall
-        return starts + shift, ends + shift
+        starts, ends = starts + shift, ends + shift
+        for box in outside:
+            if _is_box(_common(box, self.box)):
+                starts, ends = _without_box(starts, ends, box, height)
+        return starts, ends
 
 
 class Seams:
@@ -102,8 +110,9 @@ class Seams:
         groups: dict[int, list[int]] = {}
         for number in range(len(self._pieces)):
             groups.setdefault(self._root(number), []).append(number)
+        territories = _territories([tile.box for tile, _ in self._tiles])
         whole = [
-            self._join([self._pieces[number] for number in group])
+            self._join([self._pieces[number] for number in group], territories)
             for group in groups.values()
             if not (len(group) == 1 and group[0] in self._refuted)
         ]
@@ -127,11 +136,20 @@ class Seams:
         for one, other in _links(overlaps, split, is_cut, self._agreement):
             self._parents[self._root(numbers[one])] = self._root(numbers[other])
 
-    def _join(self, pieces: Sequence[_Piece]) -> AutomaticMask:
-        """Return one mask of the image made of the pieces of one object."""
+    def _join(self, pieces: Sequence[_Piece], territories: Mapping[Box, Box]) -> AutomaticMask:
+        """Return one mask of the image made of the pieces of one object.
+
+        Args:
+            pieces: of one or more tiles.
+            territories: by a tile's box where it decides.
+        """
         height = self._size[0]
-        starts, ends = (np.concatenate(one) for one in zip(*(piece.runs(height) for piece in pieces), strict=True))
-        joined = from_runs(self._size, starts, ends)
+        deciding = {piece.tile.box: territories[piece.tile.box] for piece in pieces}
+        runs = [
+            piece.runs(height, outside=[box for tile, box in deciding.items() if tile != piece.tile.box])
+            for piece in pieces
+        ]
+        joined = from_runs(self._size, *(np.concatenate(one) for one in zip(*runs, strict=True)))
         # Seen whole by a tile, what others saw of it adds only their faults at their edges.
         whole = [piece for piece in pieces if not piece.is_cut and piece.found.area >= self._agreement * joined.area]
         if len(pieces) == 1 or whole:
@@ -248,6 +266,35 @@ def _without_doubles(masks: Sequence[AutomaticMask], threshold: float) -> list[A
             common = sum(areas_of_both) - union([one.mask, masks[other].mask]).area
             dropped[other] |= bool(iou_of_counts(common, *areas_of_both) > threshold)
     return [one for one, gone in zip(masks, dropped.tolist(), strict=True) if not gone]
+
+
+def _territories(tiles: Sequence[Box]) -> dict[Box, Box]:
+    """Part the image among the tiles of a grid, at the middle of what neighbours share."""
+    columns = _parted({(box[0], box[2]) for box in tiles})
+    rows = _parted({(box[1], box[3]) for box in tiles})
+    return {
+        (x0, y0, x1, y1): (columns[x0, x1][0], rows[y0, y1][0], columns[x0, x1][1], rows[y0, y1][1])
+        for x0, y0, x1, y1 in tiles
+    }
+
+
+def _parted(spans: Set[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return for each of the overlapping spans of an axis from where to where it decides."""
+    ordered = sorted(spans)
+    bounds = [ordered[0][0], *((one[1] + other[0]) // 2 for one, other in pairwise(ordered)), ordered[-1][1]]
+    return dict(zip(ordered, pairwise(bounds), strict=True))
+
+
+def _without_box(starts: Indices, ends: Indices, box: Box, height: int) -> tuple[Indices, Indices]:
+    """Take a box out of runs, none of which goes on into another column of an image of `height`."""
+    x0, y0, x1, y1 = box
+    columns = starts // height
+    within = (columns >= x0) & (columns < x1)
+    top, bottom = columns * height + y0, columns * height + y1
+    above, below = np.where(within, np.minimum(ends, top), ends), np.where(within, np.maximum(starts, bottom), ends)
+    starts, ends = np.concatenate([starts, below]), np.concatenate([above, ends])
+    real = starts < ends
+    return starts[real], ends[real]
 
 
 def _split_at_columns(starts: Indices, ends: Indices, height: int) -> tuple[Indices, Indices]:

@@ -64,8 +64,8 @@ class Training:
         objective: what its steps minimise.
         batches: the training part in order.
         recipe: how to train.
-        validate: scores the model as it is; called by the first process only. None: no validation, every epoch is
-            taken as the best so far.
+        validate: scores the model as it is; called by all processes, which may share the images. None: no validation,
+            every epoch is taken as the best so far.
         checkpoints: where state is kept.
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
@@ -217,7 +217,7 @@ def _judge(
     train: dict[str, float] | None = None,
 ) -> None:
     job.model.eval()
-    validation = job.validate() if job.validate is not None and job.processes.is_first else None
+    validation = None if job.validate is None else job.validate()
     score = job.processes.share(None if validation is None else score_of(validation))
     is_best = score is None or (state.epoch > 0 and score > state.best_score)
     if state.epoch == 0:

@@ -18,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 _BUCKET_BYTES = 32 << 20
 _PATIENCE = timedelta(hours=4)
-"""How long a process waits for the others: the first one validates while the rest stand still."""
+"""How long a process waits for the others: the first one writes and tests while the rest stand still."""
 
 _SIGN_OF_LIFE = 60.0
 """Seconds of long work after which those that wait hear of it."""
@@ -40,7 +40,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Only the first process writes files and validates."""
+        """Only the first process writes files."""
         return self.rank == 0
 
     def sum(self, value: Tensor) -> Tensor:
@@ -61,6 +61,14 @@ class Processes:
         box = [value]
         dist.broadcast_object_list(box)
         return box[0]
+
+    def gather(self, value: Item) -> list[Item]:
+        """Return every process's value to all of them, by rank. It travels as bytes that Python makes of it."""
+        if self.world == 1:
+            return [value]
+        values: list[Item] = [value] * self.world
+        dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         """Return when every process has come this far."""
