@@ -33,6 +33,7 @@ class Threads(Processes):
     table: Table | None = None
 
     def gather(self, value):
+        """Return what all threads hand in."""
         self.table.values[self.rank] = value
         self.table.met.wait()
         values = [self.table.values[rank] for rank in range(self.world)]

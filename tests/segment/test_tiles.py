@@ -95,23 +95,6 @@ def test_blobs_larger_than_a_tile():
             assert same_blobs(turned, everything(turned, side=64, overlap=0.3))
 
 
-def blobs_frayed_at_edges(model, image, settings=None):
-    """Stand in for everything mode that is wrong about the last few pixels of a tile: there it finds objects taller."""
-    frayed = image.copy()
-    for strip in (frayed[:, :5], frayed[:, -5:]):
-        strip[cv2.dilate(strip[:, :, 0], np.ones((15, 1), np.uint8)) > 0] = 255
-    return blobs_of(model, frayed)
-
-
-@pytest.mark.parametrize("overlap", [0.2, 0.25, BOTH])
-def test_faults_near_a_tile_s_edges_do_not_show(overlap, monkeypatch):
-    """Of what several tiles saw the one decides that saw more around it."""
-    monkeypatch.setattr(tiles, "segment_everything", blobs_frayed_at_edges)
-    picture = np.zeros((60, 400), np.uint8)
-    cv2.ellipse(picture, (200, 30), (170, 12), 4, 0, 360, 1, -1)
-    assert same_blobs(picture.astype(bool), everything(picture, side=64, overlap=overlap))
-
-
 def test_everything_bright_is_one_mask():
     picture = np.ones((100, 130), bool)
     (one,) = everything(picture, side=40, overlap=0.2)

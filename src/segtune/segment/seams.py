@@ -5,15 +5,15 @@ counterpart in another tile, the one of highest IoU, so that a whole and its par
 in several pieces in one tile, as the arms of a U do: a cut piece without a counterpart belongs to the mask of the
 other tile that it lies in, unless that mask already has a counterpart there that overlaps it.
 
-Near its edges a tile sees little of what surrounds an object, so of what several tiles saw each decides as far as the
-middle of its overlap with the next.
+Near its edges a tile sees little of what surrounds an object. What it says there counts only where no other tile of the
+object sees the same place clear of its own edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ _INSIDE = 0.8
 
 _CELLS = 1 << 22
 """Pixels of all masks that are compared in one step."""
+
+_FRINGE = 1 / 16
+"""Share of a tile's side, at its edges, where another tile knows better."""
 
 _Matrix = npt.NDArray[np.float64]
 Box = tuple[int, int, int, int]
@@ -110,9 +113,9 @@ class Seams:
         groups: dict[int, list[int]] = {}
         for number in range(len(self._pieces)):
             groups.setdefault(self._root(number), []).append(number)
-        territories = _territories([tile.box for tile, _ in self._tiles])
+        grid = _Grid([tile.box for tile, _ in self._tiles])
         whole = [
-            self._join([self._pieces[number] for number in group], territories)
+            self._join([self._pieces[number] for number in group], grid)
             for group in groups.values()
             if not (len(group) == 1 and group[0] in self._refuted)
         ]
@@ -136,19 +139,12 @@ class Seams:
         for one, other in _links(overlaps, split, is_cut, self._agreement):
             self._parents[self._root(numbers[one])] = self._root(numbers[other])
 
-    def _join(self, pieces: Sequence[_Piece], territories: Mapping[Box, Box]) -> AutomaticMask:
-        """Return one mask of the image made of the pieces of one object.
-
-        Args:
-            pieces: of one or more tiles.
-            territories: by a tile's box where it decides.
-        """
+    def _join(self, pieces: Sequence[_Piece], grid: _Grid) -> AutomaticMask:
+        """Return one mask of the image made of the pieces of one object."""
         height = self._size[0]
-        deciding = {piece.tile.box: territories[piece.tile.box] for piece in pieces}
-        runs = [
-            piece.runs(height, outside=[box for tile, box in deciding.items() if tile != piece.tile.box])
-            for piece in pieces
-        ]
+        tiles = {piece.tile.box for piece in pieces}
+        doubtful = {tile: grid.doubtful(tile, tiles) for tile in tiles}
+        runs = [piece.runs(height, outside=doubtful[piece.tile.box]) for piece in pieces]
         joined = from_runs(self._size, *(np.concatenate(one) for one in zip(*runs, strict=True)))
         # Seen whole by a tile, what others saw of it adds only their faults at their edges.
         whole = [piece for piece in pieces if not piece.is_cut and piece.found.area >= self._agreement * joined.area]
@@ -171,6 +167,51 @@ class Seams:
             self._parents[number] = self._parents[self._parents[number]]
             number = self._parents[number]
         return number
+
+
+class _Grid:
+    """Where the tiles of a grid, rows by columns, see a place clear of their edges.
+
+    Args:
+        tiles: all of them.
+    """
+
+    def __init__(self, tiles: Sequence[Box]) -> None:
+        self._across = _Axis({(box[0], box[2]) for box in tiles})
+        self._down = _Axis({(box[1], box[3]) for box in tiles})
+
+    def doubtful(self, tile: Box, others: Set[Box]) -> list[Box]:
+        """Return where, of the tiles of one object, another one knows better than this: boxes at the tile's edges."""
+        x0, y0, x1, y1 = tile
+        (left, right), (top, bottom) = self._across.clear[x0, x1], self._down.clear[y0, y1]
+        fringe = (x0, y0, left, y1), (right, y0, x1, y1), (left, y0, right, top), (left, bottom, right, y1)
+        clear: list[Box] = []
+        for across, down in product(self._across.near[x0, x1], self._down.near[y0, y1]):
+            other = across[0], down[0], across[1], down[1]
+            if other != tile and other in others:
+                (low, high), (upper, lower) = self._across.clear[across], self._down.clear[down]
+                clear.append((low, upper, high, lower))
+        return [one for part in fringe for box in clear if _is_box(one := _common(part, box))]
+
+
+class _Axis:
+    """Spans of tiles along one axis of their grid.
+
+    Attributes:
+        clear: by span, what of it is clear of the edges behind which the image goes on.
+        near: by span, the spans that share something with it, itself among them.
+    """
+
+    def __init__(self, spans: Set[tuple[int, int]]) -> None:
+        ordered = sorted(spans)
+        first, last = ordered[0][0], ordered[-1][1]
+        # No more than half of what neighbours share, or there would be places that nobody sees clearly.
+        shared = min((one[1] - other[0] for one, other in pairwise(ordered)), default=0)
+        fringe = min(shared // 2, round(_FRINGE * (ordered[0][1] - first)))
+        self.clear = {
+            (low, high): (low + fringe * (low > first), high - fringe * (high < last)) for low, high in ordered
+        }
+        self.near = {one: [other for other in ordered if other[0] < one[1] and one[0] < other[1]] for one in ordered}
 
 
 def _links(overlaps: _Matrix, split: int, is_cut: npt.NDArray[np.bool_], agreement: float) -> list[tuple[int, int]]:
@@ -266,23 +307,6 @@ def _without_doubles(masks: Sequence[AutomaticMask], threshold: float) -> list[A
             common = sum(areas_of_both) - union([one.mask, masks[other].mask]).area
             dropped[other] |= bool(iou_of_counts(common, *areas_of_both) > threshold)
     return [one for one, gone in zip(masks, dropped.tolist(), strict=True) if not gone]
-
-
-def _territories(tiles: Sequence[Box]) -> dict[Box, Box]:
-    """Part the image among the tiles of a grid, at the middle of what neighbours share."""
-    columns = _parted({(box[0], box[2]) for box in tiles})
-    rows = _parted({(box[1], box[3]) for box in tiles})
-    return {
-        (x0, y0, x1, y1): (columns[x0, x1][0], rows[y0, y1][0], columns[x0, x1][1], rows[y0, y1][1])
-        for x0, y0, x1, y1 in tiles
-    }
-
-
-def _parted(spans: Set[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int]]:
-    """Return for each of the overlapping spans of an axis from where to where it decides."""
-    ordered = sorted(spans)
-    bounds = [ordered[0][0], *((one[1] + other[0]) // 2 for one, other in pairwise(ordered)), ordered[-1][1]]
-    return dict(zip(ordered, pairwise(bounds), strict=True))
 
 
 def _without_box(starts: Indices, ends: Indices, box: Box, height: int) -> tuple[Indices, Indices]:

@@ -77,9 +77,10 @@ def segment_everything_tiled(
 ) -> tuple[AutomaticMask, ...]:
     """Return the masks of an image of any size that grids of clicks find, by predicted IoU, the highest first.
 
-    An object that several tiles saw comes once: as the tile saw it that saw it whole, else as the union of its pieces,
-    whose predicted IoU and stability are means weighted by area. `crop_box` spans the tiles it comes from. A mask cut
-    off by its tile that lies in full view of another, which found nothing of the kind, is dropped.
+    An object that several tiles saw comes once: as the tile saw it that saw it whole, else as all its pieces together,
+    but for what a tile alone says of a place at its edge that another sees well. Predicted IoU and stability are then
+    means weighted by area. `crop_box` spans the tiles it comes from. A mask cut off by its tile that lies in full view
+    of another, which found nothing of the kind, is dropped.
 
     Args:
         model: any model that understands clicks.
