@@ -16,13 +16,16 @@ import torch.nn.functional as F
 
 from segtune.models.sam.plain_attention import attention
 
+BIASED = "with a bias that learns"
 SHAPES = {
-    "nano, image to 9 tokens of 90 prompts": (90, 4, 256, 9, 16),
-    "nano, 9 tokens of 90 prompts to the image": (90, 4, 9, 256, 16),
-    "nano's encoder, 8 images": (8, 6, 256, 256, 32),
+    "nano, image to 9 tokens of 90 prompts": (90, 4, 576, 9, 16),
+    "nano, 9 tokens of 90 prompts to the image": (90, 4, 9, 576, 16),
+    f"nano's encoder, 4 images, {BIASED}": (4, 6, 576, 576, 32),
+    f"nano's windows of 4 images, {BIASED}": (36, 6, 64, 64, 32),
+    f"the same encoder at 512 pixels, 2 images, {BIASED}": (2, 6, 1024, 1024, 32),
     "ViT-B, image to 9 tokens of 8 prompts": (8, 8, 4096, 9, 16),
     "ViT-B, 9 tokens of 8 prompts to the image": (8, 8, 9, 4096, 16),
-    "ViT-B's windows of one image": (25, 12, 196, 196, 64),
+    f"ViT-B's windows of one image, {BIASED}": (25, 12, 196, 196, 64),
 }
 """By name: rows, heads, queries, keys, width of a head."""
 
@@ -39,6 +42,8 @@ def main() -> None:
         parts = [
             torch.randn(rows, heads, n, width, dtype=torch.bfloat16, requires_grad=True) for n in (queries, keys, keys)
         ]
+        bias = torch.randn(rows, heads, queries, keys, dtype=torch.bfloat16, requires_grad=True)
+        parts += [bias] if BIASED in name else []
         kernels = {"torch": F.scaled_dot_product_attention, "plain": attention}
         taken = {kernel: [] for kernel in kernels}
         for _ in range(arguments.rounds):

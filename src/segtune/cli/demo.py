@@ -18,7 +18,7 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Of the drawing.")]
 
 
 def demo(
-    out: Out = Path("runs/demo"), images: Images = 140, epochs: Epochs = 10, seed: Seed = 0, json: AsJson = False
+    out: Out = Path("runs/demo"), images: Images = 140, epochs: Epochs = 6, seed: Seed = 0, json: AsJson = False
 ) -> int:
     """Draw a small data set, fine-tune the built-in model on it and write the report. Needs no network and no GPU.
 

@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _SCORES = 1 << 18
-"""Up to so many scores a head are written out; beyond, what they take to keep for the way back is too much."""
+"""Up to so many scores a head are written out; beyond, where flash would keep none, they take too much memory."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return softmax(q·k / √d + bias) v.
 
     torch's flash kernel for CPUs goes back through half precision several times slower than plain products do when
-    there are few queries or keys, as between prompts and image (bench/attention.py).
+    there are few queries or keys, as between prompts and image; and it takes no bias that learns, for which torch
+    writes all scores out in fp32 (bench/attention.py).
 
     Args:
         query: [B, heads, n, d].
@@ -27,8 +28,8 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = N
     """
     half = query.dtype == key.dtype == value.dtype == torch.bfloat16
     goes_back = torch.is_grad_enabled() and query.requires_grad
-    small = query.shape[-2] * key.shape[-2] <= _SCORES
-    if not (query.device.type == "cpu" and half and goes_back and small):
+    flash_is_slow = query.shape[-2] * key.shape[-2] <= _SCORES or (bias is not None and bias.requires_grad)
+    if not (query.device.type == "cpu" and half and goes_back and flash_is_slow):
         return F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     # Autocast would have the softmax in fp32 and copy all scores to and fro; inside, it adds up in fp32 anyway.
     with torch.autocast("cpu", enabled=False):
