@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.cover import best_level
+from segtune.core.geometry import Frame, masks_to_frame, truth_in_frame
 
 
 @pytest.mark.parametrize(
@@ -41,3 +45,56 @@ def test_full_masks_cover_cells_by_one():
 def test_no_masks():
     """No masks give no maps."""
     assert masks_to_frame(torch.zeros((0, 10, 12)), Frame.longest_side((10, 12), 32), (8, 8)).shape == (0, 8, 8)
+
+
+def _iou_with_object(covered, taken):
+    """IoU of cells with the object itself, which fills of each cell the share that it covers."""
+    return covered[taken].sum() / (taken.sum() + covered[~taken].sum())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_cells_from_the_best_level_on_are_the_best_mask(seed):
+    """Of all masks of ten cells, which are tried one by one, none has a higher IoU with the object."""
+    rng = np.random.default_rng(seed)
+    covered = rng.random(10) ** rng.choice([1, 4]) * (rng.random(10) < 0.8)
+    covered[: rng.integers(3)] = 1
+    best = max(
+        _iou_with_object(covered, np.array(taken, bool))
+        for taken in itertools.product((0, 1), repeat=10)
+        if covered.sum() > 0
+    )
+    level = best_level(covered)
+    assert 0 < level <= 0.5
+    assert _iou_with_object(covered, covered > level) == pytest.approx(best)
+
+
+def test_of_nothing_half_is_as_good_as_any_level():
+    """As of an object that fills its cells."""
+    assert best_level(np.zeros((4, 4))) == best_level(np.ones((4, 4))) == 0.5
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("first", "past"), [(8, 10), (11, 13), (9, 10), (10, 11)])
+def test_a_line_thinner_than_a_cell_is_a_line_of_cells(first, past, turned):
+    """Whether it lies within cells or across two rows of them, all of its length is there."""
+    mask = torch.zeros((1, 64, 64), dtype=torch.bool)
+    mask[:, first:past, 4:60] = True
+    mask = mask.mT if turned else mask
+    frame = Frame.longest_side((64, 64), 64)
+    assert not (masks_to_frame(mask, frame, (16, 16)) > 0.5).any()
+    (inside,) = truth_in_frame(mask, frame, (16, 16)) > 0.5
+    inside = inside.T if turned else inside
+    rows = range(first // 4, -(-past // 4))
+    assert inside[:, 1:15].any(0).all()
+    assert set(inside.nonzero()[:, 0].tolist()) <= set(rows)
+
+
+def test_a_large_object_stays_what_it_was():
+    """Its rim is few of its cells, so its level is near one half; what is full or empty stays so."""
+    y, x = torch.meshgrid(torch.arange(256), torch.arange(256), indexing="ij")
+    disc = ((x - 128) ** 2 + (y - 120) ** 2 < 90**2)[None]
+    frame = Frame.longest_side((256, 256), 256)
+    plain, moved = masks_to_frame(disc, frame, (64, 64)), truth_in_frame(disc, frame, (64, 64))
+    assert float((plain - moved).abs().max()) < 0.02
+    assert torch.equal(moved[plain == 0], plain[plain == 0])
+    assert ((plain > 0.5) ^ (moved > 0.5)).sum() < 0.02 * plain.sum()

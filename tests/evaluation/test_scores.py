@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.geometry import Frame, truth_in_frame
 from segtune.evaluation.baselines import BASELINES, fill_box, fill_ellipse
 from segtune.evaluation.scores import METRICS, Scores, count_pixels, losses_of, score_counts
 from segtune.evaluation.targets import Target
@@ -58,7 +58,7 @@ def test_loss_is_focal_and_dice_in_shares_of_20_to_1_without_padding():
     view = View(frame, (32, 32), None)
     targets = [Target(row, MaskCrop.of(mask), int(mask.sum()), {}) for row, mask in enumerate(masks)]
     truth = view.truth(targets)
-    torch.testing.assert_close(truth, masks_to_frame(torch.from_numpy(masks), frame, (32, 32)))
+    torch.testing.assert_close(truth, truth_in_frame(torch.from_numpy(masks), frame, (32, 32)))
     rows, columns = frame.content(32, 32)
     x, t = (values[:, :rows, :columns].flatten(1).double() for values in (logits, truth))
     p = x.sigmoid()

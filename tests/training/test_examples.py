@@ -39,6 +39,21 @@ def test_an_object_that_is_ignored_is_never_prompted():
     assert (example.truth[0] * example.valid).sum() > 0
 
 
+@pytest.mark.parametrize("epoch", range(1, 7))
+def test_no_object_that_is_asked_about_is_nothing_to_the_model(epoch):
+    """A crack and a speck that fill no cell of the output by half: else an empty mask would be the best answer."""
+    crack, speck = np.zeros((600, 800), dtype=bool), np.zeros((600, 800), dtype=bool)
+    crack[296:303, 80:700], speck[405:425, 590:610] = True, True
+    image = np.full((600, 800, 3), 90, np.uint8)
+    one = Sample("a", (600, 800), tuple(map(RunLengths.encode, (crack, speck))), ("thing",) * 2, lambda: image, None)
+    model = build_sam(MICRO)
+    plan = ViewPlan(AugmentSettings.none() if epoch == 1 else AugmentSettings(), 0)
+    source = ExampleSource(Dataset.of([one]), model.preparation, model.mask_size, plan, small_recipe().prompts)
+    example = source[epoch, 0]
+    assert len(example.truth)
+    assert (example.truth > 0.5).any(-1).any(-1).all()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_cached_embeddings_are_of_the_encoders_own_precision(tmp_path, precision):
     """The loop's mixed precision never reaches the cache: an fp32 run may find what a bf16 run left there."""
@@ -114,15 +129,15 @@ def test_a_crowd_s_objects_are_drawn_and_empty_ones_never():
 
 
 def test_a_large_image_is_shrunk_with_its_masks():
-    """To the model's side along the longest, masks where they cover half a pixel; a small one is left alone."""
+    """To the model's side along the longest, a line of one row stays a line; a small image is left alone."""
     image = np.zeros((60, 120, 3), np.uint8)
     masks = np.zeros((2, 60, 120), dtype=bool)
     masks[0, 20:40, 30:90] = True
-    masks[1, 10, :] = True  # one row of three: gone
+    masks[1, 10, :] = True  # a third of the pixels it comes to lie in
     image[masks[0]] = 240
     small, fewer, ignore = shrunk(image, masks, masks[0], 40)
     assert small.shape == (20, 40, 3)
-    assert fewer.sum(axis=(1, 2)).tolist() == pytest.approx([20 * 60 / 9, 0], abs=20)
+    assert fewer.sum(axis=(1, 2)).tolist() == pytest.approx([20 * 60 / 9, 40], abs=20)
     assert small[fewer[0]].mean() > 180
     np.testing.assert_array_equal(ignore, fewer[0])
     kept = shrunk(image, masks, None, 120)

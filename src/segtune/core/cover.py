@@ -38,6 +38,42 @@ def cover(masks: npt.NDArray[Any], rows: Any, columns: Any) -> _Floats:
     return covered
 
 
+def best_level(covered: npt.NDArray[Any]) -> float:
+    """Return the share of a cell from which on cells make up the best mask of an object: that of highest IoU with it.
+
+    Next to 1/2 where an object is many cells wide, for then half covered cells are few. What is thinner than a cell
+    covers less than half of each: at 1/2 nothing would be left of it.
+
+    Args:
+        covered: float in 0 to 1, any shape: the share of each cell that the object covers.
+
+    Returns:
+        Above 0 and up to 1/2.
+    """
+    # Cells inside belong to every good mask; only those at the rim need sorting.
+    rim = np.sort(covered[(covered > 0) & (covered < 1)])[::-1].astype(np.float64)
+    inside = float(np.count_nonzero(covered >= 1))
+    shared = inside + np.concatenate([[0.0], np.cumsum(rim)])  # of the object and its best 0, 1, … cells at the rim
+    joined = inside + np.arange(len(shared)) + shared[-1] - shared
+    if joined[0] == 0:
+        return 0.5
+    best = float((shared / joined).max())
+    # A cell is worth taking while it raises shared / joined, and so while its share is above this.
+    return best / (1 + best)
+
+
+def around_best_level(covered: npt.NDArray[Any]) -> _Floats:
+    """Return float32 [n, h, w] in which each mask's `best_level` lies at 1/2, and 0 and 1 stay, linear in between.
+
+    Args:
+        covered: float [n, h, w] in 0 to 1, as `cover` gives it.
+    """
+    moved = np.empty(covered.shape, dtype=np.float32)
+    for target, shares in zip(moved, covered, strict=True):
+        target[:] = np.interp(shares, (0, best_level(shares), 1), (0, 0.5, 1))
+    return moved
+
+
 def _averages(length: int, parts: int) -> Any:
     """Return the matrix [parts, length] of `adaptive_avg_pool`: part i is the mean of pixels floor(i·length / parts) to
     ceil((i + 1)·length / parts).

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from segtune.core.cover import cover, cover_weights
+from segtune.core.cover import around_best_level, cover, cover_weights
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,21 @@ def masks_to_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor
     # Padded to the square before pooling, so that a cell means the same place whatever the image's aspect.
     square = F.pad(resized, (0, frame.side - width, 0, frame.side - height))
     return F.adaptive_avg_pool2d(square, size)
+
+
+def truth_in_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+    """Bring true masks of one image into a map over the model's square, for losses and scores at its output size.
+
+    Args:
+        masks: bool [n, H, W] at original size, on the CPU.
+        frame: the image's frame.
+        size: (h, w) of the map over the whole square.
+
+    Returns:
+        float32 [n, h, w] in 0 to 1: the share of each cell that the object covers, moved so that the cells above 1/2
+        are the best mask of it at that size. So an object thinner than a cell is not nothing.
+    """
+    return torch.from_numpy(around_best_level(masks_to_frame(masks, frame, size).numpy()))
 
 
 def content_mask(frames: tuple[Frame, ...], size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.geometry import Frame, masks_to_frame, truth_in_frame
 from segtune.core.rle import BoolMask
 from segtune.core.types import Prompts
 from segtune.evaluation.targets import Target
@@ -45,9 +45,9 @@ class View:
         return (mask if cleanup is None else cleanup(mask)).without(self._ignore)
 
     def truth(self, targets: Sequence[Target]) -> Tensor:
-        """Return float32 [n, h, w]: the share of each cell that the objects cover."""
+        """Return float32 [n, h, w]: the objects as training holds the model's output to them."""
         masks = np.stack([target.truth.full() for target in targets])  # [n, H, W]
-        return masks_to_frame(torch.from_numpy(masks), self._frame, self._mask_size)
+        return truth_in_frame(torch.from_numpy(masks), self._frame, self._mask_size)
 
     def prompts(self, prompts: Sequence[ObjectPrompt]) -> Prompts:
         """Return the prompts on this image as a model takes them, on the CPU."""

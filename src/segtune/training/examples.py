@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segtune.core.geometry import Frame, masks_to_frame
+from segtune.core.cover import best_level
+from segtune.core.geometry import Frame, masks_to_frame, truth_in_frame
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image, Sample
 from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, apply_view, draw_view
@@ -151,7 +153,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         # By the object's number rather than its row: what the view cut off changes no other object's prompt.
         numbers = [chosen[row] for row in kept]
         asked = self._ask(masks, background, ignore, numbers, (epoch, sample.name))
-        truth = masks_to_frame(torch.from_numpy(masks), frame, self.mask_size)
+        truth = truth_in_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
             frame=frame,
             view=(epoch, sample.name),
@@ -291,15 +293,16 @@ def shrunk(
     rows, columns = Frame.longest_side((height, width), side).resized
     small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
-    def shrink(mask: BoolMask) -> BoolMask:
-        # Half covered is inside: what is thinner than half a new pixel is lost.
-        cover = cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA)
-        return np.asarray(cover > 127, np.bool_)
+    def cover(mask: BoolMask) -> npt.NDArray[np.float32]:
+        shares = cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA)
+        return np.asarray(shares / np.float32(255), np.float32)
 
-    smaller: BoolMask = (
-        np.stack([shrink(mask) for mask in masks]) if len(masks) else np.zeros((0, rows, columns), np.bool_)
-    )
-    return small, smaller, None if ignore is None else shrink(ignore)
+    smaller: BoolMask = np.zeros((len(masks), rows, columns), np.bool_)
+    for target, mask in zip(smaller, masks, strict=True):
+        shares = cover(mask)
+        # Not from 1/2 on: nothing would be left of what is thinner than half a new pixel.
+        target[:] = shares > best_level(shares)
+    return small, smaller, None if ignore is None else cover(ignore) > 0.5
 
 
 def valid_cells(ignore: BoolMask | None, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
