@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from segtune.models.precision import encoder_precision
 from segtune.models.prefix import FrozenPrefix
 from segtune.models.preparation import Preparation
 from segtune.models.save import save_model, save_original
+from segtune.rollout import ask
 from segtune.training.optimizer import build_optimizer
 from segtune.training.recipe import OptimizerRecipe
+from segtune.training.reference import Answers
 
 TOLERANCE = 1e-4
 
@@ -154,13 +157,40 @@ def test_batch_equals_each_prompt_alone(model: PromptableModel, gradients: bool)
 def test_gradients_reach_every_part(model: PromptableModel) -> None:
     """A loss on the masks and their quality has a finite gradient in every parameter of every part."""
     prompts = ragged_prompts(model, torch.Generator().manual_seed(3))
-    prediction = run(model, prompts, mixed_answers(prompts))
+    prediction = run(model.train(), prompts, mixed_answers(prompts))
     (prediction.logits.square().mean() + prediction.quality[prediction.present].square().mean()).backward()
     for part, module in model.parts.items():
         reached = {name: parameter.grad for name, parameter in module.named_parameters()}
         assert all(gradient is not None and gradient.isfinite().all() for gradient in reached.values()), part
         still = [name for name, gradient in reached.items() if gradient is not None and not gradient.any()]
         assert not still, f"{part}: {still}"
+
+
+def test_a_model_that_trains_does_not_diverge_from_one_that_is_alike(model: PromptableModel) -> None:
+    """What is distilled is 0 with the same weights: both answer a prompt for one mask with the same of their masks."""
+    prompts = ragged_prompts(model, torch.Generator().manual_seed(11))
+    assert not prompts.ambiguous.all()
+    rule = getattr(getattr(model, "config", None), "mask_decoder_config", None)
+    if hasattr(rule, "dynamic_multimask_stability_thresh"):
+        rule.dynamic_multimask_stability_thresh = 2.0  # in use no single mask would be stable enough
+    same = copy.deepcopy(model).eval().requires_grad_(False)
+    pixels, frames = model.prepare(draw_images())
+    with torch.no_grad():
+        known = same.encode(pixels, frames)
+    model.train()
+    current = ask(model, model.encode(pixels, frames), prompts)
+    answers = Answers(same, known, torch.arange(3), torch.zeros(3, dtype=torch.bool))
+    apart = answers.divergence(current, torch.ones(len(prompts), *model.mask_size, dtype=torch.bool))
+    torch.testing.assert_close(apart, torch.zeros(len(prompts)), rtol=0, atol=1e-5)
+
+
+def test_gradients_do_not_change_the_answer(model: PromptableModel) -> None:
+    """Which masks answer is a matter of the model's mode, never of whether torch keeps a graph."""
+    prompts = ragged_prompts(model.eval(), torch.Generator().manual_seed(12))
+    multimask = torch.zeros(len(prompts), dtype=torch.bool)
+    with torch.no_grad():
+        expected = run(model, prompts, multimask).logits
+    torch.testing.assert_close(run(model, prompts, multimask).logits, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_rubbish_that_nobody_reads_reaches_no_gradient(model: PromptableModel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from segtune.core.errors import ModelError
+from segtune.models.decoding import single_mask_itself
 from segtune.models.sam2 import LAYOUT, read_original
 from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
 from segtune.models.transformers_family import TransformersModel
@@ -75,14 +77,19 @@ def test_the_numbers_hold_both_answers_of_the_stability_rule(tool: ModuleType, e
     assert 0 < tool.fell_back(expected["logits"]).sum() < len(tool.CASES)
 
 
-def test_gradients_keep_the_plain_single_mask(
-    tool: ModuleType, model: TransformersModel, expected: dict[str, np.ndarray]
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("gradients", [True, False])
+def test_the_single_mask_itself_answers_where_it_is_asked_for(
+    tool: ModuleType, model: TransformersModel, expected: dict[str, np.ndarray], training: bool, gradients: bool
 ) -> None:
-    """What trains is the single mask itself, not what the stability rule puts in its place."""
+    """What trains, or is compared mask for mask, is not what the stability rule puts in its place."""
     fell_back = tool.fell_back(expected["logits"])
     pixels, frames = model.prepare([tool.draw_image(number) for number in range(len(tool.IMAGE_SIZES))])
     prompts = tool.draw_prompts(model.mask_size[0])
-    single = model.decode(model.encode(pixels, frames), prompts, torch.zeros(len(prompts), dtype=torch.bool))
+    with torch.set_grad_enabled(gradients), nullcontext() if training else single_mask_itself(model):
+        model.train(training)
+        single = model.decode(model.encode(pixels, frames), prompts, torch.zeros(len(prompts), dtype=torch.bool))
+        model.eval()
     same = np.abs(single.logits[:, 0].detach().clamp(-32, 32).numpy() - expected["logits"][:, 0]).max(axis=(1, 2))
     assert (same[~fell_back] < TOLERANCE).all()
     assert (same[fell_back] > TOLERANCE).all()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeAlias
 
 import torch
@@ -101,6 +101,20 @@ def choose_slots(multimask: Tensor, masks: int, *, three: bool | None = None) ->
     numbers = torch.arange(masks if asked else 1, device=multimask.device)
     several = multimask[:, None].expand(-1, len(numbers))
     return torch.where(several, numbers + 1, 0), several | (numbers == 0)
+
+
+@contextmanager
+def single_mask_itself(model: PromptableModel) -> Iterator[None]:
+    """Let a model answer inside the context with the very masks that training teaches, whatever its mode.
+
+    Two models are compared by it mask for mask; `PromptableModel.stability_rule` is put back.
+    """
+    before = model.stability_rule
+    model.stability_rule = False
+    try:
+        yield
+    finally:
+        model.stability_rule = before
 
 
 def existing_tokens(labels: Tensor, has_box: Tensor, *, always_padded: bool = False) -> Tensor:

@@ -70,6 +70,8 @@ class PromptableModel(StagedModel, ABC):
         thresholds: of everything mode, fitted to this model (`segtune calibrate`), or to the one it was tuned from
             as long as it was not; none: the published ones.
         attached: an adapter that is part of the network and not of its plain weights.
+        stability_rule: in use, a family whose published use puts the best of three masks in the place of an unstable
+            single one (SAM 2) does so. In training mode, or where this is false, the single mask itself answers.
         quality_map: from the quality its head predicts to the one people are told (`segtune calibrate`); none: that.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
@@ -78,6 +80,7 @@ class PromptableModel(StagedModel, ABC):
     accepts: frozenset[str]
     preparation: Preparation
     encoder_precision: Precision = "fp32"
+    stability_rule: bool = True
     attached: Attached | None = None
     variant: str = ""
     thresholds: Mapping[str, float] = MappingProxyType({})

@@ -68,9 +68,9 @@ class PyramidEncoder(nn.Module):
 class PyramidModel(TransformersModel):
     """A model of SAM 2's kind.
 
-    Where one mask is asked for and nothing trains, the published predictor's rule holds: a single mask whose outline
-    shifts much with the threshold gives way to the best of the three. Under gradients, and in training mode, the single
-    mask answers always, as published training has it.
+    Where one mask is asked for, the published predictor's rule holds: a single mask whose outline shifts much with the
+    threshold gives way to the best of the three. In training mode the single mask answers always, as published
+    training has it, and wherever `stability_rule` is false.
 
     The object score head says whether a prompt's object is in a video's frame. It is kept and written, but neither
     trained nor read: quality is the predicted IoU alone.
@@ -114,7 +114,7 @@ class PyramidModel(TransformersModel):
     def _single_token(self, logits: Tensor, quality: Tensor) -> Tensor:
         rule = self.config.mask_decoder_config
         first = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
-        if not rule.dynamic_multimask_via_stability or self.training or torch.is_grad_enabled():
+        if not rule.dynamic_multimask_via_stability or self.training or not self.stability_rule:
             return first
         delta = rule.dynamic_multimask_stability_delta
         inner, outer = ((logits[:, 0] > level).sum((-2, -1)).float() for level in (delta, -delta))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from segtune.core.types import Embedding, Prompts
+from segtune.models.decoding import single_mask_itself
 from segtune.models.family import PromptableModel
 from segtune.rollout import Round, ask
 from segtune.training.batches import Batch
@@ -109,7 +110,7 @@ class Answers:
         if not len(rows):
             return truth
         with torch.no_grad():
-            # The mask it believes in most, asked once: what a user of the pretrained model would be given.
+            # The mask it believes in most, asked once, by all its rules: what a user of the pretrained model is given.
             logits = ask(self.model, self.known, self._own(prompts.select(rows))).logits.float()
         answers = logits.sigmoid() if self.soft else (logits > 0).float()
         return truth.index_copy(0, rows, answers.to(truth))
@@ -124,7 +125,8 @@ class Answers:
             current: a round of the model that trains.
             valid: bool [P, h, w], cells that count.
         """
-        with torch.no_grad():
+        # The model that trains answers with its single mask, stable or not; of the other the like is asked.
+        with torch.no_grad(), single_mask_itself(self.model):
             theirs = ask(self.model, self.known, self._own(current.prompts)).prediction
         present = current.prediction.present & theirs.present
         rows, slots = present.nonzero(as_tuple=True)
