@@ -294,6 +294,14 @@ def test_patience_ends_a_run(tmp_path):
     assert (state.best_epoch, state.epoch) == (1, 4)
 
 
+def test_patience_does_not_run_out_while_the_rate_rises(tmp_path):
+    """Of six epochs of three steps the warm-up takes three: patience begins with the fourth."""
+    scores = iter([0.5] + 6 * [0.4])
+    recipe = small_recipe(epochs=6, patience=2, optimizer=OptimizerRecipe(batch=4, micro_batch=2, warmup_steps=50))
+    state = train(small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}}))
+    assert (state.step, state.stale, state.best_epoch) == (15, 2, 0)
+
+
 def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path):
     """Weights are never spoiled: the error comes first and says what helps."""
     job = small_training(tmp_path)

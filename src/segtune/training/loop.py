@@ -17,7 +17,15 @@ from segtune.training.batches import Batch, BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.log import TrainingLog
 from segtune.training.objective import Objective, Sums
-from segtune.training.optimizer import Optimizers, build_optimizer, load_optimizer_state, lr_at, optimizer_state, set_lr
+from segtune.training.optimizer import (
+    Optimizers,
+    build_optimizer,
+    load_optimizer_state,
+    lr_at,
+    optimizer_state,
+    set_lr,
+    steps_of_warmup,
+)
 from segtune.training.processes import Processes
 from segtune.training.recipe import Recipe
 
@@ -37,7 +45,7 @@ class TrainingState:
         best_epoch: its epoch; 0 is the pretrained model.
         pretrained_score: the score of epoch 0.
         tuned_score: best score of an epoch from 1 on, of which the weights are kept even below epoch 0.
-        stale: epochs since the best.
+        stale: epochs since the best, of those that the warm-up had ended in.
         sums: the epoch's running sums, and its number of objects.
         log_bytes: how much of the log is of this state.
     """
@@ -226,7 +234,8 @@ def _judge(
     elif is_best:
         state.best_score = -math.inf if score is None else score
         state.best_epoch, state.stale = state.epoch, 0
-    else:
+    elif state.step > steps_of_warmup(job.batches.order.total_steps, job.recipe.optimizer):
+        # Before, the rate was still rising: with two steps an epoch patience would end a fit that has hardly begun.
         state.stale += 1
     if state.epoch > 0 and (score is None or score > state.tuned_score):
         state.tuned_score = -math.inf if score is None else score

@@ -89,12 +89,17 @@ def set_lr(optimizer: Optimizers, lr: float) -> None:
         group["lr"] = lr * group["scale"]
 
 
+def steps_of_warmup(total_steps: int, recipe: OptimizerRecipe) -> int:
+    """Return how many of `total_steps` the learning rate takes to rise."""
+    return min(recipe.warmup_steps, total_steps // 2)  # a short run gets past it
+
+
 def lr_at(step: int, total_steps: int, recipe: OptimizerRecipe) -> float:
     """Return the learning rate of step `step` (from 0) of `total_steps`.
 
     A pure function of the step: a resumed run needs no scheduler state.
     """
-    warmup = min(recipe.warmup_steps, total_steps // 2)  # a short run gets past its warm-up
+    warmup = steps_of_warmup(total_steps, recipe)
     if step < warmup:
         return recipe.lr * (step + 1) / warmup  # the first step is not wasted on 0
     if recipe.schedule == "constant":

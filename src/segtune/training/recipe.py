@@ -139,7 +139,9 @@ class Recipe(Section):
         None, ge=1, description="Steps an epoch, at whose end the model is validated; null: a pass over the images."
     )
     steps: int | None = Field(None, ge=1, description="Steps in all, at most; null: as many as the epochs have.")
-    patience: int | None = Field(8, ge=1, description="Stop after so many epochs without a better score; null: never.")
+    patience: int | None = Field(
+        8, ge=1, description="Stop after so many epochs without a better score, the warm-up's apart; null: never."
+    )
     checkpoint_steps: int = Field(
         100, ge=1, description="Steps between checkpoints inside an epoch; each epoch ends with one."
     )
