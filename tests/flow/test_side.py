@@ -6,10 +6,13 @@ import pytest
 import torch
 from disc_data import SMALL
 
-from segtune.core.errors import NOT_CROWNED
+from segtune.adapters.scopes import train_only
+from segtune.core.errors import NOT_CROWNED, ModelError
 from segtune.models import FAMILIES
+from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
-from segtune.models.save import save_model
+from segtune.models.save import save_adapter, save_model
+from segtune.models.sides import at_side
 
 FEW = ("--set", "evaluation.modes=[click,box]", "--set", "validation.modes=[click,box]", "--set",
        "evaluation.general_modes=[click,box]")  # fmt: skip
@@ -71,6 +74,38 @@ def test_an_adapter_of_that_side(discs, micro, tmp_path, segtune, way):
     whole, alone = open_model(run), open_model(run / "adapter")
     assert whole.side == alone.side == 96
     assert all(torch.allclose(alone.state_dict()[name], value, atol=1e-6) for name, value in whole.state_dict().items())
+
+
+def _adapter_at(side, base, folder, *, sha256):
+    """Write an adapter that was trained on a base at a side, beside that hash; return the adapted model."""
+    model = at_side(open_model(base), side)
+    adapter = train_only(model, "bias").adapter
+    save_adapter(model, adapter, folder, base={"name": str(base), "sha256": sha256})
+    return model
+
+
+def test_a_base_is_known_wherever_it_was_resampled(micro, tmp_path, monkeypatch):
+    """Positions resampled on another device differ by rounding: the adapter is known by the base as it was opened."""
+    base = open_model(micro)
+    _adapter_at(96, micro, tmp_path / "adapter", sha256=hash_weights(base))
+
+    def elsewhere(model, side):
+        moved = at_side(model, side)
+        with torch.no_grad():
+            moved.image_encoder.pos_embed.mul_(1 + 1e-6)
+        return moved
+
+    monkeypatch.setattr("segtune.models.open.at_side", elsewhere)
+    assert open_model(tmp_path / "adapter").side == 96
+
+
+def test_an_adapter_written_earlier_is_known_by_the_base_at_its_side(micro, tmp_path):
+    """Such a hash is still taken; that of another base is not."""
+    _adapter_at(96, micro, tmp_path / "earlier", sha256=hash_weights(at_side(open_model(micro), 96)))
+    assert open_model(tmp_path / "earlier").side == 96
+    _adapter_at(96, micro, tmp_path / "other", sha256="0" * 64)
+    with pytest.raises(ModelError, match="other weights"):
+        open_model(tmp_path / "other")
 
 
 @pytest.mark.parametrize(("side", "told"), [(97, "multiple of the patch"), (96, "take images at one side")])

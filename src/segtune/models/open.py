@@ -130,7 +130,7 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
     inside = folder / BASE
     name = str(inside) if inside.is_dir() else str(said[BASE].get("name"))
     try:
-        model = open_model(name)
+        base = open_model(name)
     except ModelError as error:
         raise ModelError(
             f"The base of the adapter in {folder} is '{name}', which cannot be opened. Put the base's own folder as "
@@ -138,13 +138,8 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
         ) from error
     trained = Preparation.from_json(told["preparation"])
     # An adapter may have been trained at another side of the input than its base's own.
-    model = at_side(model, trained.side)
-    if (expected := said[BASE].get("sha256")) is not None and (found := hash_weights(model)) != expected:
-        raise ModelError(
-            f"The adapter in {folder} belongs to a base with other weights than '{name}' has: their SHA-256 is "
-            f"{expected[:12]}… there and {found[:12]}… here. Put the base it was trained on as '{BASE}' into the "
-            "adapter's folder."
-        )
+    model = at_side(base, trained.side)
+    _require_base(folder, name, said[BASE].get("sha256"), base, model)
     ATTACHING["adapter"](model, str(said["train"]), read_safetensors(folder / ADAPTER_WEIGHTS))
     if model.attached is not None and model.attached.mergeable:
         model.attached.merge(model)
@@ -152,6 +147,31 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
     model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
     model.preparation = trained
     return _prepared(model, name, preparation, said=True)
+
+
+def _require_base(folder: Path, name: str, expected: str | None, base: PromptableModel, model: PromptableModel) -> None:
+    """Refuse a base with other weights than the adapter was trained on.
+
+    Args:
+        folder: the adapter's.
+        name: the base's.
+        expected: SHA-256 of the base as its files have it; None where it was not kept.
+        base: as opened.
+        model: at the adapter's side, of which adapters written earlier keep the hash: it holds only where positions
+            are resampled to the same bits as then.
+
+    Raises:
+        ModelError: they differ.
+    """
+    if expected is None or (found := hash_weights(base)) == expected:
+        return
+    if model is not base and hash_weights(model) == expected:
+        return
+    raise ModelError(
+        f"The adapter in {folder} belongs to a base with other weights than '{name}' has: their SHA-256 is "
+        f"{expected[:12]}… there and {found[:12]}… here. Put the base it was trained on as '{BASE}' into the "
+        "adapter's folder."
+    )
 
 
 def _open_checkpoint(path: Path, name: str, preparation: str | None) -> PromptableModel:

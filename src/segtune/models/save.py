@@ -92,7 +92,7 @@ def save_adapter(
         model: has the adapter, not merged.
         adapter: its adapter.
         folder: made if need be; files of the same names are replaced.
-        base: "name" as `open_model` takes it, and "sha256" of its weights, from `hash_weights`.
+        base: "name" as `open_model` takes it, and "sha256" of its weights as they are opened, from `hash_weights`.
         extra: further entries of segtune.json.
 
     Raises:

@@ -29,7 +29,7 @@ def write_adapter(
         model: tuned, its adapter not merged.
         adapter: the model's.
         about: what the record says of the run; "base" is what the user named it by.
-        base: the model that tuning started from.
+        base: the model that tuning started from, at its own side: what it is resampled to differs between devices.
         progress: hears it.
     """
     named = str(about["base"])

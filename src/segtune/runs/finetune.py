@@ -24,7 +24,6 @@ from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_model
-from segtune.models.sides import at_side
 from segtune.runs.adapter import write_adapter
 from segtune.runs.base import open_base
 from segtune.runs.cache import plan_cache, recorded_cache
@@ -250,8 +249,7 @@ def _conclude(
     }  # fmt: skip
     shutil.rmtree(folder.adapter, ignore_errors=True)
     if crowned and trainable.adapter is not None:
-        base = at_side(pretrained, model.side)
-        write_adapter(folder, model, trainable.adapter, about, base=base, progress=progress)
+        write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
     _save_result(folder, model if crowned else pretrained, about)
     # What is scored is the file that was saved, not the model in memory.
     saved = open_model(folder.model, device=pick_device(settings.device))
