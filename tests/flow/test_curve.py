@@ -5,6 +5,10 @@ import json
 import pytest
 from disc_data import SMALL, write_discs
 
+from segtune.core.errors import UsageError
+from segtune.data.splits import read_split
+from segtune.runs.curve import plan_curve
+
 FEW = (*SMALL, "--set", "validation.modes=[box]", "--set", "evaluation.modes=[box]", "--set", "evaluation.general=none")
 
 
@@ -34,6 +38,34 @@ def test_a_curve_is_measured_and_gone_on_with(few_discs, micro, tmp_path, answer
     assert (out / "curve.svg").read_text().startswith("<svg")
     assert "| 6 |" in (out / "curve.md").read_text(encoding="utf-8")
     assert json.loads((out / "curve.json").read_text())["doubled"]["low"] is not None
+
+
+def test_what_was_split_before_a_mistake_is_split_anew(few_discs, micro, tmp_path):
+    """Sizes are known to be wrong after the split alone: the command put right splits by its own seed and data."""
+    given = {"preset": "default", "model": str(micro), "epochs": 1}
+    out = tmp_path / "curve"
+    with pytest.raises(UsageError, match="500: the training part has"):
+        plan_curve("500", 1, out, data=few_discs, **given)
+    other = write_discs(tmp_path / "other", 12)
+    for data, images, seed in ((few_discs, 18, 3), (other, 12, 0)):
+        plan_curve("3", 1, out, data=data, overrides=(f"data.seed={seed}",), **given)
+        split = read_split(out / "split" / "split.json")
+        assert (len(split.part("all")), split.seed) == (images, seed)
+
+
+def test_once_a_fit_has_begun_the_split_stays(few_discs, micro, tmp_path):
+    """Another seed, or other data, is refused, and nothing is touched."""
+    given = {"preset": "default", "model": str(micro), "epochs": 1}
+    plan = plan_curve("3", 1, tmp_path / "curve", data=few_discs, **given)
+    begun = plan.cells[0]
+    begun.folder.start()
+    begun.settings.write(begun.folder.settings)
+    before = (plan.folder / "split" / "split.json").read_bytes()
+    with pytest.raises(UsageError, match=r"data\.seed = 0"):
+        plan_curve("3", 1, plan.folder, data=few_discs, overrides=("data.seed=3",), **given)
+    with pytest.raises(UsageError, match=r"data\.path = "):
+        plan_curve("3", 1, plan.folder, data=write_discs(tmp_path / "other", 12), **given)
+    assert (plan.folder / "split" / "split.json").read_bytes() == before
 
 
 def test_a_curve_needs_a_folder_of_its_own(few_discs, micro, tmp_path, segtune):

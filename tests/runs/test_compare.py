@@ -19,7 +19,7 @@ def plan(out, *vary, seeds=1, **given):
 
 
 class Fits:
-    """Stands for `finetune`: writes what a finished run leaves, or does as it is told for a run's folder."""
+    """Stands for a fit and its report: writes what a finished run leaves, or does as it is told for a run's folder."""
 
     def __init__(self, **behaviour):
         self.behaviour = behaviour
@@ -49,6 +49,7 @@ class Fits:
         write_json(folder.metrics, {"data": {"part": "test"}})
         training = {"validation_score": 0.9 if loss == "dice" else 0.8}
         folder.write_record(stopped=stopped, crowned=True, training=training, model={"parameters_trained": 5})
+        folder.report.write_text("<html>")
         return SimpleNamespace(stopped=stopped)
 
 
@@ -74,6 +75,18 @@ def test_what_is_done_is_not_run_again_and_the_grid_may_grow(tmp_path):
     assert again.ran == []
     run_comparison(plan(tmp_path, "loss=dice,bce,iou", seeds=2), again)
     assert again.ran == [("dice", 1, False), ("bce", 1, False), ("iou", 0, False), ("iou", 1, False)]
+
+
+def test_a_fit_that_was_killed_before_its_report_goes_on(tmp_path):
+    """Each fit has a report of its own: all figures are there, but it is not done."""
+    (cut, _) = plan(tmp_path).cells
+    run_comparison(plan(tmp_path), Fits())
+    cut.folder.report.unlink()
+    again = Fits()
+    found = run_comparison(plan(tmp_path), again)
+    assert again.ran == [("dice", 0, True)]
+    assert cut.folder.report.is_file()
+    assert len(found.done) == 2
 
 
 def test_a_fit_that_was_stopped_ends_the_comparison_and_goes_on_later(tmp_path):

@@ -37,6 +37,7 @@ from segtune.report.run import RunView, is_baseline, read_run
 from segtune.report.sensitivity import describe_sensitivity, sensitivity_lines
 from segtune.report.svg import Chart, colour_variable
 from segtune.report.unseen import build_unseen
+from segtune.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def write_report(folder: Path, pictures: Pictures | None = None, progress: Progr
     write_matrix(folder / "matrix.csv", run.results.rows)
     curve_files, trust_files = ({name: f"{FOLDER}/{name}.svg" for name in charts} for charts in (curves, trust))
     write_text(folder / "report.md", build_markdown(run, gallery, curve_files, trust_files))
-    page = folder / "report.html"
+    page = RunFolder(folder).report
     write_text(page, build_page(run, gallery, curves, trust))
     return page
 

@@ -26,7 +26,7 @@ MANIFEST = "grid.json"
 """Marks the folder of a comparison."""
 
 Fit = Callable[[SettingsWithOrigins, bool], FitResult | None]
-"""Runs one fit: its settings, and whether it goes on with what is in its folder."""
+"""Runs one fit and writes its report: its settings, and whether it goes on with what is in its folder."""
 
 _PLACE = {"out", "device"}
 
@@ -46,10 +46,11 @@ class Cell:
 
     @property
     def is_done(self) -> bool:
-        """Whether it ran to its end: not cut off, nor stopped by the user."""
-        if not (self.folder.metrics.is_file() and self.folder.record.is_file()):
+        """Whether it ran to its end, the report: not cut off, nor stopped by the user."""
+        folder = self.folder
+        if not (folder.metrics.is_file() and folder.record.is_file() and folder.report.is_file()):
             return False
-        record = read_json(self.folder.record)
+        record = read_json(folder.record)
         return "training" in record and not record.get("stopped", True)
 
     @property

@@ -68,7 +68,8 @@ def plan_curve(
     Args:
         sizes: numbers of images, or shares of the training part with a decimal point, parted by commas.
         seeds: of each size; each has its own draw of training images, of which fewer are among more.
-        out: the curve's folder; `split/` in it holds the split, and each fit has a folder of its own.
+        out: the curve's folder; `split/` in it holds the split, which stays as it is once a fit has begun, and each fit
+            has a folder of its own.
         preset: where nothing else is said.
         overrides: "dotted.name=value" for all fits.
         progress: what people see.
@@ -87,13 +88,18 @@ def plan_curve(
         write_json(out / MANIFEST, {"vary": {_KEY: []}, "seeds": seeds})
     folder = RunFolder(out / "split")
     folder.path.mkdir(exist_ok=True)
-    data = prepare_data(settings.data, folder, progress, seen=seen_by(settings.model.base))
+    # Kept as soon as a fit has begun on it; before, other data, another seed or a mistake may have made it.
+    data = prepare_data(settings.data, folder, progress, fresh=not _has_begun(out), seen=seen_by(settings.model.base))
     values = tuple(str(size) for size in parse_sizes(sizes, len(data.split.train)))
     axis = Axis(_KEY, "data.train_images", values)
     # Of the curve's own, so that files added later change no part of it.
     fixed = [*overrides, f"data.split={json.dumps(str(folder.split))}"]
     seeded = ("training.seed", "data.train_seed")
     return plan_grid((axis,), seeds, out, preset=preset, overrides=fixed, seeded=seeded, **given)
+
+
+def _has_begun(out: Path) -> bool:
+    return any(RunFolder(place).is_fit for place in out.glob(f"{_KEY}=*/seed-*"))
 
 
 def run_curve(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Curve:

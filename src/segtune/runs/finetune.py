@@ -235,6 +235,8 @@ def _conclude(
     progress: Progress,
 ) -> FitResult:
     """Crown or not, save, open what was saved, score it."""
+    # Of an earlier end of this run: until another is written it has none, so that what is cut off now is seen to be.
+    folder.report.unlink(missing_ok=True)
     # Epoch 0 is the pretrained model: where it stayed the best, nothing is crowned.
     crowned = state.best_epoch > 0
     if crowned:

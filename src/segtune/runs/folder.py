@@ -79,6 +79,11 @@ class RunFolder:
         return self.path / "metrics.json"
 
     @property
+    def report(self) -> Path:
+        """The page that people read, written last."""
+        return self.path / "report.html"
+
+    @property
     def record(self) -> Path:
         """Command, versions, machine, hashes."""
         return self.path / "run.json"
