@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 import torch
+from torch import nn
 
 from segtune.adapters.attaching import attach
 from segtune.adapters.parts import linear_layers
@@ -73,6 +74,28 @@ def test_what_matches_nothing_is_an_error(sam, spec, words):
     """A way that would train nothing of this model says what it found instead."""
     with pytest.raises(UsageError, match=words):
         train_only(sam, spec)
+
+
+@pytest.fixture
+def convolutional(sam):
+    """One whose image encoder is convolutions alone, without a linear layer."""
+    sam.image_encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3))
+    return sam
+
+
+@pytest.mark.parametrize("way", ["lora", "ia3", "bottleneck", "norm"])
+def test_a_named_part_in_which_nothing_trains_is_an_error(convolutional, way):
+    """What was asked for is not done by half: the parts that will do are told."""
+    with pytest.raises(UsageError, match=r"names encoder, but this sam model has nothing there .* \(in=decoder\)"):
+        train_only(convolutional, f"{way}:in=encoder+decoder")
+
+
+def test_a_part_of_the_default_in_which_nothing_trains_is_told(convolutional):
+    """Nobody asked for it, so the rest trains, and what is printed of the run says so."""
+    trainable = train_only(convolutional, "lora:r=2")
+    assert trainable.passed_by == ("encoder",)
+    assert trainable.encoder_frozen
+    assert str(trainable).endswith("none in encoder, which has nothing for it")
 
 
 def test_attention_and_mlp_part_the_linear_layers(sam):

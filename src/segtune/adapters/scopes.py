@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from segtune.adapters.parts import part_prefixes
-from segtune.adapters.way import Adapter, Installed, Options, PartOptions, Way, copy_into, parse_way
+from segtune.adapters.way import Adapter, Installed, Options, Part, PartOptions, Way, copy_into, parse_way
 from segtune.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Trainable:
         total: how many numbers the model has.
         encoder_frozen: nothing in the image encoder trains, so its output can be cached.
         adapter: what can be saved alone and merged, if the way makes such a thing.
+        passed_by: parts where the way would train something of its own accord, had this model anything for it there.
     """
 
     scope: str
@@ -37,10 +38,12 @@ class Trainable:
     total: int
     encoder_frozen: bool
     adapter: Adapter | None = None
+    passed_by: tuple[Part, ...] = ()
 
     def __str__(self) -> str:
         share = 100 * self.parameters / self.total
-        return f"--train {self.scope}: {self.parameters:,} of {self.total:,} parameters train ({share:.3g} %)"
+        told = f"--train {self.scope}: {self.parameters:,} of {self.total:,} parameters train ({share:.3g} %)"
+        return f"{told}, none in {' + '.join(self.passed_by)}, which has nothing for it" if self.passed_by else told
 
 
 def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainable:
@@ -52,7 +55,7 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
         seed: of what the way draws; torch's own generators stay as they are.
 
     Raises:
-        UsageError: an unknown way or option, or one that matches no parameter.
+        UsageError: an unknown way or option, or one that matches no parameter of the model or of a part it names.
         MissingExtraError: the way needs a package that is not installed.
     """
     _, way, options = parse_way(scope)
@@ -74,11 +77,34 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
             names.append(parameter_name)
     if not names:
         raise UsageError(f"--train {scope} matches no parameter of this {model.family} model, so nothing would train.")
+    passed_by = _passed_by(model, scope, options, names)
     sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
     # Asked of the parameters: a way from another package may reach into the encoder under any name.
     frozen = not any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters())
     trained = sum(sizes[n] for n in names)
-    return Trainable(scope, tuple(names), trained, sum(sizes.values()), frozen, installed.adapter)
+    return Trainable(scope, tuple(names), trained, sum(sizes.values()), frozen, installed.adapter, passed_by)
+
+
+def _passed_by(model: PromptableModel, scope: str, options: Options, names: Sequence[str]) -> tuple[Part, ...]:
+    """Return the parts that a way works in and where nothing trains.
+
+    Raises:
+        UsageError: the user named one of them.
+    """
+    if not isinstance(options, PartOptions):
+        return ()
+    empty = tuple(
+        part
+        for part in options.parts
+        if not any(name.startswith(tuple(part_prefixes(model, [part]))) for name in names)
+    )
+    if empty and "parts" in options.model_fields_set:
+        others = "+".join(part for part in options.parts if part not in empty)
+        raise UsageError(
+            f"--train {scope} names {' + '.join(empty)}, but this {model.family} model has nothing there that it could "
+            f"train. Name parts that have (in={others}), or train {' + '.join(empty)} whole."
+        )
+    return empty
 
 
 class LateOptions(Options):
