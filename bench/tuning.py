@@ -4,10 +4,11 @@
     python bench/tuning.py --sets kvasir_seg --images 200 --epochs 4 --only full decoder lora
     python bench/tuning.py --seeds 0 1 2 --only full late:4 lora+decoder decoder
 
-Each line is `segtune fit` in a process of its own, with the same split by set and seed and the same settings but for
-what trains and at which rate. Gains are on the test part, IoU, each prompt mode; what is forgotten is the change on
-general images in their three modes. Then the way that gained most over all prompt modes on validation images is blended
-with its start (`segtune blend`), and scored on the domain named by --unseen before and after.
+Each line is `segtune fit` in a process of its own, with the same split by set and seed, drawn as a fit draws it (groups
+and look-alikes whole), and the same settings but for what trains and at which rate. Gains are on the test part, IoU,
+each prompt mode; what is forgotten is the change on general images in their three modes. Then the way that gained most
+over all prompt modes on validation images is blended with its start (`segtune blend`), and both, tuned and blended, are
+scored beside nano on the domain named by --unseen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import statistics
 import subprocess
 import sys
@@ -32,9 +32,14 @@ WAYS = {
     "lora": ("lora:r=8,in=encoder+decoder", 1e-3),
     "lora+decoder": ("lora:r=8,in=encoder,whole=decoder", 1e-3),
     "lora, decoder alone": ("lora:r=8,in=decoder", 1e-3),
+    "rslora": ("rslora:r=8,in=encoder+decoder", 1e-3),
     "dora": ("dora:r=8,in=encoder+decoder", 1e-3),
     "pissa": ("pissa:r=8,in=encoder+decoder", 1e-3),
+    "adalora": ("adalora:r=8,in=encoder+decoder", 1e-3),
+    "loha": ("loha:r=8,in=encoder+decoder", 1e-3),
     "lokr": ("lokr:in=encoder+decoder", 3e-3),
+    "vera": ("vera:in=encoder+decoder", 3e-3),
+    "boft": ("boft:in=encoder+decoder", 1e-3),
     "ia3": ("ia3:in=encoder+decoder", 3e-3),
     "conv_lora": ("conv_lora:whole=decoder", 1e-3),
     "bottleneck": ("bottleneck:in=encoder+decoder", 1e-3),
@@ -55,36 +60,39 @@ def main() -> None:
         print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
         runs = {}
         for seed in options.seeds:
-            lists = part(options.data / name, options.out / f"{name}-split-{seed}", options.images, seed)
+            split = part(options.data / name, options.out / f"{name}-split-{seed}", options.images, seed)
             for way in options.only or WAYS:
-                runs[way, seed] = fit(options, name, way, seed, lists)
+                runs[way, seed] = fit(options, name, way, seed, split)
                 print(f"| {' | '.join(row(way, seed, runs[way, seed]))} |", flush=True)
         best = max(runs, key=lambda key: told(runs[key]["out"], "run.json")["training"]["validation_score"])
         blend(options, best, runs[best]["out"])
 
 
 def part(data: Path, folder: Path, images: int | None, seed: int) -> Path:
-    """Write lists of 70, 15 and 15 % of the first so many images, shuffled by the seed, and return their folder."""
+    """Split the first so many images as `segtune fit` does, with the seed, and return the file that says how."""
+    from segtune.data.check import check_dataset
     from segtune.data.dataset import open_dataset
+    from segtune.data.splits import make_split, write_split
 
-    names = list(open_dataset(data).names)[:images]
-    random.Random(seed).shuffle(names)
-    kept = round(0.15 * len(names))
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = {"test": names[:kept], "val": names[kept : 2 * kept], "train": names[2 * kept :]}
-    for which, members in parts.items():
-        (folder / f"{which}.txt").write_text("\n".join(sorted(members)) + "\n")
-    return folder
+    path = folder / "split.json"
+    if not path.is_file():
+        whole = open_dataset(data)
+        dataset = whole.subset(whole.names[:images])
+        check = check_dataset(dataset)
+        usable = dataset.subset(one.name for one in check.measured)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_split(path, make_split(usable, seed=seed, alike=check.alike, areas=check.areas))
+    return path
 
 
-def fit(options: argparse.Namespace, name: str, way: str, seed: int, lists: Path) -> dict:
+def fit(options: argparse.Namespace, name: str, way: str, seed: int, split: Path) -> dict:
     """Run one fit, or take it as it was left, and return where it is and what it took."""
     train, rate = WAYS[way]
     out = options.out / f"{name}-{way.replace(' ', '-').replace(',', '')}-{seed}"
     cost = out / "cost.json"
     if not cost.is_file():
         settings = [
-            f"data.split={lists}", f"training.seed={seed}", f"training.optimizer.lr={rate}",
+            f"data.split={split}", f"training.seed={seed}", f"training.optimizer.lr={rate}",
             "training.prompts.corrections=2", "training.optimizer.precision=bf16",
             f"evaluation.general={options.general}", f"evaluation.general_images={options.general_images}",
             *options.set,
@@ -127,10 +135,14 @@ def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None
         print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in means)} |")
     print()
     if options.unseen is not None:
-        compared = target.with_name(run.name + "-unseen")
-        segtune("evaluate", str(run), str(options.unseen), "--against", "nano", "--out", str(compared))
-        found = changes(told(compared, "metrics.json")["differences"])
-        print(f"On {options.unseen.name}: {', '.join(f'{mode} {interval(one)}' for mode, one in found.items())}\n")
+        print(f"On {options.unseen.name}:\n")
+        # What a fit started from is "pretrained" beside it; beside a blend nano keeps its name.
+        for model, names in ((run, ("tuned", "pretrained")), (target, (target.name, "nano"))):
+            compared = model.with_name(model.name + "-unseen")
+            segtune("evaluate", str(model), str(options.unseen), "--against", "nano", "--out", str(compared))
+            found = changes(told(compared, "metrics.json")["differences"], *names)
+            print(f"- {model.name}: {', '.join(f'{mode} {interval(one)}' for mode, one in found.items())}")
+        print()
 
 
 def told(run: Path, name: str) -> dict:
