@@ -79,10 +79,10 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
         raise UsageError(f"--train {scope} matches no parameter of this {model.family} model, so nothing would train.")
     passed_by = _passed_by(model, scope, options, names)
     sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
-    # Asked of the parameters: a way from another package may reach into the encoder under any name.
-    frozen = not any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters())
     trained = sum(sizes[n] for n in names)
-    return Trainable(scope, tuple(names), trained, sum(sizes.values()), frozen, installed.adapter, passed_by)
+    return Trainable(
+        scope, tuple(names), trained, sum(sizes.values()), model.encoder_frozen, installed.adapter, passed_by
+    )
 
 
 def _passed_by(model: PromptableModel, scope: str, options: Options, names: Sequence[str]) -> tuple[Part, ...]:

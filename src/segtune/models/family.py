@@ -102,6 +102,15 @@ class PromptableModel(StagedModel, ABC):
         """The image encoder, prompt encoder and mask decoder by those names: what freezing and adapters name."""
 
     @final
+    @property
+    def encoder_frozen(self) -> bool:
+        """Whether nothing in the image encoder trains, so that what it makes of an image can be kept.
+
+        Asked of the parameters: a way of training from another package may reach into it under any name.
+        """
+        return not any(parameter.requires_grad for parameter in self.parts["image_encoder"].parameters())
+
+    @final
     def frame(self, size: tuple[int, int]) -> Frame:
         """Where an image of `size` (height, width) will lie in the square."""
         return self.preparation.frame(size)

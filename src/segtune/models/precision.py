@@ -42,7 +42,7 @@ def choose_precision(model: PromptableModel, examples: Iterable[tuple[Image, Pro
         examples: images, each with prompts whose `image_index` is 0.
     """
     device = next(model.parameters()).device
-    if any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters()):
+    if not model.encoder_frozen:
         return PrecisionChoice("fp32", None, "The image encoder trains, so it stays in fp32.")
     if not has_fast_bf16(device):
         return PrecisionChoice("fp32", None, f"This machine's {device.type} has no bfloat16 arithmetic of its own.")
