@@ -71,7 +71,8 @@ _BROKEN = (
     OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, LookupError, ArithmeticError, RuntimeError,
     TypeError, AttributeError, AssertionError,
 )  # fmt: skip
-"""What Pillow's decoders raise on broken files: RuntimeError that of AVIF, the last three where one trips over a tag."""
+"""What Pillow's decoders raise on broken files: RuntimeError that of AVIF, the last three where one trips over a tag.
+"""
 
 # Sizes are held to the caller's limit here, with an error that names the file; Pillow's warning adds nothing to it.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
