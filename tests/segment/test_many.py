@@ -13,6 +13,7 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import open_dataset
 from segtune.data.formats.coco_rle import decompress
+from segtune.models.quality import QualityMap
 from segtune.segment.crops import MaskCrop
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.many import segment_many
@@ -198,6 +199,43 @@ def test_another_job_in_the_same_folder_is_refused(model, photos, tmp_path):
     segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None))
     with pytest.raises(UsageError, match="prompts differs"):
         segment_many(model, [photos], tmp_path / "out", same_for_all("21,20", None))
+
+
+def test_a_model_calibrated_since_is_another_job(model, photos, tmp_path):
+    """One file of results tells one scale of quality, and with tiles the calibrated one too."""
+    wishes = same_for_all(None, "4,4,30,28")
+    told = {}
+    for name, tiles in (("whole", None), ("tiles", TileSettings(side=32))):
+        model.quality_map = None
+        segment_many(model, [photos], tmp_path / name, wishes, tiles=tiles)
+        model.quality_map = QualityMap(0.5, 1.0)
+        with pytest.raises(UsageError, match="quality differs"):
+            segment_many(model, [photos], tmp_path / name, wishes, tiles=tiles)
+        segment_many(model, [photos], tmp_path / f"{name} since", wishes, tiles=tiles)
+        told[name] = [
+            [
+                json.loads(line)["objects"][0]["quality"]
+                for line in (folder / "results.jsonl").open()
+                if "objects" in line
+            ]
+            for folder in (tmp_path / name, tmp_path / f"{name} since")
+        ]
+    for before, since in told.values():
+        np.testing.assert_allclose(QualityMap(0.5, 1.0)(before), since, atol=1e-3)
+        assert np.abs(np.subtract(before, since)).min() > 0.05
+
+
+def test_a_job_goes_on_from_another_folder(model, photos, tmp_path, monkeypatch):
+    """Prompts that name no file lie nowhere; those that do begin at their own folder."""
+    box, masks = same_for_all(None, "4,4,30,28"), Wishes((Wish(mask="0.png"),))
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((40, 60), 255, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    for name, wishes in (("box", box), ("masks", masks)):
+        assert segment_many(model, [photos / "0.png"], tmp_path / name, wishes).done == 1
+    monkeypatch.chdir(photos)
+    assert segment_many(model, [photos], tmp_path / "box", box).before == 1
+    with pytest.raises(UsageError, match="prompts differs"):
+        segment_many(model, [photos], tmp_path / "masks", masks)
 
 
 def test_a_name_that_two_images_have_is_of_neither_and_told(model, photos, tmp_path):

@@ -86,7 +86,7 @@ def read_answers(
     enlargers: Sequence[Enlarger],
     cleanup: Cleanup | None = None,
     *,
-    quality_map: QualityMap | None = None,
+    quality_map: QualityMap | None,
 ) -> list[Answer]:
     """Return the masks of a decode as answers.
 
@@ -94,7 +94,7 @@ def read_answers(
         current: P prompts answered.
         enlargers: of the B images.
         cleanup: of all masks.
-        quality_map: the model's.
+        quality_map: the model's; asked for by name, so that nobody tells two scales of quality.
 
     Returns:
         P answers.

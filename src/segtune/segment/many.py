@@ -280,7 +280,9 @@ def _check_asked(task: Task, format: str) -> None:  # noqa: A002
 
 def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, Any]:  # noqa: A002
     """Return what two runs must share to be the same job."""
-    asked = task.wishes.to_json() | {"folder": str(task.wishes.folder.absolute())}
+    wishes = task.wishes
+    # Of prompts that name no file it does not matter where they lie: the command may go on from another folder.
+    asked = wishes.to_json() | ({"folder": str(wishes.folder.absolute())} if wishes.names_masks else {})
     job: dict[str, Any] = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
     # The same weights may look at an image brought to another size.
     job |= {"preparation": json.loads(json.dumps(model.preparation.to_json()))}
@@ -288,6 +290,8 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
     whole = None if task.everything is None else json.loads(json.dumps(asdict(task.everything)))
     job |= {"refine": str(task.cleanup)} if task.cleanup is not None else {}
     job |= {"tiles": asdict(task.tiles)} if task.tiles else {}
+    # Calibrated in the midst of a job, one file would tell two scales of quality.
+    job |= {"quality": model.quality_map.to_json()} if model.quality_map else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 
