@@ -166,10 +166,7 @@ def _answers(
         embedding = replace(model.encode(pixels.to(device), read), frames=frames)
         current = ask(model, embedding, joined.to(device))
     enlargers = [Enlarger(frame, model.mask_size) for frame in frames]
-    answers = read_answers(current, enlargers, quality_map=model.quality_map)
-    while answers:
-        # Let go once it was looked at: a mask that was brought to its window's size may be large.
-        yield answers.pop(0)
+    yield from read_answers(current, enlargers, quality_map=model.quality_map)
 
 
 def _moved(prompt: ObjectPrompt, seen: Crop) -> ObjectPrompt:
