@@ -33,6 +33,64 @@ def test_no_bars_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stderr.getvalue() == "Embeddings: 2 views.\n"
 
 
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """A log file on stderr."""
+    stderr = io.StringIO()
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stderr))
+    return stderr
+
+
+class Clock:
+    """Tells the time that a test says it is."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        """Return seconds."""
+        return self.now
+
+
+def test_a_log_file_gets_a_line_a_minute(log: io.StringIO) -> None:
+    """How far, how fast and how long still, and at the end how long it was; what an earlier run did says no speed."""
+    clock = Clock()
+    with progress.SpokenProgress(clock).stage("segment", 1000) as advance:
+        advance(600)
+        for _ in range(300):
+            clock.now += 0.5
+            advance(1, "2.0 images/s")
+    assert log.getvalue().splitlines() == [
+        "segment  720 of 1000  2.0 images/s  about 2 min left",
+        "segment  840 of 1000  2.0 images/s  about 80 s left",
+        "segment  900 of 1000  2.0 images/s  150 s",
+    ]
+
+
+def test_the_time_left_goes_by_the_last_minutes(log: io.StringIO) -> None:
+    """Of a job that became ten times slower the first hour says little."""
+    clock = Clock()
+    with progress.SpokenProgress(clock).stage("segment", 10_000) as advance:
+        for minutes, steps in ((60, 100), (20, 10)):
+            for _ in range(minutes):
+                clock.now += 60
+                advance(steps)
+    lines = log.getvalue().splitlines()
+    assert lines[59] == "segment  6000 of 10000  about 40 min left"
+    assert lines[79] == "segment  6200 of 10000  about 6.3 h left"
+
+
+def test_short_stages_share_the_minute(log: io.StringIO) -> None:
+    """Of many a line now and then is told, of a single one nothing; how many steps there are need not be known."""
+    clock = Clock()
+    spoken = progress.SpokenProgress(clock)
+    for number in range(1, 9):
+        with spoken.stage(f"epoch {number}") as advance:
+            clock.now += 20
+            advance(1, "IoU .8")
+            clock.now += 1
+    assert log.getvalue().splitlines() == ["epoch 3  1  IoU .8", "epoch 6  1  IoU .8"]
+
+
 def test_silent_in_all_processes_but_the_first(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processes do not draw over each other."""
     monkeypatch.setenv("RANK", "1")

@@ -10,10 +10,10 @@ import PIL.Image
 import pytest
 
 from segtune.core.errors import DataError
-from segtune.core.rle import RunLengths
+from segtune.core.rle import RunLengths, narrow
 from segtune.data.dataset import open_dataset
 from segtune.data.formats import FORMATS
-from segtune.data.formats.coco_rle import compress
+from segtune.data.formats.coco_rle import compress, read_counts
 
 SQUARE = [2, 3, 12, 3, 12, 9, 2, 9]
 """Outline of the pixels of columns 2 to 11 and rows 3 to 8."""
@@ -255,3 +255,35 @@ def test_an_extension_in_capitals(tmp_path, document):
     """A.JSON is opened as a file as well as in a folder."""
     save(tmp_path, document, file="A.JSON")
     assert open_dataset(tmp_path / "A.JSON").names == open_dataset(tmp_path).names
+
+
+def published(counts):
+    """COCO's compression as its own code has it, number by number."""
+    text = ""
+    for place, count in enumerate(counts):
+        value = count - counts[place - 2] if place > 2 else count
+        more = True
+        while more:
+            digit, value = value & 31, value >> 5
+            more = value != (-1 if digit & 16 else 0)
+            text += chr(digit + 32 * more + 48)
+    return text
+
+
+@pytest.mark.parametrize("longest", [5, 2**31, 2**32 - 1, 2**32, 2**40])
+def test_run_lengths_of_any_size_are_compressed_as_published(longest):
+    """They come back in 32 bits where those hold them, else in 64."""
+    rng = np.random.default_rng(longest % 97)
+    counts = [*rng.integers(1, longest, 30).tolist(), longest, 1, 0, longest, longest, 1]
+    for held in (narrow(np.array(counts)), np.array(counts)):
+        assert compress(held) == published(counts)
+    for given in (published(counts), counts):
+        back = read_counts(given)
+        assert back.tolist() == counts
+        assert back.dtype == (np.uint32 if longest < 2**32 else np.int64)
+
+
+def test_run_lengths_that_no_number_holds_are_refused():
+    """A string of digits without end is no length."""
+    with pytest.raises(ValueError, match="no image has"):
+        read_counts("o" * 20 + "0")

@@ -302,3 +302,17 @@ def test_list_images(tmp_path, picture):
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "c.png").mkdir()
     assert list_images(tmp_path) == ["IMG001", "a.jpg", "b.PNG"]
+
+
+def test_damaged_avif(tmp_path):
+    """Pillow says RuntimeError of an AVIF whose pixels are damaged; here it is a file that cannot be used, like any."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    path = save(tmp_path / "a.avif", noise)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"mdat") + 8
+    content[at:] = bytes(len(content) - at)
+    path.write_bytes(content)
+    with PIL.Image.open(path) as opened, pytest.raises(RuntimeError):
+        opened.load()
+    with pytest.raises(UnreadableError, match=r"a\.avif.*cannot be decoded"):
+        read_image(path)

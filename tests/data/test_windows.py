@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import PIL.Image
 import pytest
@@ -146,3 +148,22 @@ def test_strips_do_not_show(picture, monkeypatch):
     at_once = windows.read_small(slice(0, 600), slice(0, 920), 230)
     monkeypatch.setattr("segtune.data.windows._STRIP", 10_000)
     assert np.array_equal(windows.read_small(slice(0, 600), slice(0, 920), 230), at_once)
+
+
+def test_a_tiff_without_a_page_is_no_image(picture, tmp_path):
+    """Its first page's place may be damaged alone: what is left is a header."""
+    write(tmp_path / "a.tif", picture, "strips")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[4:8] = b"\xff\xff\xff\x7f"
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.tif"), open_windows(tmp_path / "a.tif"):
+        pass
+
+
+def test_a_tiff_of_strips_without_rows_is_left_to_another_reader(picture, tmp_path):
+    """Its strips say nothing of where rows lie; what reads a TIFF whole may still know."""
+    write(tmp_path / "a.tif", picture, "strips")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags["RowsPerStrip"].overwrite(0)
+    with suppress(DataError), open_windows(tmp_path / "a.tif") as windows:
+        assert not isinstance(windows, TiffWindows)

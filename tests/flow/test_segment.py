@@ -47,6 +47,7 @@ def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
         (("--points", "1,2", "--detector", "owl"), 2, "--detector is about --text"),
         (("--points", "1,2", "--text-threshold", "0.5"), 2, "about --text"),
         (("--points", "1,2", "--set", "points_per_side=4"), 2, "--set is about --everything"),
+        (("--points", "1,2", "--tile-overlap", "0.2"), 2, "--tile-overlap is about --everything"),
         (("--text", "a", "--everything"), 2, "takes no prompts"),
         (("--text", "a", "--tiles"), 2, "whole images"),
         (("--text", ""), 2, "Name something"),

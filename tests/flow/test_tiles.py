@@ -38,6 +38,10 @@ def test_everything_in_tiles(answer, micro, photo, tmp_path):
     assert (code, facts["done"], facts["before"]) == (0, 0, 1)
     code, facts = answer(*[word if word != "96" else "64" for word in words])
     assert code == 2
+    others = {tmp_path / "out": tmp_path / "more", "points_per_side=4": "points_per_side=1"}
+    answer(*[others.get(word, word) for word in words], "--tile-overlap", "0.4")
+    with (tmp_path / "more" / "results.jsonl").open() as file:
+        assert json.loads(file.readline())["job"]["tiles"] == {"side": 96, "overlap": 0.4, "agreement": 0.5}
 
 
 def test_prompts_are_zoomed(answer, micro, photo, tmp_path):

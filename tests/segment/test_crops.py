@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from segtune.core.rle import RunLengths
+from segtune.data.formats.annotations import whole_runs
+from segtune.data.formats.coco_rle import compress, read_counts
+from segtune.data.formats.runs import union
 from segtune.segment.crops import MaskCrop, in_common_window
+from segtune.segment.outputs import OUTPUTS, Found, Result
 
 
 def mask_of(*boxes):
@@ -66,3 +72,41 @@ def test_run_lengths_of_a_crop_are_those_of_the_whole_mask():
             mask[:, rng.integers(mask.shape[1])] = True
         assert MaskCrop.of(mask).runs() == RunLengths.encode(mask)
         assert MaskCrop(mask.shape, 0, 0, mask).runs() == RunLengths.encode(mask)
+
+
+VAST = (80_000, 80_000)
+PLACES = [(70_001, 60_000), (0, 0), (79_990, 79_993)]
+
+
+@pytest.mark.parametrize(("top", "left"), PLACES)
+def test_a_mask_of_a_vast_image_is_where_it_was(top, left):
+    """Of 2^32 pixels and more, whatever lies in front of the object or behind it."""
+    inside = np.random.default_rng(top).random((9, 7)) < 0.5
+    inside[:, [0, -1]] = inside[[0, -1]] = True
+    runs = MaskCrop(VAST, top, left, inside).runs()
+    assert runs.box == (left, top, left + 7, top + 9)
+    assert runs.area == inside.sum()
+    assert runs.counts.sum(dtype=np.int64) == VAST[0] * VAST[1]
+    back = MaskCrop.of_runs(runs)
+    assert (back.top, back.left) == (top, left)
+    np.testing.assert_array_equal(back.inside, inside)
+
+
+def test_a_vast_mask_is_joined_written_and_read_back(tmp_path):
+    """Run lengths in JSON and COCO's strings, and outlines, tell the place too."""
+    pieces = [MaskCrop(VAST, top, left, np.ones((9, 7), np.bool_)) for top, left in PLACES]
+    joined = union([piece.runs() for piece in pieces])
+    assert joined.box == (0, 0, 80_000, 79_999)
+    assert joined.area == 3 * 63
+    assert whole_runs(read_counts(compress(joined.counts)), VAST) == joined
+    assert whole_runs(read_counts(joined.counts.tolist()), VAST) == joined
+    result = Result("a.tif", "a", VAST, tuple(Found(piece.runs(), "cell", 0.9) for piece in pieces))
+    for kind in ("rle", "geojson"):
+        OUTPUTS[kind].write(tmp_path, result, ["cell"])
+    told = json.loads((tmp_path / "a.json").read_text())["annotations"]
+    for one, piece in zip(told, pieces, strict=True):
+        assert one["bbox"] == [piece.left, piece.top, 7, 9]
+        assert whole_runs(read_counts(one["segmentation"]["counts"]), VAST) == piece.runs()
+    shapes = json.loads((tmp_path / "a.geojson").read_text())["features"]
+    corners = [np.array(shape["geometry"]["coordinates"][0]).min(axis=0).tolist() for shape in shapes]
+    assert corners == [[piece.left, piece.top] for piece in pieces]

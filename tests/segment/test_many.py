@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from weakref import WeakSet
 
 import cv2
 import numpy as np
@@ -13,7 +14,10 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import open_dataset
 from segtune.data.formats.coco_rle import decompress
+from segtune.models.quality import QualityMap
+from segtune.segment import batches
 from segtune.segment.crops import MaskCrop
+from segtune.segment.enlarge import Enlarger
 from segtune.segment.everything import EverythingSettings, segment_everything
 from segtune.segment.many import segment_many
 from segtune.segment.outputs import OUTPUTS
@@ -200,6 +204,43 @@ def test_another_job_in_the_same_folder_is_refused(model, photos, tmp_path):
         segment_many(model, [photos], tmp_path / "out", same_for_all("21,20", None))
 
 
+def test_a_model_calibrated_since_is_another_job(model, photos, tmp_path):
+    """One file of results tells one scale of quality, and with tiles the calibrated one too."""
+    wishes = same_for_all(None, "4,4,30,28")
+    told = {}
+    for name, tiles in (("whole", None), ("tiles", TileSettings(side=32))):
+        model.quality_map = None
+        segment_many(model, [photos], tmp_path / name, wishes, tiles=tiles)
+        model.quality_map = QualityMap(0.5, 1.0)
+        with pytest.raises(UsageError, match="quality differs"):
+            segment_many(model, [photos], tmp_path / name, wishes, tiles=tiles)
+        segment_many(model, [photos], tmp_path / f"{name} since", wishes, tiles=tiles)
+        told[name] = [
+            [
+                json.loads(line)["objects"][0]["quality"]
+                for line in (folder / "results.jsonl").open()
+                if "objects" in line
+            ]
+            for folder in (tmp_path / name, tmp_path / f"{name} since")
+        ]
+    for before, since in told.values():
+        np.testing.assert_allclose(QualityMap(0.5, 1.0)(before), since, atol=1e-3)
+        assert np.abs(np.subtract(before, since)).min() > 0.05
+
+
+def test_a_job_goes_on_from_another_folder(model, photos, tmp_path, monkeypatch):
+    """Prompts that name no file lie nowhere; those that do begin at their own folder."""
+    box, masks = same_for_all(None, "4,4,30,28"), Wishes((Wish(mask="0.png"),))
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((40, 60), 255, np.uint8))
+    monkeypatch.chdir(tmp_path)
+    for name, wishes in (("box", box), ("masks", masks)):
+        assert segment_many(model, [photos / "0.png"], tmp_path / name, wishes).done == 1
+    monkeypatch.chdir(photos)
+    assert segment_many(model, [photos], tmp_path / "box", box).before == 1
+    with pytest.raises(UsageError, match="prompts differs"):
+        segment_many(model, [photos], tmp_path / "masks", masks)
+
+
 def test_a_name_that_two_images_have_is_of_neither_and_told(model, photos, tmp_path):
     (photos / "deep").mkdir()
     (photos / "deep" / "0.png").write_bytes((photos / "1.png").read_bytes())
@@ -331,3 +372,58 @@ def test_everything_is_what_single_images_give(model, photos, tmp_path):
             assert abs(len(told) - len(alone)) <= 1  # a batch may round otherwise than an image alone
             found += len(alone)
         assert found > 10
+
+
+def test_of_an_image_without_crops_no_pixels_are_kept(model, photos, tmp_path, monkeypatch):
+    """Everything mode has its embedding; only crops are cut from the image."""
+    seen = []
+    search = batches.segment_everything
+
+    def searching(model, image, settings, **rest):
+        seen.append(image is None)
+        return search(model, image, settings, **rest)
+
+    monkeypatch.setattr(batches, "segment_everything", searching)
+    for layers in (0, 1):
+        settings = EverythingSettings(points_per_side=2, crop_n_layers=layers)
+        segment_many(model, [photos], tmp_path / str(layers), Wishes(), everything=settings, format="rle", batch=5)
+    assert seen == [True] * 5 + [False] * 5
+
+
+def test_of_a_batch_one_mask_at_a_time_is_at_its_image_s_size(model, photos, tmp_path, monkeypatch):
+    """What was looked at is let go: five images of a batch with two boxes each hold no ten masks."""
+    alive, most = WeakSet(), []
+    enlarge = Enlarger.__call__
+
+    def enlarging(self, logits):
+        crop = enlarge(self, logits)
+        alive.add(crop)
+        most.append(len(alive))
+        return crop
+
+    monkeypatch.setattr(Enlarger, "__call__", enlarging)
+    for name, tiles in (("whole", None), ("tiles", TileSettings(side=32))):
+        most.clear()
+        segment_many(model, [photos], tmp_path / name, same_for_all(None, BOXES), tiles=tiles, batch=5, format="rle")
+        assert len(most) == 10
+        assert max(most) <= 2
+
+
+def test_a_mask_too_large_to_clean_stays_as_it_was_found(model, photos, tmp_path, monkeypatch):
+    """It would have to be written out in full, so it is told instead; the others are cleaned."""
+    cleanup = Cleanup(opening=2.0)
+    wishes = same_for_all(None, BOXES)
+    told = {}
+    for name, used in (("found", None), ("clean", cleanup)):
+        segment_many(model, [photos], tmp_path / name, wishes, cleanup=used, format="rle")
+        told[name] = written(tmp_path / name, "rle", photos)
+    monkeypatch.setattr(batches, "PIXEL_LIMIT", 2450)  # two of the five images are larger
+    result = segment_many(model, [photos], tmp_path / "some", wishes, cleanup=cleanup, format="rle")
+    large = 0
+    for name, masks in written(tmp_path / "some", "rle", photos).items():
+        for found, clean, mask in zip(told["found"][name], told["clean"][name], masks, strict=True):
+            is_large = MaskCrop.of(found).inside.size > 2450
+            large += is_large
+            np.testing.assert_array_equal(mask, found if is_large else clean)
+    assert result.uncleaned == large
+    assert 0 < large < 10

@@ -79,6 +79,17 @@ def test_boxes_lie_on_the_image_by_phrase_and_score(each, image):
     assert {one.score for one in each.find(image, ["a cat", "a dog"], threshold=surest - 1e-6)} == {surest}
 
 
+@pytest.mark.parametrize("height", [1, 3, 4])
+def test_an_image_of_few_rows_is_seen_as_it_is(each, height):
+    """By their number alone rows might be taken for channels."""
+    image = np.random.default_rng(0).integers(0, 255, (height, 60, 3), dtype=np.uint8)
+    seen = []
+    each._model.register_forward_pre_hook(lambda _, args, given: seen.append(given["pixel_values"]), with_kwargs=True)
+    each.find(image, ["a cat"], threshold=0.0)
+    shown = each._processor.image_processor(image, input_data_format="channels_last", return_tensors="pt")
+    torch.testing.assert_close(seen[0], shown["pixel_values"])
+
+
 def test_of_boxes_on_the_same_thing_one_is_left(each, image):
     found = [np.array(one.box) for one in each.find(image, ["a cat"], threshold=0.0)]
     assert len(found) > 1

@@ -10,10 +10,11 @@ import torch
 
 from segtune.core.errors import UsageError
 from segtune.core.geometry import Frame
-from segtune.core.types import Embedding, MaskPrediction
+from segtune.core.types import Embedding, MaskPrediction, Prompts
 from segtune.models.fingerprint import fingerprint
+from segtune.segment.everything import EverythingSettings
 from segtune.segment.session import Session
-from segtune.segment.views import VIEWS, Averaged, View, averaged
+from segtune.segment.views import VIEWS, Averaged, View, _turned, averaged
 
 SEEN = [
     View(flip_x=True),
@@ -148,3 +149,35 @@ def test_what_cannot_be_a_view_is_refused(model):
         averaged(model, ["flop"])
     with pytest.raises(UsageError, match="at most 1"):
         Averaged(model, [replace(View(), scale=1.5)])
+
+
+def _jittered(frame, boxed):
+    """Where each view of the jitter moves a click at the middle, and a box, in pixels of the image: [views, 2], [2]."""
+    height, width = frame.original
+    middle = torch.tensor([width / 2, height / 2])
+    prompts = Prompts(
+        torch.zeros(1, dtype=torch.int64), middle[None, None], torch.ones(1, 1, dtype=torch.int64),
+        torch.tensor([[0.0, 0.0, width / 2, height / 4]]), torch.tensor([boxed]), torch.tensor([False]),
+    )  # fmt: skip
+    return torch.stack([_turned(prompts, (frame,), view, (24, 24)).points[0, 0] - middle for view in VIEWS["jitter"]])
+
+
+@pytest.mark.parametrize("side", [384, 1024])
+@pytest.mark.parametrize("size", [(2000, 2000), (1500, 2000), (100, 2000), (48, 80)])
+def test_jitter_leaves_a_click_on_its_small_object(side, size):
+    """In a large image a cell is a few pixels of the square, and a neighbour or the grid's next click not far."""
+    frame = Frame.longest_side(size, side)
+    moved = _jittered(frame, boxed=False)
+    assert (moved.abs().sum(1) > 0).all()
+    assert (moved.sum(0).abs() < 1e-3).all()
+    in_square = moved.abs() * torch.tensor(frame.scale)
+    assert in_square.max() <= 3 + 1e-4
+    step = torch.tensor(size[::-1]) / EverythingSettings().points_per_side
+    assert (moved.abs() < step / 3 + 1e-4).all()
+
+
+def test_jitter_of_a_box_goes_with_its_size():
+    """And takes the points beside it along."""
+    moved = _jittered(Frame.longest_side((400, 800), 384), boxed=True)
+    expected = torch.tensor([[16.0, 0.0], [-16.0, 0.0], [0.0, 4.0], [0.0, -4.0]])
+    torch.testing.assert_close(moved, expected)

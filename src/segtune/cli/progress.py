@@ -1,10 +1,12 @@
-"""Progress for people: bars on stderr for what takes longer than two seconds, nothing where no terminal is."""
+"""Progress for people on stderr: bars for what takes longer than two seconds, a line a minute where no terminal is."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,10 +18,16 @@ if TYPE_CHECKING:
 PATIENCE = 2.0
 """Seconds after which a stage is shown."""
 
+_BETWEEN = 60.0
+"""Seconds between two lines in a log file."""
+
+_RECENT = 10
+"""Lines back from which on the speed is measured that tells the time left."""
+
 
 @contextmanager
 def shown() -> Iterator[Progress]:
-    """Yield a progress drawn on stderr if that is a terminal, else one that only says what must be known.
+    """Yield a progress drawn on stderr if that is a terminal, else one of a line now and then.
 
     The first of several processes speaks for all.
     """
@@ -35,18 +43,83 @@ def shown() -> Iterator[Progress]:
 
 
 class SpokenProgress:
-    """Progress for log files: no bars, only what is worth a line."""
+    """Progress for log files, of jobs under nohup or a cluster's scheduler: a line a minute, of whatever stage is on.
+
+    Args:
+        clock: tells seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told = clock()
 
     @contextmanager
     def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
-        """Show nothing."""
-        with SILENT.stage(name, total) as advance:
+        """Tell of a stage about once a minute, and at the end if it took so long."""
+        begun = self._clock()
+        pace = _Pace(total)
+
+        def advance(n: int = 1, note: str = "") -> None:
+            now = self._clock()
+            pace.add(now, n, note)
+            if now - self._told >= _BETWEEN:
+                self._tell(now, name, *pace.standing(), pace.left(now))
+
+        try:
             yield advance
+        finally:
+            now = self._clock()
+            if now - min(begun, self._told) >= _BETWEEN:
+                self._tell(now, name, *pace.standing(), f"{now - begun:.0f} s")
+
+    def _tell(self, now: float, *parts: str) -> None:
+        self._told = now
+        self.say("  ".join(part for part in parts if part))
 
     def say(self, text: str) -> None:
         """Print a line on stderr."""
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()
+
+
+class _Pace:
+    """How far a stage has come, and how fast.
+
+    Args:
+        total: its steps, where they are known.
+    """
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._done = 0
+        self._note = ""
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_RECENT)
+
+    def add(self, now: float, n: int, note: str) -> None:
+        """Take in that `n` more steps are done."""
+        self._done += n
+        self._note = note or self._note
+        # From the first call on: it may count what an earlier run did, which says nothing of the speed.
+        if not self._marks:
+            self._marks.append((now, self._done))
+
+    def standing(self) -> tuple[str, str]:
+        """Return how much is done, and the last remark."""
+        return f"{self._done}" if self._total is None else f"{self._done} of {self._total}", self._note
+
+    def left(self, now: float) -> str:
+        """Return what time is left, or nothing where nobody can say, and mark how far it has come."""
+        since, before = self._marks[0]
+        self._marks.append((now, self._done))
+        if self._total is None or self._done == before:
+            return ""
+        return f"about {_duration((self._total - self._done) * (now - since) / (self._done - before))} left"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class BarProgress:

@@ -56,7 +56,9 @@ Text = Annotated[
 ]
 Detector = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Finds what --text names: an OWLv2 or Grounding DINO by hub id or folder."),
+    typer.Option(
+        metavar="MODEL", help="Finds what --text names: an OWLv2, Grounding DINO or SAM 3, by hub id or folder."
+    ),
 ]
 Threshold = Annotated[
     float | None,
@@ -87,13 +89,27 @@ Tiles = Annotated[
     ),
 ]
 TileSide = Annotated[
-    int | None, typer.Option(metavar="N", help="Side of a tile in pixels; implies --tiles. [default: 1024]")
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Side of a tile in pixels, and of the window looked at first around clicks without a box; implies "
+        "--tiles. [default: 1024]",
+    ),
+]
+TileOverlap = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        help="What neighbouring tiles of --everything share at least, as a share of their side, up to 0.5; implies "
+        "--tiles. [default: 0.25]",
+    ),
 ]
 On = Annotated[
     str | None,
     typer.Option(
-        metavar="local|auto|ray://HOST:PORT",
-        help="Compute on a Ray cluster: a new one on this machine, the one it belongs to, or another. Extra ray.",
+        metavar="local|auto|HOST:PORT|ray://HOST:PORT",
+        help="Compute on a Ray cluster: a new one on this machine, the one it belongs to (by its address too), or "
+        "another. Extra ray.",
     ),
 ]
 Batch = Annotated[
@@ -122,6 +138,7 @@ def segment(
     batch: Batch = None,
     tiles: Tiles = False,
     tile_side: TileSide = None,
+    tile_overlap: TileOverlap = None,
     on: On = None,
     json: AsJson = False,
 ) -> int:
@@ -148,7 +165,7 @@ def segment(
 
     _check_together(
         on, text=text, detector=detector, text_threshold=text_threshold, set=set, everything=everything,
-        tiles=tiles or tile_side, batch=batch,
+        tiles=tiles or tile_side or tile_overlap, batch=batch, tile_overlap=tile_overlap,
     )  # fmt: skip
     cleanup = None if refine is None else parse_cleanup(refine)
     wishes = gather_wishes(points, boxes, prompts)
@@ -161,14 +178,16 @@ def segment(
         views = [] if tta is None else [name.strip() for name in tta.split(",")]
         result = segment_many(
             averaged(opened, views), inputs, out, wishes, everything=settings, format=format, batch=batch,
-            tiles=_tiling(tiles, tile_side), cleanup=cleanup, on=on, stop=stop, progress=progress,
+            tiles=_tiling(tiles, tile_side, tile_overlap), cleanup=cleanup, on=on, stop=stop, progress=progress,
         )  # fmt: skip
     facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)
     return _exit_code(result)
 
 
-_NEEDS = {"--detector": "--text", "--text-threshold": "--text", "--set": "--everything"}
+_NEEDS = {
+    "--detector": "--text", "--text-threshold": "--text", "--set": "--everything", "--tile-overlap": "--everything",
+}  # fmt: skip
 """Options that say nothing without another."""
 
 _APART = (
@@ -201,11 +220,13 @@ def _finder(text: str, detector: str | None, threshold: float | None, device: st
     return find_by_text(text, detector, THRESHOLD if threshold is None else threshold, device=device)
 
 
-def _tiling(tiles: bool, side: int | None) -> TileSettings | None:
+def _tiling(tiles: bool, side: int | None, overlap: float | None) -> TileSettings | None:
     from segtune.segment.tiles import TileSettings
 
-    given = {} if side is None else {"side": side}
-    return TileSettings(**given) if tiles or given else None
+    plain = TileSettings()
+    if not tiles and side is None and overlap is None:
+        return None
+    return TileSettings(plain.side if side is None else side, plain.overlap if overlap is None else overlap)
 
 
 def _exit_code(result: ManyResult) -> int:
@@ -235,6 +256,8 @@ def _told(facts: Mapping[str, Any]) -> str:
     lines = [f"{_images(facts['done'])} segmented {speed}, masks: {facts['masks']}. They are in {facts['folder']}"]
     if facts["done"] and not facts["masks"]:
         lines.append(_NOTHING)
+    if facts["uncleaned"]:
+        lines.append(f"Left as found, for --refine cleans no mask whose box is so large: {facts['uncleaned']} masks.")
     if facts["before"]:
         lines.append(f"Done before: {_images(facts['before'])}.")
     if facts["without"]:

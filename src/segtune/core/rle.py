@@ -10,6 +10,16 @@ import numpy.typing as npt
 
 BoolMask = npt.NDArray[np.bool_]
 
+Counts = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
+"""Run lengths: uint32, or int64 where one of them is 2^32 or more, as the background of a vast image is."""
+
+_MOST = 2**32 - 1
+
+
+def narrow(lengths: npt.NDArray[np.int64]) -> Counts:
+    """Return run lengths, none negative, in half the bytes where that holds them all: every way to them ends here."""
+    return lengths.astype(np.uint32) if lengths.max(initial=0) <= _MOST else lengths
+
 
 @dataclass(frozen=True, eq=False)
 class RunLengths:
@@ -17,12 +27,12 @@ class RunLengths:
 
     Attributes:
         size: (height, width) in pixels.
-        counts: uint32 [R], lengths of alternating runs in column-major order, the first of background (may be 0):
-            COCO's uncompressed convention.
+        counts: [R], lengths of alternating runs in column-major order, the first of background (may be 0): COCO's
+            uncompressed convention; uint32 wherever that holds them (`narrow`).
     """
 
     size: tuple[int, int]
-    counts: npt.NDArray[np.uint32]
+    counts: Counts
 
     @classmethod
     def encode(cls, mask: BoolMask) -> RunLengths:
@@ -32,7 +42,7 @@ class RunLengths:
         starts_inside = flat.size > 0 and bool(flat[0])
         # The first run is of background, so a mask that begins inside gets one of length 0.
         bounds = np.concatenate([[0, 0] if starts_inside else [0], edges, [flat.size]])
-        return cls((int(mask.shape[0]), int(mask.shape[1])), np.diff(bounds).astype(np.uint32))
+        return cls((int(mask.shape[0]), int(mask.shape[1])), narrow(np.diff(bounds)))
 
     def decode(self) -> BoolMask:
         """Return the mask as bool [H, W]."""

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segtune.core.rle import RunLengths
+from segtune.core.rle import RunLengths, narrow
 from segtune.data.shapes import Patch
 from segtune.data.tiles import FloatArray
 
@@ -155,7 +155,7 @@ class Canvas:
             counts[-1] += rest
         elif rest:
             counts = np.append(counts, rest)
-        return RunLengths(self.size, counts.astype(np.uint32))
+        return RunLengths(self.size, narrow(counts))
 
 
 def soften(patch: Patch, radius: float) -> Patch:

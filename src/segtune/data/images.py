@@ -67,8 +67,12 @@ _LARGEST = 1e30
 _TURNED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, OverflowError)
-"""What Pillow's decoders are known to raise on broken files."""
+_BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, LookupError, ArithmeticError, RuntimeError,
+    TypeError, AttributeError, AssertionError,
+)  # fmt: skip
+"""What Pillow's decoders raise on broken files: RuntimeError that of AVIF, the last three where one trips over a tag.
+"""
 
 # Sizes are held to the caller's limit here, with an error that names the file; Pillow's warning adds nothing to it.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -86,30 +86,26 @@ def read_answers(
     enlargers: Sequence[Enlarger],
     cleanup: Cleanup | None = None,
     *,
-    quality_map: QualityMap | None = None,
-) -> list[Answer]:
-    """Return the masks of a decode as answers.
+    quality_map: QualityMap | None,
+) -> Iterator[Answer]:
+    """Yield the masks of a decode as answers; who lets go of each keeps no more than one at original size.
 
     Args:
         current: P prompts answered.
         enlargers: of the B images.
         cleanup: of all masks.
-        quality_map: the model's.
+        quality_map: the model's; asked for by name, so that nobody tells two scales of quality.
 
-    Returns:
+    Yields:
         P answers.
     """
     logits = current.prediction.logits.float().cpu()
     quality = tell_quality(quality_map, current.prediction.quality.float().cpu())  # [P, M]
     present, best = current.prediction.present.cpu(), current.best.tolist()
-    return [
-        Answer(
-            tuple(
-                Mask(one, float(value), enlargers[image], cleanup)
-                for one, value, exists in zip(logits[row], quality[row], present[row], strict=True)
-                if exists
-            ),
-            best[row],
+    for row, image in enumerate(current.prompts.image_index.tolist()):
+        masks = (
+            Mask(one, float(value), enlargers[image], cleanup)
+            for one, value, exists in zip(logits[row], quality[row], present[row], strict=True)
+            if exists
         )
-        for row, image in enumerate(current.prompts.image_index.tolist())
-    ]
+        yield Answer(tuple(masks), best[row])

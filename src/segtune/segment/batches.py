@@ -12,9 +12,10 @@ import torch
 
 from segtune.core.errors import SegtuneError
 from segtune.core.geometry import Frame
+from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, Image
 from segtune.data.formats.regions import OBJECT
-from segtune.data.images import read_image
+from segtune.data.images import PIXEL_LIMIT, read_image
 from segtune.models.family import PromptableModel
 from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt
@@ -43,7 +44,7 @@ class Task:
         wishes: what is asked of it.
         everything: find all its masks instead, with these settings.
         tiles: read it by window, whatever its size.
-        cleanup: of all masks.
+        cleanup: of all masks whose box has no more pixels than an image that is read whole (`PIXEL_LIMIT`).
     """
 
     wishes: Wishes
@@ -122,7 +123,8 @@ def _read_in_batches(
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:
             return Failed(image.name, str(error))
-        kept = None if task.everything is None else values
+        # With an embedding everything mode looks at pixels for the crops alone.
+        kept = values if task.everything is not None and task.everything.crop_n_layers else None
         return _Ready(image, kept, pixels, frame, prompts, [wish.label for wish in asked])
 
     with ThreadPoolExecutor(_READERS, "segtune-reader") as readers:
@@ -170,10 +172,20 @@ def _segment(
 
 
 def _cleaned(result: Result | Failed, cleanup: Cleanup | None) -> Result | Failed:
+    """Clean the masks but for those that are too large to be written out, as the background of a vast image is."""
     if cleanup is None or isinstance(result, Failed):
         return result
-    clean = (replace(one, mask=cleanup(MaskCrop.of_runs(one.mask)).runs()) for one in result.objects)
-    return replace(result, objects=tuple(clean))
+    vast = [_box_area(one.mask) > PIXEL_LIMIT for one in result.objects]
+    clean = (
+        one if large else replace(one, mask=cleanup(MaskCrop.of_runs(one.mask)).runs())
+        for one, large in zip(result.objects, vast, strict=True)
+    )
+    return replace(result, objects=tuple(clean), uncleaned=sum(vast))
+
+
+def _box_area(mask: RunLengths) -> int:
+    x0, y0, x1, y1 = mask.box or (0, 0, 0, 0)
+    return (x1 - x0) * (y1 - y0)
 
 
 def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
@@ -187,7 +199,7 @@ def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embeddin
     with evaluating([model]):
         answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
     enlargers = [Enlarger(frame, model.mask_size) for frame in frames]
-    answers = iter(read_answers(answered, enlargers, quality_map=model.quality_map))
+    answers = read_answers(answered, enlargers, quality_map=model.quality_map)
     for one in ready:
         found = tuple(
             Found(answer.mask.runs, label, answer.mask.quality)

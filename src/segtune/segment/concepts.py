@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import PIL.Image
 import torch
 
-from segtune.core.types import Image
 from segtune.models.preparation import Preparation
 
 CONCEPT_TYPES: Final = frozenset({"sam3", "sam3_video"})
@@ -30,12 +31,12 @@ class ConceptProcessor:
         self._tokenizer = tokenizer
         self._preparation = Preparation.to_both_signs(side)
 
-    def __call__(self, *, images: Image, text: str, return_tensors: str) -> Any:
-        """Return the model's inputs for an image, uint8 [H, W, 3], and a phrase, as a mapping that has `to`."""
+    def __call__(self, *, images: PIL.Image.Image, text: str, return_tensors: str) -> Any:
+        """Return the model's inputs for an RGB image and a phrase, as a mapping that has `to`."""
         given = self._tokenizer(
             [text], return_tensors=return_tensors, padding="max_length", max_length=_TOKENS, truncation=True
         )
-        given["pixel_values"], _ = self._preparation.prepare([images])
+        given["pixel_values"], _ = self._preparation.prepare([np.array(images)])
         return given
 
     def post_process_grounded_object_detection(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from segtune.core.rle import BoolMask, RunLengths
+from segtune.core.rle import BoolMask, RunLengths, narrow
 from segtune.data.formats.runs import decode_window
 
 
@@ -89,7 +89,7 @@ class MaskCrop:
         joined = starts[1:] == stops[:-1]
         starts, stops = starts[np.r_[True, ~joined][: len(starts)]], stops[np.r_[~joined, True][: len(stops)]]
         bounds = np.concatenate([[0], np.stack([starts, stops], axis=1).ravel(), [height * self.size[1]]])
-        counts = np.diff(bounds).astype(np.uint32)
+        counts = narrow(np.diff(bounds))
         # A last run of nothing is left out, as `RunLengths.encode` does.
         return RunLengths(self.size, counts[:-1] if len(counts) > 1 and not counts[-1] else counts)
 

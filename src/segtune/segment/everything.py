@@ -32,7 +32,10 @@ from segtune.segment.regions import remove_small_regions
 from segtune.segment.suppression import without_doubles
 
 _EDGE = 20
-"""Pixels within which a mask touches the edge of its crop, as published."""
+"""Pixels within which a mask touches the edge of its crop: as published, so many however large the crop is.
+
+What ends at a tile's edge is told by a share of its side instead (`grid.is_cut_off`): tiles may be of 16 pixels.
+"""
 
 _ROUNDING = 1e-5
 """Share by which a sum in float32 may be off: what a filter on bounds must leave to the exact one."""

@@ -10,8 +10,11 @@ import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
 
-_EDGE = 0.02
-"""Share of a crop's longer side within which a mask touches the crop's edge: the published 20 pixels of 1024."""
+_CUT_SHARE = 0.02
+"""Share of a crop's longer side within which a mask is cut off by the crop's edge: the published 20 pixels of 1024.
+
+Everything mode's own filter has 20 pixels for all crops, as published; tiles and zoomed windows may be of any size.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def is_cut_off(box: tuple[int, int, int, int], crop: Crop, size: tuple[int, int]
         crop: of the image.
         size: (height, width) of the image.
     """
-    edge = max(1, round(_EDGE * max(crop.size)))
+    edge = max(1, round(_CUT_SHARE * max(crop.size)))
     x0, y0, x1, y1 = box
     left, top, right, bottom = crop.box
     height, width = size

@@ -44,6 +44,7 @@ class ManyResult:
         seconds: of the work now.
         stopped: somebody asked to stop.
         unknown: names in the file of prompts that are of no image, or of several.
+        uncleaned: masks found now that are too large to be cleaned (`batches.Task`), and are as they were found.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class ManyResult:
     seconds: float = 0.0
     stopped: bool = False
     unknown: tuple[str, ...] = ()
+    uncleaned: int = 0
 
 
 def segment_many(
@@ -88,7 +90,7 @@ def segment_many(
         batch: images, or windows around objects, encoded at once; None: what suits the model and the device. Tiles of
             everything mode are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
-        cleanup: of all masks.
+        cleanup: of all masks but the largest (`batches.Task`).
         on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
             Files are written by this process either way; paths of images must hold on all machines.
         stop: asked after each image, and within one that takes long.
@@ -127,7 +129,7 @@ def segment_many(
     failed = {image.name: known[image.name] for image in wanted if image.name in known}
     return ManyResult(
         out, len(images), drained.done, drained.masks, len(wanted) - len(left), len(images) - len(wanted), failed,
-        time.perf_counter() - begun, stopped, unknown,
+        time.perf_counter() - begun, stopped, unknown, drained.uncleaned,
     )  # fmt: skip
 
 
@@ -155,11 +157,12 @@ def _answer(
 
 @dataclass
 class _Drained:
-    """How many images were looked at and segmented, and how many masks were found."""
+    """How many images were looked at and segmented, how many masks were found, and of these not cleaned."""
 
     seen: int = 0
     done: int = 0
     masks: int = 0
+    uncleaned: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,6 +199,7 @@ class _Sink:
                 drained.seen += 1
                 if isinstance(one, Result) and self._write(one):
                     drained.done, drained.masks = drained.done + 1, drained.masks + len(one.objects)
+                    drained.uncleaned += one.uncleaned
                 elif isinstance(one, Failed):
                     self._list(one.name, one.reason)
                 advance(1, f"{drained.done / (time.perf_counter() - begun):.1f} images/s")
@@ -280,7 +284,9 @@ def _check_asked(task: Task, format: str) -> None:  # noqa: A002
 
 def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, Any]:  # noqa: A002
     """Return what two runs must share to be the same job."""
-    asked = task.wishes.to_json() | {"folder": str(task.wishes.folder.absolute())}
+    wishes = task.wishes
+    # Of prompts that name no file it does not matter where they lie: the command may go on from another folder.
+    asked = wishes.to_json() | ({"folder": str(wishes.folder.absolute())} if wishes.names_masks else {})
     job: dict[str, Any] = {"model": hash_weights(model), "format": format, "prompts": hash_text(str(asked))}
     # The same weights may look at an image brought to another size.
     job |= {"preparation": json.loads(json.dumps(model.preparation.to_json()))}
@@ -288,6 +294,8 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
     whole = None if task.everything is None else json.loads(json.dumps(asdict(task.everything)))
     job |= {"refine": str(task.cleanup)} if task.cleanup is not None else {}
     job |= {"tiles": asdict(task.tiles)} if task.tiles else {}
+    # Calibrated in the midst of a job, one file would tell two scales of quality.
+    job |= {"quality": model.quality_map.to_json()} if model.quality_map else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 
 

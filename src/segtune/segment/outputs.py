@@ -56,12 +56,14 @@ class Result:
         stem: path, without extension, of its files below the output folder.
         size: (height, width).
         objects: in the order of what was asked.
+        uncleaned: how many of them are too large to be cleaned, and are as they were found.
     """
 
     name: str
     stem: str
     size: tuple[int, int]
     objects: tuple[Found, ...]
+    uncleaned: int = 0
 
 
 @dataclass(frozen=True)

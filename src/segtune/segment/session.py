@@ -113,7 +113,7 @@ class Session:
 
     def answers(self, current: Round) -> list[Answer]:
         """Return the masks of a decode, at original size."""
-        return read_answers(current, [self._enlarger], self.cleanup, quality_map=self.model.quality_map)
+        return list(read_answers(current, [self._enlarger], self.cleanup, quality_map=self.model.quality_map))
 
     def save(self, path: Path | str) -> None:
         """Write the embedding, so that `load` needs no image encoder's run.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 
 from segtune.core.errors import MissingExtraError, ModelError, UsageError
@@ -151,7 +152,9 @@ class TextDetector:
     def _find(self, image: Image, phrases: list[str], threshold: float, grounded: bool, alone: bool) -> list[FoundBox]:
         height, width = image.shape[:2]
         text = f"{phrases[0].lower().rstrip('.')}." if grounded else phrases[0] if alone else [phrases]
-        given = self._processor(images=image, text=text, return_tensors="pt").to(self._model.device)
+        # Of an array of 1, 3 or 4 rows transformers would take these for its channels.
+        picture = PIL.Image.fromarray(image)
+        given = self._processor(images=picture, text=text, return_tensors="pt").to(self._model.device)
         outputs = self._model(**given)
         more = {"input_ids": given["input_ids"], "text_threshold": _TEXT_THRESHOLD} if grounded else {}
         (found,) = self._processor.post_process_grounded_object_detection(

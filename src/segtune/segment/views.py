@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from segtune.core.errors import UsageError, unknown_name
-from segtune.core.geometry import Frame
+from segtune.core.geometry import Frame, frame_scales
 from segtune.core.types import Embedding, MaskPrediction, Prompts
 from segtune.models.family import PromptableModel
 
@@ -24,13 +24,17 @@ class View:
         flip_x: left and right exchanged.
         flip_y: top and bottom exchanged.
         scale: of the image inside the model's square, at most 1.
-        shift: of boxes and points, as a share of the box's sides (of the image's, without a box), x and y.
+        shift: of a box and the points beside it, as a share of the box's sides, x and y.
+        click_shift: of points without a box, in pixels of the model's square, x and y, up to 1 % of the image's side.
+            Nothing tells how large the object is, and a larger share of the image would move a click on a small one to
+            its neighbour; pixels of the square are what the model can tell apart, however large the image.
     """
 
     flip_x: bool = False
     flip_y: bool = False
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
+    click_shift: tuple[float, float] = (0.0, 0.0)
 
     @property
     def is_seen(self) -> bool:
@@ -42,9 +46,18 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
     "flip": (View(flip_x=True),),
     "flips": (View(flip_x=True), View(flip_y=True), View(flip_x=True, flip_y=True)),
     "scale": (View(scale=0.8),),
-    "jitter": tuple(View(shift=shift) for shift in ((0.04, 0.0), (-0.04, 0.0), (0.0, 0.04), (0.0, -0.04))),
+    "jitter": tuple(
+        View(shift=(0.04 * x, 0.04 * y), click_shift=(3.0 * x, 3.0 * y)) for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1))
+    ),
 }
-"""What can be averaged with the plain view, by name."""
+"""What can be averaged with the plain view, by name.
+
+Jittered clicks move by 3 pixels of the square. That is under a cell of SAM's masks, 4 pixels, so that what is asked
+about stays the same, and a quarter of the step of everything mode's 32 clicks a side in nano's square of 384.
+"""
+
+_CLICK_SHARE = 0.01
+"""Of the image's side at most: in an image far longer than high 3 pixels of the square might be a step of that grid."""
 
 
 def check_views(names: Sequence[str]) -> None:
@@ -178,9 +191,8 @@ def _turned(prompts: Prompts, frames: tuple[Frame, ...], view: View, mask_size: 
     device = prompts.points.device
     index = prompts.image_index
     size = torch.tensor([frame.original[::-1] for frame in frames], dtype=torch.float32, device=device)[index]  # [P, 2]
+    shift = _shift(prompts, frames, size, view)  # [P, 2]
     pixel = torch.tensor([[1 / s for s in _frame(frame, view).scale] for frame in frames], device=device)[index]
-    sides = torch.where(prompts.has_box[:, None], prompts.boxes[:, 2:] - prompts.boxes[:, :2], size)
-    shift = sides * torch.tensor(view.shift, device=device)
     points, corners = prompts.points + shift[:, None], prompts.boxes.view(-1, 2, 2) + shift[:, None]
     # A pixel's index stands for its centre, which the prompt encoder finds half a pixel of its own frame further on.
     mirror = (size - pixel)[:, None]
@@ -192,6 +204,15 @@ def _turned(prompts: Prompts, frames: tuple[Frame, ...], view: View, mask_size: 
     if masks is not None and view.is_seen:
         masks = _moved(masks[:, None], index, frames, view, back=False)[:, 0]
     return replace(prompts, points=points, boxes=boxes, mask_logits=masks)
+
+
+def _shift(prompts: Prompts, frames: tuple[Frame, ...], size: Tensor, view: View) -> Tensor:
+    """Return by how much a view shifts each prompt, float32 [P, 2] in pixels of its image of `size` [P, 2] x and y."""
+    device = prompts.points.device
+    of_box = (prompts.boxes[:, 2:] - prompts.boxes[:, :2]) * torch.tensor(view.shift, device=device)
+    of_click = torch.tensor(view.click_shift, device=device) / frame_scales(frames, prompts.image_index)
+    most = _CLICK_SHARE * size
+    return torch.where(prompts.has_box[:, None], of_box, torch.clamp(of_click, -most, most))
 
 
 def _moved(logits: Tensor, image_index: Tensor, frames: tuple[Frame, ...], view: View, *, back: bool) -> Tensor:

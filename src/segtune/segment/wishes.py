@@ -6,9 +6,10 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Protocol
 
@@ -163,8 +164,16 @@ class Wishes:
     @property
     def labels(self) -> list[str]:
         """All classes asked for, sorted."""
-        wished = [*self.of_all, *(wish for wishes in self.by_name.values() for wish in wishes)]
-        return sorted({wish.label for wish in wished} | set(self.finder.labels if self.finder else ()))
+        return sorted({wish.label for wish in self._wished()} | set(self.finder.labels if self.finder else ()))
+
+    @property
+    def names_masks(self) -> bool:
+        """Whether any prompt is a mask file, whose path begins at `folder`."""
+        return any(wish.mask is not None for wish in self._wished())
+
+    def _wished(self) -> Iterator[Wish]:
+        yield from self.of_all
+        yield from chain.from_iterable(self.by_name.values())
 
     def to_json(self) -> dict[str, Any]:
         """Return all that is asked, for telling one job from another."""

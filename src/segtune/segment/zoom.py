@@ -65,7 +65,7 @@ class ZoomedMask:
 
     Attributes:
         mask: at the size of the whole image.
-        quality: predicted IoU.
+        quality: predicted IoU, as people are told it (`Mask.quality`).
         window: x0, y0, x1, y1 of what the model saw, in pixels of the image.
     """
 
@@ -165,10 +165,8 @@ def _answers(
     with evaluating([model]):
         embedding = replace(model.encode(pixels.to(device), read), frames=frames)
         current = ask(model, embedding, joined.to(device))
-    answers = read_answers(current, [Enlarger(frame, model.mask_size) for frame in frames])
-    while answers:
-        # Let go once it was looked at: a mask that was brought to its window's size may be large.
-        yield answers.pop(0)
+    enlargers = [Enlarger(frame, model.mask_size) for frame in frames]
+    yield from read_answers(current, enlargers, quality_map=model.quality_map)
 
 
 def _moved(prompt: ObjectPrompt, seen: Crop) -> ObjectPrompt:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from segtune.core.rle import RunLengths
+from segtune.core.rle import Counts, RunLengths, narrow
 from segtune.data.formats.polygons import Polygon, Ring, rasterise
 from segtune.data.formats.runs import from_runs, runs_of
 
@@ -48,7 +48,7 @@ class Annotations:
             ValueError: run lengths that do not add up to that size.
         """
         if self.runs[row]:
-            return whole_runs(self._numbers(int(self.first_ring[row])).astype(np.uint32), size)
+            return whole_runs(narrow(self._numbers(int(self.first_ring[row])).astype(np.int64)), size)
         return rasterise(self.polygons(row), size)
 
     def polygons(self, row: int) -> list[list[Ring]]:
@@ -74,7 +74,7 @@ class AnnotationBuilder:
         self._heads.append((image, label, crowd, False))
         self._rings.append([(number, ring.ravel()) for number, polygon in enumerate(polygons) for ring in polygon])
 
-    def add_runs(self, image: int, label: int, counts: npt.NDArray[np.uint32], *, crowd: bool = False) -> None:
+    def add_runs(self, image: int, label: int, counts: Counts, *, crowd: bool = False) -> None:
         """Add an object by its run lengths (`core.rle`)."""
         self._heads.append((image, label, crowd, True))
         # Run lengths lie in one array with outlines: float64 holds whole numbers exactly up to 2^53.
@@ -94,7 +94,7 @@ class AnnotationBuilder:
         )  # fmt: skip
 
 
-def whole_runs(counts: npt.NDArray[np.uint32], size: tuple[int, int]) -> RunLengths:
+def whole_runs(counts: Counts, size: tuple[int, int]) -> RunLengths:
     """Return run lengths as a mask.
 
     Raises:

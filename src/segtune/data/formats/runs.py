@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from segtune.core.rle import BoolMask, RunLengths
+from segtune.core.rle import BoolMask, RunLengths, narrow
 
 Indices = npt.NDArray[np.int64]
 
@@ -25,7 +25,7 @@ def from_runs(size: tuple[int, int], starts: Indices, ends: Indices) -> RunLengt
     # A mask that ends inside has no last run of background.
     if len(starts) and counts[-1] == 0:
         counts = counts[:-1]
-    return RunLengths(size, counts.astype(np.uint32))
+    return RunLengths(size, narrow(counts))
 
 
 def runs_of(mask: RunLengths) -> tuple[Indices, Indices]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -115,15 +115,13 @@ def open_tiff_windows(path: Path) -> Iterator[Windows | None]:
         MissingExtraError: tifffile is not installed.
     """
     tifffile = import_tifffile()
-    try:
-        file = tifffile.TiffFile(path)
-    # The content decides, not the name: Pillow will say what is wrong, or read it.
-    except (tifffile.TiffFileError, *TIFF_FAULTS):
-        yield None
-        return
-    with file:
-        page = file.pages[0]
-        yield TiffWindows(path, page) if _is_simple(page) else None
+    with ExitStack() as stack:
+        windows = None
+        # The content decides, not the name: Pillow will say what is wrong, or read it.
+        with suppress(tifffile.TiffFileError, *TIFF_FAULTS):
+            page = stack.enter_context(tifffile.TiffFile(path)).pages[0]
+            windows = TiffWindows(path, page) if _is_simple(page) else None
+        yield windows
 
 
 def _is_simple(page: Any) -> bool:
@@ -139,5 +137,6 @@ def _is_simple(page: Any) -> bool:
         and int(page.compression) in (_NONE, *_DEFLATED)
         and page.tags.valueof("Orientation", _UPRIGHT) == _UPRIGHT
         and page.imagedepth == 1
+        and min(tall, wide, page.imagelength, page.imagewidth) > 0
         and min(tall, page.imagelength) * wide * page.samplesperpixel <= _LARGEST_SEGMENT
     )
