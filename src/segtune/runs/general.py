@@ -12,7 +12,7 @@ from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.evaluation.leakage import find_leaks
-from segtune.training.examples import generator
+from segtune.runs.draw import blind_order, filled
 
 SUITE, NONE = "suite", "none"
 
@@ -59,17 +59,16 @@ def open_general(spec: str, most: int, side: int) -> GeneralImages | None:
         reported, choice = (drawn_dataset(most, side=side, theme=SUITE, first=first) for first in (0, _FOR_CHOICE))
         return GeneralImages("drawn suite", reported, choice)
     dataset = open_dataset(Path(spec))
-    # Drawn blindly, for neighbours in a folder are often alike; the same ones in each run, so that runs compare.
-    order = generator(0, "general images").permutation(len(dataset)).tolist()
-    filled = list(islice((row for row in order if dataset[row].objects), 2 * most))
-    if not filled:
+    # The same ones in each run, so that runs compare.
+    rows = list(islice(filled(dataset, blind_order(dataset, 0, "general images")), 2 * most))
+    if not rows:
         raise DataError(
             f"None of the {len(dataset)} images of {spec} has an object, so nothing can be asked about them. Give "
             "general images with masks, or --set evaluation.general=suite for drawn ones."
         )
-    reported = dataset.subset(dataset.names[row] for row in filled[:most])
-    is_enough = len(filled) == 2 * most
-    choice = dataset.subset(dataset.names[row] for row in filled[most:]) if is_enough else reported
+    reported = dataset.subset(dataset.names[row] for row in rows[:most])
+    is_enough = len(rows) == 2 * most
+    choice = dataset.subset(dataset.names[row] for row in rows[most:]) if is_enough else reported
     return GeneralImages(str(spec), reported, choice)
 
 

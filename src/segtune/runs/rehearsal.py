@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from segtune.core.errors import DataError, UsageError
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.models.family import PromptableModel
+from segtune.runs.draw import blind_order, filled
 from segtune.runs.settings import Settings
-from segtune.training.examples import generator
 from segtune.training.loop import trained_weights
 from segtune.training.recipe import TuningRecipe
 from segtune.training.reference import Reference
@@ -43,14 +44,14 @@ def open_rehearsal(settings: Settings, side: int) -> Dataset | None:
             "training.rehearsal.source and evaluation.general. Give one of them other images."
         )
     dataset = open_dataset(folder)
-    order = generator(settings.training.seed, "rehearsal").permutation(len(dataset)).tolist()
-    filled = [row for row in order if dataset[row].objects][: asked.images]
-    if not filled:
+    order = blind_order(dataset, settings.training.seed, "rehearsal")
+    rows = list(islice(filled(dataset, order), asked.images))
+    if not rows:
         raise DataError(
             f"None of the {len(dataset)} images of {asked.source} has an object to ask about. Give general images with "
             "masks, which only say where to point, or --set training.rehearsal.source=scenes."
         )
-    return dataset.subset(dataset.names[row] for row in filled)
+    return dataset.subset(dataset.names[row] for row in rows)
 
 
 def make_reference(

@@ -10,8 +10,8 @@ from segtune.data.dataset import Dataset, SetAside
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.matrix import Embedder, evaluate, score_images
 from segtune.models.family import PromptableModel
+from segtune.runs.draw import blind_order, filled
 from segtune.runs.settings import Settings
-from segtune.training.examples import generator
 from segtune.training.loop import Validation
 from segtune.training.processes import Processes
 
@@ -58,11 +58,11 @@ def validation_part(settings: Settings, part: Dataset) -> Dataset:
     if most is None or len(part) <= most:
         return part
     # Images with objects come first, for they alone are scored; of sparse data a blind draw may have none.
-    drawn = generator(settings.training.seed, "validation").permutation(len(part)).tolist()
-    filled = list(islice((row for row in drawn if part[row].objects), most))
+    drawn = blind_order(part, settings.training.seed, "validation")
+    first = list(islice(filled(part, drawn), most))
+    taken = set(first)
+    rows = [*first, *(row for row in drawn if row not in taken)][:most]
     # In the data set's order again, whatever the order of the draw.
-    taken = set(filled)
-    rows = [*filled, *(row for row in drawn if row not in taken)][:most]
     return part.subset(part.names[row] for row in sorted(rows))
 
 
