@@ -11,8 +11,9 @@ from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import fingerprints
 from segtune.runs.data import prepare_data
-from segtune.runs.evaluate import Contestant, name_contestants, name_entrants, open_as_trained, select
+from segtune.runs.evaluate import Contestant, name_contestants, name_entrants, select
 from segtune.runs.folder import RunFolder
+from segtune.runs.known import open_as_trained
 from segtune.runs.settings import load_settings
 from segtune.segment.refine import parse_cleanup
 
@@ -129,7 +130,7 @@ def test_what_a_pretraining_has_seen_is_left_out(discs, run, tmp_path):
     for spec in (str(base.path), str(base.model)):
         contestants = name_contestants([spec, "nano"])
         assert [one.name for one in contestants] == [spec.rsplit("/", 1)[-1], "nano"]
-        dataset = open_as_trained(discs, contestants, format=None, objects=None)
+        dataset, _ = open_as_trained(discs, [one.run for one in contestants])
         chosen = select(dataset, contestants, None, None, SILENT)
         assert (chosen.part, chosen.left_out["images"], chosen.leaks) == ("all", 5, 0)
         assert set(chosen.dataset.names) == set(dataset.names) - set(seen.names)
@@ -139,7 +140,7 @@ def test_a_run_s_model_folder_is_the_run(discs, run):
     """RUN/model is scored on what RUN is: its stored test part, read as the run did."""
     contestants = name_contestants([str(run.model)])
     assert contestants[0].name == "tuned"
-    dataset = open_as_trained(discs, contestants, format=None, objects=None)
+    dataset, _ = open_as_trained(discs, [one.run for one in contestants])
     assert dataset.objects == "parts"
     assert select(dataset, contestants, None, None, SILENT).dataset.names == tuple(_parts(run)["test"])
 
@@ -184,11 +185,10 @@ def test_a_part_needs_a_split(discs):
 
 def test_an_object_is_what_the_run_says_unless_told_otherwise(discs, run, tmp_path):
     """On a run's data as it was trained, the command line first; on other data as if there were no run."""
-    contestants = [Contestant("tuned", str(run.path), run)]
     other = write_discs(tmp_path / "other", 4, seed=8)
-    assert open_as_trained(discs, contestants, format=None, objects=None).objects == "parts"
-    assert open_as_trained(discs, contestants, format=None, objects="labels").objects == "labels"
-    assert open_as_trained(other, contestants, format=None, objects=None).objects == "whole"
+    assert open_as_trained(discs, [run])[0].objects == "parts"
+    assert open_as_trained(discs, [run], objects="labels")[0].objects == "labels"
+    assert open_as_trained(other, [run])[0].objects == "whole"
 
 
 def test_data_of_another_format_than_the_run_s_opens_all_the_same(run, tmp_path):
@@ -196,5 +196,17 @@ def test_data_of_another_format_than_the_run_s_opens_all_the_same(run, tmp_path)
     data = write_discs(tmp_path / "data", 3, seed=8)
     settings = load_settings(data="d", out="o", data__format="nifti")
     settings.write(tmp_path / "run" / "settings.yaml")
-    found = open_as_trained(data, [Contestant("tuned", "r", RunFolder(tmp_path / "run"))], format=None, objects=None)
+    found, _ = open_as_trained(data, [RunFolder(tmp_path / "run")])
     assert (found.format, len(found)) == ("mask_folder", 3)
+
+
+def test_a_blend_s_data_is_read_as_its_run_reads_it(discs, run, tmp_path):
+    """It has no settings of its own, but knows the run that it was made from."""
+    blend = RunFolder(tmp_path / "blend")
+    blend.model.mkdir(parents=True)
+    for source, target in ((run.split, blend.split), (run.fingerprints, blend.fingerprints)):
+        shutil.copy(source, target)
+    (blend.model / "segtune.json").write_text(json.dumps({"blend": {"run": str(run.path)}}))
+    assert open_as_trained(discs, [blend])[0].objects == "parts"
+    (blend.model / "segtune.json").write_text(json.dumps({"blend": {"run": str(tmp_path / "gone")}}))
+    assert open_as_trained(discs, [blend])[0].objects == "whole"

@@ -11,8 +11,9 @@ from segtune.evaluation.clicks import MOST_CLICKS, ClickResult, score_clicks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.open import open_model
 from segtune.runs.device import pick_device
-from segtune.runs.evaluate import Part, name_contestants, open_as_trained, select
+from segtune.runs.evaluate import Part, name_contestants, select
 from segtune.runs.folder import describe_surroundings, now, other_than_a_run
+from segtune.runs.known import open_as_trained
 
 
 def click_models(
@@ -53,7 +54,7 @@ def click_models(
     """
     folder = other_than_a_run(Path(out))
     contestants = name_contestants([model, *against])
-    dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
+    dataset, _ = open_as_trained(Path(data), (one.run for one in contestants), format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
     keep_large_blocks()
     place = pick_device(device)

@@ -9,16 +9,15 @@ from typing import Any, Literal
 
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset, open_dataset
-from segtune.data.fingerprints import Fingerprints, digest
+from segtune.data.dataset import Dataset
 from segtune.data.splits import Split, read_split, resolve
 from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
-from segtune.runs.data import open_run_data
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
+from segtune.runs.known import known_to, open_as_trained, stored_split
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
 from segtune.runs.unseen import open_unseen
@@ -26,9 +25,6 @@ from segtune.segment.refine import Cleanup, parse_cleanup
 from segtune.segment.views import averaged, check_views
 
 Part = Literal["train", "val", "test", "all"]
-
-_COMPARED = 3
-"""Images looked at to tell whether a folder holds the data of a run."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +112,10 @@ def evaluate_models(
     cleanup = parse_cleanup(refine) if refine else None
     check_views(tta)
     contestants = name_contestants([model, *against])
-    dataset = open_as_trained(Path(data), contestants, format=format, objects=objects)
+    runs = {one.name: one.run for one in contestants}
+    dataset, reading = open_as_trained(Path(data), runs.values(), format=format, objects=objects)
     chosen = select(dataset, contestants, split, part, progress)
-    domains = open_unseen(unseen, Path(data), dataset.objects, known_to(contestants), progress)
+    domains = open_unseen(unseen, reading, known_to(runs), progress)
     keep_large_blocks()
     extra = name_entrants([one.name for one in contestants], tta, cleanup)
     models = _open_models(contestants, extra, tta, pick_device(device))
@@ -138,31 +135,6 @@ def evaluate_models(
         **surroundings, finished=now(), model={"base": model, "compared": specs}, data={"path": str(data)}
     )
     return proof
-
-
-def open_as_trained(
-    data: Path,
-    contestants: Sequence[Contestant],
-    *,
-    format: str | None,  # noqa: A002 - the word users know it by
-    objects: str | None,
-) -> Dataset:
-    """Open a data set as a compared run on it does: what an object is, and from which grey on, is part of the data.
-
-    Raises:
-        DataError: the data cannot be used.
-    """
-    for run in (one.run for one in contestants if one.run is not None and one.run.is_fit):
-        told = read_settings(run.settings).settings.data
-        # The data may lie elsewhere by now, and what the command line says comes first.
-        named = {"path": str(data), "format": format or told.format, "objects": objects or told.objects}
-        try:
-            dataset = open_run_data(told.model_copy(update=named))
-            if run.split.is_file() and run.fingerprints.is_file() and _is_data_of(dataset, run):
-                return dataset
-        except DataError:
-            continue  # other data than the run's, which may well be of another format
-    return open_dataset(data, format=format, objects=objects or "whole")
 
 
 def _describe_data(data: Path, dataset: Dataset, chosen: Selection) -> dict[str, Any]:
@@ -230,15 +202,15 @@ def select(
         UsageError: a part without a split.
         DataError: nothing is left.
     """
-    runs = {one.name: one.run for one in contestants if one.run is not None}
-    stored = _stored_split(dataset, runs.values()) if split is None else resolve(read_split(split), dataset)
+    runs = {one.name: one.run for one in contestants}
+    stored = stored_split(dataset, runs.values()) if split is None else resolve(read_split(split), dataset)
     if part not in (None, "all") and stored is None:
         raise UsageError(
             f"--part {part} needs a split: none of the models is a run on {dataset.root}. Give one by --split."
         )
     wanted: Part = part or ("test" if stored is not None else "all")
     scored = dataset if stored is None or wanted == "all" else dataset.subset(stored.part(wanted))
-    leakage = find_leaks(scored, known_to(contestants), progress)
+    leakage = find_leaks(scored, known_to(runs), progress)
     # Somebody chose to score them all the same: nothing is left out, but counted.
     if part is not None:
         return Selection(scored, stored, wanted, {}, len(leakage.names))
@@ -248,29 +220,3 @@ def select(
             "on, so nothing is left for a fair test. Give other data; or --part all to score them all the same."
         )
     return Selection(scored.subset(leakage.kept), stored, wanted, leakage.to_json(), 0)
-
-
-def known_to(contestants: Iterable[Contestant]) -> dict[str, Fingerprints]:
-    """Return by model's name the fingerprints of what runs among the contestants were trained and chosen on."""
-    runs = {one.name: one.run for one in contestants if one.run is not None}
-    return {name: Fingerprints.read(run.fingerprints) for name, run in runs.items() if run.fingerprints.is_file()}
-
-
-def _stored_split(dataset: Dataset, runs: Sequence[RunFolder] | Any) -> Split | None:
-    for run in runs:
-        if run.split.is_file() and run.fingerprints.is_file() and _is_data_of(dataset, run):
-            return read_split(run.split)
-    return None
-
-
-def _is_data_of(dataset: Dataset, run: RunFolder) -> bool:
-    """Say whether a folder, wherever it lies now, holds the data of a run: the same names and the same pixels."""
-    split, known = read_split(run.split), Fingerprints.read(run.fingerprints)
-    rows = {name: row for row, name in enumerate(dataset.names)}
-    if not rows.keys() >= {*split.train, *split.val, *split.test}:
-        return False
-    # A few will do: other data under the same names mostly differs from the first image on.
-    # What an earlier run learned from stands there too, under names that are not of this data.
-    own = {*split.train, *split.val}
-    some = [pair for pair in zip(known.names, known.digests, strict=True) if pair[0] in own][:_COMPARED]
-    return all(digest(dataset[rows[name]].image) == expected for name, expected in some)

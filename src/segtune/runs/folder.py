@@ -99,6 +99,11 @@ class RunFolder:
         return self.settings.is_file()
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether data was split for it, and what it learns from is remembered."""
+        return self.split.is_file() and self.fingerprints.is_file()
+
+    @property
     def is_unbegun(self) -> bool:
         """Whether a run in this folder was cut off before its data was split: nothing is there to go on from."""
         return self.path.is_dir() and not self.holds_a_run and {each.name for each in self.path.iterdir()} <= {

@@ -7,21 +7,23 @@ from pathlib import Path
 
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.evaluation.domains import Domain
 from segtune.evaluation.leakage import find_leaks
+from segtune.runs.data import open_run_data
+from segtune.runs.known import read_like
+from segtune.runs.settings import DataSettings
 
 
 def open_unseen(
-    paths: Sequence[Path], home: Path, objects: str, known: Mapping[str, Fingerprints], progress: Progress = SILENT
+    paths: Sequence[Path], home: DataSettings, known: Mapping[str, Fingerprints], progress: Progress = SILENT
 ) -> tuple[Domain, ...]:
     """Open data of other domains.
 
     Args:
         paths: the data.
-        home: the evaluation's own data.
-        objects: what one object is: the same thing everywhere, or the figures would not compare.
+        home: the evaluation's own data, and how it is read. The others are read like it, or the figures would not
+            compare: a drop should be one between domains, not between windows, bands or kinds of object.
         known: model's name → fingerprints of what its run has learned from; those images and their like are left out.
         progress: hears of every image.
 
@@ -29,7 +31,7 @@ def open_unseen(
         UsageError: the same data twice.
         DataError: it cannot be used, or nothing of it is left.
     """
-    asked = [home, *paths]
+    asked = [Path(home.path), *paths]
     places = [Path(path).expanduser().resolve() for path in asked]
     twice = next((path for row, path in enumerate(asked) if places.index(places[row]) < row), None)
     if twice is not None:
@@ -39,7 +41,7 @@ def open_unseen(
     names = _names(asked)
     found = []
     for path, name in zip(asked[1:], names[1:], strict=True):
-        dataset = open_dataset(Path(path), objects=objects)
+        dataset = open_run_data(read_like(home, path))
         leakage = find_leaks(dataset, known, progress)
         if not leakage.kept:
             raise DataError(

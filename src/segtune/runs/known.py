@@ -1,0 +1,122 @@
+"""What runs know of data: how they read it, which of it they have learned from, and which they were tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from segtune.core.errors import DataError
+from segtune.core.files import read_json
+from segtune.data.dataset import Dataset
+from segtune.data.fingerprints import Fingerprints, digest
+from segtune.data.splits import Split, read_split
+from segtune.models.save import BLEND, RECORD
+from segtune.runs.data import open_run_data
+from segtune.runs.folder import RunFolder
+from segtune.runs.settings import DataSettings, read_settings
+
+_COMPARED = 3
+"""Images looked at to tell whether a folder holds the data of a run."""
+
+
+def fit_of(run: RunFolder | None) -> RunFolder | None:
+    """Return the fit whose data a run was made on: itself, or the one a blend was made from; None: neither is there."""
+    if run is None or run.is_fit:
+        return run
+    if (blend := blend_of(run)) is None:
+        return None
+    fit = RunFolder(Path(blend["run"]))
+    return fit if fit.is_fit else None
+
+
+def blend_of(run: RunFolder) -> Mapping[str, str] | None:
+    """Return what a folder's model says of the blend that it is; None where it is none."""
+    record = run.model / RECORD
+    return read_json(record).get(BLEND) if record.is_file() else None
+
+
+def open_as_trained(
+    data: Path,
+    runs: Iterable[RunFolder | None],
+    *,
+    format: str | None = None,  # noqa: A002 - the word users know it by
+    objects: str | None = None,
+) -> tuple[Dataset, DataSettings]:
+    """Open a data set as a run on it does: what an object is, and from which grey on, is part of the data.
+
+    Args:
+        data: the data set.
+        runs: the first of them whose data it is says how it is read; what is none's data is read as if there were none.
+        format: name of the data format; without it that of such a run, else detected.
+        objects: what one object is; without it as such a run has it, else "whole".
+
+    Returns:
+        The data set, and how it was read.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    for run in runs:
+        if run is None or (fit := fit_of(run)) is None:
+            continue
+        told = read_settings(fit.settings).settings.data
+        # The data may lie elsewhere by now, and what the command line says comes first.
+        reading = read_like(told, data, format=format or told.format, objects=objects or told.objects)
+        try:
+            dataset = open_run_data(reading)
+        except DataError:
+            continue  # other data than the run's, which may well be of another format
+        if is_data_of(dataset, run):
+            return dataset, reading
+    reading = read_like(DataSettings(), data, format=format, objects=objects or "whole")
+    return open_run_data(reading), reading
+
+
+def read_like(
+    told: DataSettings,
+    data: Path,
+    *,
+    format: str | None = None,  # noqa: A002 - the word users know it by
+    objects: str | None = None,
+) -> DataSettings:
+    """Return how other data is read like some: alike in objects, threshold, encoding, bands and window.
+
+    Args:
+        told: how the one is read.
+        data: the other, which may be of another format.
+        format: its format; detected without it.
+        objects: what one object is there; without it as in the one.
+
+    Raises:
+        UsageError: an unknown kind of object, when the data is opened.
+    """
+    return told.model_copy(update={"path": str(data), "format": format, "objects": objects or told.objects})
+
+
+def stored_split(dataset: Dataset, runs: Iterable[RunFolder | None]) -> Split | None:
+    """Return the split of the first run whose data this is; None where it is no run's."""
+    return next((read_split(run.split) for run in runs if run is not None and is_data_of(dataset, run)), None)
+
+
+def is_data_of(dataset: Dataset, run: RunFolder) -> bool:
+    """Say whether a folder, wherever it lies now, holds the data of a run: the same names and the same pixels."""
+    if not run.is_prepared:
+        return False
+    split, known = read_split(run.split), Fingerprints.read(run.fingerprints)
+    rows = {name: row for row, name in enumerate(dataset.names)}
+    if not rows.keys() >= {*split.train, *split.val, *split.test}:
+        return False
+    # A few will do: other data under the same names mostly differs from the first image on.
+    # What an earlier run learned from stands there too, under names that are not of this data.
+    own = {*split.train, *split.val}
+    some = [pair for pair in zip(known.names, known.digests, strict=True) if pair[0] in own][:_COMPARED]
+    return all(digest(dataset[rows[name]].image) == expected for name, expected in some)
+
+
+def known_to(runs: Mapping[str, RunFolder | None]) -> dict[str, Fingerprints]:
+    """Return by name the fingerprints of what those that are runs have learned from."""
+    return {
+        name: Fingerprints.read(run.fingerprints)
+        for name, run in runs.items()
+        if run is not None and run.fingerprints.is_file()
+    }
