@@ -21,7 +21,7 @@ Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, its mode
 Data = Annotated[
     Path | None, typer.Option(metavar="DATA", help="Labelled images. [default: the run's validation images]")
 ]
-Most = Annotated[int, typer.Option("--images", min=1, metavar="N", help="Images looked at.")]
+Most = Annotated[int, typer.Option("--images", min=1, metavar="N", help="Images looked at, at most.")]
 Points = Annotated[int, typer.Option("--points-per-side", min=1, metavar="N", help="Clicks along each side.")]
 Only = Annotated[Literal["quality", "thresholds"] | None, typer.Option(help="Fit one of the two. [default: both]")]
 
@@ -37,7 +37,11 @@ def calibrate(
     The two thresholds of everything mode: of all masks that a grid of clicks gives, those are wanted that are of a
     labelled object, and no others; the pair of highest F1 is kept. They are about the model's own prediction.
 
-    Both are written into the model's segtune.json and taken from there. A run's report is written anew.
+    Images are drawn blindly among those with objects, of many groups. Of DATA those that the run has learned from or is
+    tested on are left out.
+
+    Both are written into the model's segtune.json and taken from there; of a run with an adapter, whether RUN, its
+    model/ or its adapter/ is named, into those of both. Where the quality is fitted a run's report is written anew.
 
     For example:
 
@@ -62,11 +66,14 @@ def _facts(found: Calibrated) -> dict[str, Any]:
         **thresholds,
         "quality": found.quality and asdict(found.quality),
         "test": found.test and asdict(found.test),
+        "left_out": found.left_out,
     }
 
 
 def _text(found: Calibrated) -> str:
     said = []
+    if found.left_out:
+        said.append(f"Left out, for the run has learned from them or is tested on them: {found.left_out} images.")
     if found.quality:
         said.append(_tell_quality(found.quality))
     if found.test:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from segtune.core.errors import DataError, UsageError
+from segtune.core.errors import UsageError
 from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset, SetAside, open_dataset
-from segtune.data.splits import read_split, resolve
+from segtune.data.dataset import SetAside
 from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.contest import Contest
 from segtune.evaluation.modes import find_modes
@@ -24,10 +24,11 @@ from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import QUALITY, RECORD, THRESHOLDS
-from segtune.runs.data import open_run_data
+from segtune.runs.blend import BLENDED, TUNED
 from segtune.runs.device import pick_device
-from segtune.runs.folder import run_of
-from segtune.runs.settings import read_settings
+from segtune.runs.folder import RunFolder, run_of
+from segtune.runs.known import blend_of
+from segtune.runs.labelled import Labelled, other_images, validation_images
 from segtune.segment.encoding import encode_image, evaluating
 from segtune.segment.everything import EverythingSettings, settings_for
 
@@ -36,8 +37,8 @@ Fitted = Literal["quality", "thresholds"]
 POINTS_PER_SIDE = 16
 """A quarter of the published clicks: thresholds are about masks, not about how many are looked for."""
 
-_MODEL = "tuned"
-"""What the model is called in the tables of its own run."""
+_MODEL = "model"
+"""What the model is called while it is asked."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,13 @@ class Calibrated:
         quality: the map of predicted quality; None where it was not asked for.
         thresholds: of everything mode, likewise.
         test: what the map does on the run's test images; None for a model that is no run, or has none.
+        left_out: images that were not looked at because the model's run has learned from them or was tested on them.
     """
 
     quality: FittedQuality | None
     thresholds: FittedThresholds | None
     test: TestedQuality | None
+    left_out: int = 0
 
 
 def calibrate(
@@ -76,15 +79,18 @@ def calibrate(
 ) -> Calibrated:
     """Fit the map of predicted quality and everything mode's two thresholds on validation images; keep both.
 
-    They go into the model's segtune.json: from then on the map is in every quality that people are told, and the
-    thresholds are what everything mode takes where nothing else is said. The thresholds stay on the scale of the
+    They go into the model's segtune.json, and into that of the run's adapter alone, which is the same model: from then
+    on the map is in every quality that people are told, and the thresholds are what everything mode takes where nothing
+    else is said. The thresholds stay on the scale of the
     model's own prediction. The map's effect on a run's test images is told from its stored tables and added to its
     metrics.json.
 
     Args:
         model: a run folder, its model/, or any local folder in transformers' layout with segtune.json.
-        data: other labelled images; needed where the model is no run's.
-        most: images looked at, the first of them.
+        data: other labelled images, read as the run reads its own; needed where the model is no run's. Those that the
+            run has learned from are left out and counted, and so are those that it is tested on where the map's effect
+            is told on them.
+        most: images looked at, drawn blindly among those with objects, of as many groups as can be.
         points_per_side: clicks along each side of an image, for the thresholds.
         only: fit one of the two.
         device: "cpu", "cuda", or "auto".
@@ -95,28 +101,29 @@ def calibrate(
         DataError: too few labelled images, or not one automatic mask is of an object; by then the map is kept.
         ResourceError: the folder cannot be written.
     """
-    record = _record_of(Path(model))
-    images = open_dataset(data) if data is not None else _validation_images(Path(model))
+    records = _records_of(Path(model))
+    tables = None if only == "thresholds" else _tables_of(Path(model))
+    chosen = _choose(Path(model), data, most, tables, progress)
     keep_large_blocks()
     opened = open_model(model, device=pick_device(device))
     opened.thresholds = {}
     settings = settings_for(opened, [f"points_per_side={points_per_side}"])
     looks = _Looks(opened, None if only == "quality" else settings, with_prompts=only != "thresholds")
-    with progress.stage("answers on labelled images", min(most, len(images))) as advance:
-        for item in read_ahead(images[:most]):
+    with progress.stage("answers on labelled images", len(chosen.images)) as advance:
+        for item in read_ahead(chosen.images):
             if not isinstance(item, SetAside) and item.sample.objects:
                 looks.add(item)
             advance()
     quality = test = thresholds = None
     if only != "thresholds":
         quality = fit_quality(looks.judgements.of(_MODEL), looks.judgements.groups)
-        _keep(record, QUALITY, quality.quality_map.to_json() if quality.quality_map else None)
-        test = _test(Path(model), quality.quality_map)
+        _keep(records, QUALITY, quality.quality_map.to_json() if quality.quality_map else None)
+        test = None if tables is None else tables.test(quality.quality_map)
     if only != "quality":
         thresholds = fit_thresholds(looks.candidates, settings)
         names = "pred_iou_thresh", "stability_score_thresh"
-        _keep(record, THRESHOLDS, {name: getattr(thresholds.best, name) for name in names})
-    return Calibrated(quality, thresholds, test)
+        _keep(records, THRESHOLDS, {name: getattr(thresholds.best, name) for name in names})
+    return Calibrated(quality, thresholds, test, chosen.left_out)
 
 
 @dataclass
@@ -149,50 +156,88 @@ class _Looks:
             self.candidates.append(find_candidates(self.model, image, item.sample, self.settings, embedding))
 
 
-def _keep(record: Path, name: str, value: object) -> None:
-    """Write an entry of segtune.json, or take it out where there is none to write."""
-    rest = {key: entry for key, entry in read_json(record).items() if key != name}
-    write_json(record, rest | ({} if value is None else {name: value}))
+@dataclass(frozen=True)
+class _Tables:
+    """The tables of a run's evaluation.
+
+    Attributes:
+        run: its folder.
+        model: what the run's result is called in them.
+    """
+
+    run: RunFolder
+    model: str
+
+    @property
+    def paths(self) -> tuple[Path, Path]:
+        """Of scores by object and by image."""
+        return self.run.path / PER_OBJECT, self.run.path / PER_IMAGE
+
+    @property
+    def are_of_the_test(self) -> bool:
+        """Whether they are of images that took no part in anything before."""
+        return read_results(self.run.metrics).data.get("part") == "test"
+
+    def test(self, quality_map: QualityMap | None) -> TestedQuality | None:
+        """Tell what the map does on the images of the tables, and add it to metrics.json: nothing is predicted again.
+
+        Returns:
+            None where they are no test images.
+        """
+        results = read_results(self.run.metrics)
+        judgements = Judgements.read(*self.paths)
+        maps = {} if quality_map is None else {self.model: quality_map}
+        measured = judgements.measure(maps, int(results.data.get("seed", 0)))
+        # Other models' lines stay: only their own maps could make those anew, of a base that was calibrated itself.
+        others = [one for one in results.calibration if one.model != self.model]
+        known = {one.model for one in others}
+        measured = (*others, *(one for one in measured if one.model not in known))
+        write_results(self.run.metrics, replace(results, calibration=measured))
+        judged = judgements.of(self.model)
+        if not self.are_of_the_test or not len(judged.image):
+            return None
+        told = judged if quality_map is None else judged.told(quality_map)
+        return TestedQuality(measure_quality(judged), measure_quality(told), len(set(judged.image.tolist())))
 
 
-def _test(model: Path, quality_map: QualityMap | None) -> TestedQuality | None:
-    """Tell what the map does on a run's test images, from the tables of its evaluation: nothing is predicted again."""
-    if (run := run_of(model)) is None:
+def _tables_of(model: Path) -> _Tables | None:
+    """Return the tables that hold a model's answers; None for one that is no run's, or of a run without."""
+    if (run := _run_of(model)) is None:
         return None
-    tables = run.path / PER_OBJECT, run.path / PER_IMAGE
-    if not all(path.is_file() for path in (run.metrics, *tables)):
-        return None
-    results = read_results(run.metrics)
-    judgements = Judgements.read(*tables)
-    maps = {} if quality_map is None else {_MODEL: quality_map}
-    measured = judgements.measure(maps, int(results.data.get("seed", 0)))
-    write_results(run.metrics, replace(results, calibration=measured))
-    judged = judgements.of(_MODEL)
-    if results.data.get("part") != "test" or not len(judged.image):
-        return None
-    told = judged if quality_map is None else judged.told(quality_map)
-    return TestedQuality(measure_quality(judged), measure_quality(told), len(set(judged.image.tolist())))
+    tables = _Tables(run, TUNED if blend_of(run) is None else BLENDED)
+    return tables if all(path.is_file() for path in (run.metrics, *tables.paths)) else None
 
 
-def _record_of(model: Path) -> Path:
-    for folder in (model / "model", model):
-        if (folder / RECORD).is_file():
-            return folder / RECORD
-    raise UsageError(
-        f"What is fitted is written into a model's {RECORD}, but {model} is no folder that has one. Give a run folder, "
-        "or a folder that segtune has saved a model in."
-    )
-
-
-def _validation_images(model: Path) -> Dataset:
+def _run_of(model: Path) -> RunFolder | None:
+    """Return the run whose result a model is; a base that lies inside a run's model/ or adapter/ is another model."""
     run = run_of(model)
-    if run is None or not run.is_fit or not run.split.is_file():
+    if run is None or model.expanduser().absolute() not in (run.path, run.model, run.adapter):
+        return None
+    return run
+
+
+def _choose(model: Path, data: Path | None, most: int, tables: _Tables | None, progress: Progress) -> Labelled:
+    if data is None:
+        return validation_images(model, most)
+    tested = tables is not None and tables.are_of_the_test
+    return other_images(model, Path(data), most, tested=tested, progress=progress)
+
+
+def _keep(records: Sequence[Path], name: str, value: object) -> None:
+    """Write an entry of segtune.json, or take it out where there is none to write."""
+    for record in records:
+        rest = {key: entry for key, entry in read_json(record).items() if key != name}
+        write_json(record, rest | ({} if value is None else {name: value}))
+
+
+def _records_of(model: Path) -> tuple[Path, ...]:
+    """Return where the entries go: of a run that has its adapter alone as well, which is the same model, into both."""
+    run = _run_of(model)
+    folders = (model / "model", model) if run is None else (run.model, run.adapter)
+    found = tuple(folder / RECORD for folder in folders if (folder / RECORD).is_file())
+    if not found:
         raise UsageError(
-            f"{model} is not of a finished fit, so nothing says what its validation images are. Give labelled images "
-            "by --data."
+            f"What is fitted is written into a model's {RECORD}, but {model} is no folder that has one. Give a run "
+            "folder, or a folder that segtune has saved a model in."
         )
-    dataset = open_run_data(read_settings(run.settings).settings.data)
-    split = resolve(read_split(run.split), dataset)
-    if not split.val:
-        raise DataError(f"The split of {run.path} has no validation images. Give labelled images by --data.")
-    return dataset.subset(split.val)
+    return found if run is not None else found[:1]

@@ -249,10 +249,12 @@ def _conclude(
     about = {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     }  # fmt: skip
+    result = model if crowned else pretrained
+    _keep_calibration(folder, result, about)
     shutil.rmtree(folder.adapter, ignore_errors=True)
     if crowned and trainable.adapter is not None:
         write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
-    _save_result(folder, model if crowned else pretrained, about)
+    _save_result(folder, result, about)
     # What is scored is the file that was saved, not the model in memory.
     saved = open_model(folder.model, device=pick_device(settings.device))
     saved.encoder_precision = pretrained.encoder_precision
@@ -298,16 +300,20 @@ def _measure_forgetting(
     )  # fmt: skip
 
 
+def _keep_calibration(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
+    """Of a run that is concluded once more: keep what `segtune calibrate` has written since."""
+    if not (earlier := folder.model / RECORD).is_file():
+        return
+    told = read_json(earlier)
+    model.thresholds = told.get(THRESHOLDS, model.thresholds)
+    # A run that was stopped and went on may have another best epoch, whose quality head predicts otherwise.
+    is_same = all(told.get(name) == record[name] for name in ("crowned", "best_epoch"))
+    model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told and is_same else model.quality_map
+
+
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
     """Put the new model in place of an earlier one; cut off between the two, --resume writes it again."""
     fresh = folder.model.with_name(".model.tmp")
-    # Of a run that is concluded once more: `segtune calibrate` has written them there since.
-    if (earlier := folder.model / RECORD).is_file():
-        told = read_json(earlier)
-        model.thresholds = told.get(THRESHOLDS, model.thresholds)
-        # A run that was stopped and went on may have another best epoch, whose quality head predicts otherwise.
-        is_same = all(told.get(name) == record[name] for name in ("crowned", "best_epoch"))
-        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told and is_same else model.quality_map
     shutil.rmtree(fresh, ignore_errors=True)
     save_model(model, fresh, extra=record)
     shutil.rmtree(folder.model, ignore_errors=True)
