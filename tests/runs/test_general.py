@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from disc_data import write_discs
 
 from segtune.core.errors import DataError, UsageError
+from segtune.core.progress import SILENT
+from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import Fingerprints, digest, fingerprint
+from segtune.evaluation.leakage import find_leaks
+from segtune.runs.finetune import _open_together
+from segtune.runs.folder import RunFolder
 from segtune.runs.general import open_general, without_learned
+from segtune.runs.known import known_to
 from segtune.runs.rehearsal import open_rehearsal
 from segtune.runs.settings import load_settings
+from segtune.training.processes import Processes
 
 
 def test_the_suite_has_two_parts_of_other_scenes():
@@ -59,6 +68,33 @@ def test_what_a_run_has_learned_from_is_left_out(tmp_path):
         without_learned(general, learned([*general.reported, *general.choice]))
     suite = open_general("suite", 2, 64)
     assert without_learned(suite, tmp_path / "fingerprints.safetensors") is suite
+
+
+def test_rehearsed_images_are_remembered(tmp_path):
+    """A run has learned from them: their copies train, are no general images, and are told by name to evaluations."""
+    data, photos = write_discs(tmp_path / "data", 12), write_discs(tmp_path / "photos", 8, seed=5)
+    for kind in ("images", "masks"):
+        shutil.copy(photos / kind / "000.png", data / kind / "copy.png")
+    asked = {"training__rehearsal__share": 0.5, "training__rehearsal__source": str(photos)}
+    settings = load_settings(data=data, out=tmp_path / "run", **asked)
+    folder, rehearsal = RunFolder(tmp_path / "run"), open_rehearsal(settings.settings, 64)
+    split = _open_together(settings, folder, rehearsal, Processes(), resume=False, progress=SILENT).split
+    assert "images/copy.png" in split.train
+    known = known_to({"tuned": folder})["tuned"]
+    rehearsed = {str(photos / "images" / f"{number:03}.png") for number in range(1, 8)}
+    assert set(known.names) == {*split.train, *split.val} | rehearsed  # the copy is known by its name in the data
+    others = write_discs(tmp_path / "more", 6, seed=6)
+    for kind in ("images", "masks"):
+        shutil.copy(photos / kind / "003.png", others / kind / "copy.png")
+    found = find_leaks(open_dataset(others), {"tuned": known})
+    assert [(leak.name, leak.like) for leak in found.leaks] == [("images/copy.png", str(photos / "images" / "003.png"))]
+    assert without_learned(open_general(str(others), 7, 64), folder.fingerprints).left_out == 1
+    with pytest.raises(DataError, match="has learned from each"):
+        without_learned(open_general(str(photos), 4, 64), folder.fingerprints)
+    # Gone on with, what was remembered is kept and nothing is looked at again.
+    shutil.rmtree(photos)
+    again = _open_together(settings, folder, rehearsal, Processes(), resume=True, progress=SILENT)
+    assert again.split == split
 
 
 def test_rehearsed_images_are_not_those_that_measure(tmp_path):

@@ -12,7 +12,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.duplicates import match
-from segtune.data.fingerprints import Fingerprints
+from segtune.data.fingerprints import Fingerprints, fingerprints
 from segtune.data.splits import Split, keep_training, make_split, read_split, resolve, write_split
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings
@@ -81,7 +81,7 @@ def prepare_data(
 ) -> RunData:
     """Open, check and split the data, and write check.json and split.json into the run folder.
 
-    Images that the base has learned from, or their like, train: in validation or test they would flatter. A split of
+    Images that are learned from besides, or their like, train: in validation or test they would flatter. A split of
     the user's own is kept as it is; the report then counts them.
 
     A split that the folder holds already is kept, unless the run is a fresh one: a resumed run trains on what it was
@@ -92,13 +92,13 @@ def prepare_data(
         folder: of the run.
         progress: what people see.
         fresh: split anew although the folder holds a split.
-        seen: fingerprints of the images that the base was trained or chosen on, where it is a run.
+        seen: fingerprints of the images that are learned from besides (`learned_besides`).
 
     Raises:
         DataError: the data cannot be used, or holds nothing to learn from.
     """
     dataset = open_run_data(settings)
-    if not fresh and folder.split.is_file() and folder.fingerprints.is_file():
+    if not fresh and folder.is_prepared:
         # Not split again: with files added since, a fresh draw could move test images into training.
         return RunData(dataset, read_split(folder.split))
     check = check_dataset(dataset, progress)
@@ -139,6 +139,23 @@ def prepare_data(
     learned = check.fingerprints.subset((*split.train, *split.val))
     (learned if seen is None else learned.with_earlier(seen)).write(folder.fingerprints)
     return RunData(dataset, split)
+
+
+def learned_besides(base: str, rehearsal: Dataset | None, progress: Progress = SILENT) -> Fingerprints | None:
+    """Return the fingerprints of what a run learns from beside its own data; None where that is nothing.
+
+    Args:
+        base: what it is tuned from; where that is a run, what that one has learned from.
+        rehearsal: the general images that it rehearses; drawn scenes need not be remembered, for nobody tests on them.
+        progress: hears of every image.
+    """
+    earlier = seen_by(base)
+    if rehearsal is None or rehearsal.format == "drawn":
+        return earlier
+    found = fingerprints(rehearsal, progress)
+    # By their folder too: the run's own images may have the same names.
+    rehearsed = Fingerprints(tuple(str(rehearsal.root / name) for name in found.names), found.digests, found.pictures)
+    return rehearsed if earlier is None else rehearsed.with_earlier(earlier)
 
 
 def seen_by(base: str) -> Fingerprints | None:

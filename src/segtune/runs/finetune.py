@@ -27,7 +27,7 @@ from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_mod
 from segtune.runs.adapter import write_adapter
 from segtune.runs.base import open_base
 from segtune.runs.cache import plan_cache, recorded_cache
-from segtune.runs.data import RunData, prepare_data, seen_by
+from segtune.runs.data import RunData, learned_besides, prepare_data
 from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
@@ -106,7 +106,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         # Before anything is written: a folder of general images that cannot be used is told at once.
         general = open_general(tree.evaluation.general, tree.evaluation.general_images, model.side)
         rehearsal = open_rehearsal(tree, model.side)
-        data = _open_together(settings, folder, processes, resume=resume, progress=progress)
+        data = _open_together(settings, folder, rehearsal, processes, resume=resume, progress=progress)
         # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
         keep_large_blocks()
         if processes.is_first:
@@ -147,13 +147,20 @@ def describe_base(settings: Settings, model: PromptableModel, trainable: Trainab
 
 
 def _open_together(
-    settings: SettingsWithOrigins, folder: RunFolder, processes: Processes, *, resume: bool, progress: Progress
+    settings: SettingsWithOrigins,
+    folder: RunFolder,
+    rehearsal: Dataset | None,
+    processes: Processes,
+    *,
+    resume: bool,
+    progress: Progress,
 ) -> RunData:
     """The first process checks and splits; the others read what it wrote."""
     if processes.is_first:
         if not resume:
             folder.start()
-        seen = seen_by(settings.settings.model.base)
+        is_known = resume and folder.is_prepared
+        seen = None if is_known else learned_besides(settings.settings.model.base, rehearsal, progress)
         data = prepare_data(settings.settings.data, folder, progress, fresh=not resume, seen=seen)
         if not resume:
             # Only now is it a run: what was mistaken so far can be said again in another way.

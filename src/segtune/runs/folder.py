@@ -50,7 +50,7 @@ class RunFolder:
 
     @property
     def fingerprints(self) -> Path:
-        """Fingerprints of the images that the run and its base learned from, to keep their like out of later tests."""
+        """Fingerprints of what the run and its base learned from, or rehearsed, to keep their like out of tests."""
         return self.path / "fingerprints.safetensors"
 
     @property

@@ -92,7 +92,8 @@ def without_learned(general: GeneralImages, known: Path, progress: Progress = SI
         if not kept:
             raise DataError(
                 f"The run has learned from each of the {len(part)} general images of {general.source}, so they cannot "
-                "show what it forgot. Give other ones: --set evaluation.general=FOLDER, or suite for drawn ones."
+                "show what it forgot. Give other ones: --set evaluation.general=FOLDER, or segtune blend --general "
+                "FOLDER; suite in place of FOLDER is drawn ones."
             )
         parts.append(part.subset(kept))
     left_out = len(general.reported) - len(parts[0])
