@@ -56,6 +56,23 @@ def test_the_curve_is_the_matrix_at_each_blend(two):
         assert found.low <= found.mean <= found.high
 
 
+def test_what_is_kept_is_counted_from_the_model_as_it_would_be_used(two):
+    """From a third model, where nobody would use the first end: both ends of the curve are changes then."""
+    model = build_sam(MICRO)
+    other = build_sam(MICRO, generator=torch.Generator().manual_seed(2)).eval()
+    own, general = (Trial(drawn_dataset(3, side=64, theme=theme), ("box",)) for theme in ("demo", "suite"))
+    ends = two[0].state_dict(), two[1].state_dict()
+    plain, curve = (measure_curve(model, ends, [0.5], own, general, reference=one) for one in (None, other))
+    assert [one.alpha for one in curve] == [0.0, 0.5, 1.0]
+    for trial, name in ((own, "gain"), (general, "general")):
+        matrix = evaluate({"a": other, "b": two[1]}, trial.images, modes=trial.modes, baselines=False, subject="b")
+        (expected,) = (one.mean for one in matrix.differences if one.metric == "iou" and one.against == "a")
+        assert getattr(curve[-1], name).mean == pytest.approx(expected, abs=1e-9)
+        apart = [getattr(one, name).mean - getattr(two, name).mean for one, two in zip(curve, plain, strict=True)]
+        assert apart == pytest.approx([apart[0]] * 3, abs=1e-9)
+        assert abs(apart[0]) > 1e-6
+
+
 def test_all_models_are_held_to_the_pretrained_one(two):
     """Tuned and blended alike, with paired intervals; the verdict is about the one that is asked for."""
     models = {"pretrained": two[0], "tuned": two[1], "blended": two[0]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -68,6 +68,7 @@ def measure_curve(
     own: Trial,
     general: Trial,
     *,
+    reference: PromptableModel | None = None,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> tuple[CurvePoint, ...]:
@@ -81,6 +82,8 @@ def measure_curve(
         alphas: shares of the tuned model; 0 and 1 are scored too.
         own: the user's validation images.
         general: general images.
+        reference: the pretrained model as it would be used, where it is not the first end itself (a model tuned at
+            another side of the input): gains and losses are counted from it. Its images are encoded anew.
         seed: of prompts and intervals.
         progress: hears of every blend.
 
@@ -90,13 +93,17 @@ def measure_curve(
     """
     shares = sorted({0.0, 1.0, *alphas})
     found: list[tuple[Scores, Scores]] = []
-    with progress.stage("blends", len(shares)) as advance:
+    with progress.stage("blends", len(shares) + (reference is not None)) as advance:
+        if reference is not None:
+            bare = [replace(trial, embed=None) for trial in (own, general)]
+            found.append((_score(reference, bare[0], seed), _score(reference, bare[1], seed)))
+            advance(1, "the pretrained model")
         for alpha in shares:
             model.load_state_dict(interpolate(*ends, alpha))
             found.append((_score(model, own, seed), _score(model, general, seed)))
             advance(1, f"alpha {alpha:g}")
     gains, changes = (_changes(scores, seed) for scores in zip(*found, strict=True))
-    return tuple(map(CurvePoint, shares, gains, changes))
+    return tuple(map(CurvePoint, shares, gains[-len(shares) :], changes[-len(shares) :]))
 
 
 def choose_blend(points: Sequence[CurvePoint], keep: float) -> CurvePoint:
@@ -127,7 +134,7 @@ def _score(model: PromptableModel, trial: Trial, seed: int) -> Scores:
 
 
 def _changes(scores: Sequence[Scores], seed: int) -> list[Change]:
-    """Return the change of each blend from the first, on the same images."""
+    """Return the change of each model from the first, on the same images."""
     groups = scores[0][1]
     bootstrap = Bootstrap(
         np.stack([values for values, _ in scores], axis=1), groups if any(groups) else None, seed=seed
