@@ -6,7 +6,8 @@ import pytest
 from disc_data import SMALL
 from safetensors.torch import load_file
 
-from segtune.core.errors import NOT_CROWNED
+from segtune.core.errors import INTERRUPTED, NOT_CROWNED
+from segtune.evaluation.blending import measure_curve
 from segtune.runs.settings import load_settings
 
 FEW = ("--set", "evaluation.modes=[click,box]", "--set", "validation.modes=[click,box]", "--set",
@@ -66,6 +67,12 @@ def test_a_blend_is_chosen_scored_and_used(run, discs, micro, tmp_path, answer):
     metrics = json.loads((out / "metrics.json").read_text())
     assert {one["model"] for one in metrics["general"]["differences"]} == {"tuned", "blended"}
     assert "Between the pretrained and the tuned model" in (out / "report.html").read_text()
+    # Though the tuned model stands beside it, what is calibrated is the model that the folder holds.
+    judged = {one["model"]: one["ece"] for one in metrics["calibration"] if one["mode"] == "all"}
+    code, told = answer("calibrate", out, "--only", "quality", "--images", "4")
+    assert code == 0
+    assert told["test"]["before"]["ece"] == pytest.approx(judged["blended"])
+    assert judged["blended"] != pytest.approx(judged["tuned"])
     code, again = answer("evaluate", out, discs, "--out", tmp_path / "e", "--modes", "box")
     assert code == 0
     assert again["data"]["part"] == "test"
@@ -82,6 +89,33 @@ def test_a_share_may_be_given(run, micro, tmp_path, answer):
     )
     for name, value in made.items():
         assert (value - (0.75 * start[name] + 0.25 * end[name])).abs().max() < 1e-5
+
+
+def test_cut_off_in_its_proof_it_goes_on(run, tmp_path, segtune, monkeypatch):
+    """With the curve that was measured; asked for something else, it measures anew."""
+    words = ("blend", run, "--out", tmp_path / "blend", "--alphas", ".5")
+    measured = []
+
+    def counted(*given, **named):
+        measured.append(given[2])
+        return measure_curve(*given, **named)
+
+    def dies(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segtune.runs.blend_curve.measure_curve", counted)
+    with monkeypatch.context() as patch:
+        patch.setattr("segtune.runs.blend.prove", dies)
+        assert segtune(*words)[0] == INTERRUPTED
+    assert not (tmp_path / "blend" / "metrics.json").exists()
+    curve = json.loads((tmp_path / "blend" / "blend.json").read_text())["curve"]
+    code, _, err = segtune(*words, "--keep", ".5")
+    assert code == 0, err
+    assert measured == [(0.5,)]
+    assert json.loads((tmp_path / "blend" / "blend.json").read_text())["curve"] == curve
+    (tmp_path / "blend" / "blend.json").unlink()  # as of a folder whose curve nobody has kept
+    assert segtune(*words[:-1], ".25")[0] == 0
+    assert measured == [(0.5,), (0.25,)]
 
 
 def test_a_fit_from_a_blend_is_set_like_one_from_its_base(tmp_path):

@@ -50,6 +50,8 @@ def test_a_run_at_a_larger_side(discs, micro, alone, tmp_path, answer):
     assert code == 0, found
     assert open_model(run).side == open_model(blended).side == 96
     assert _means(run, "pretrained") == _means(blended, "pretrained") == alone(run)
+    # What is kept is counted from the base at its own side, not from the one that was enlarged to begin with.
+    assert found["curve"][0]["gain"]["mean"] != 0
 
 
 def test_what_is_kept_of_images_is_of_that_side(discs, micro, alone, tmp_path, answer):

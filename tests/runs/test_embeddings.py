@@ -5,7 +5,8 @@ import torch
 from small import discs, small_recipe, small_training
 
 from segtune.models.embedding_cache import EmbeddingCache
-from segtune.runs.embeddings import CachedEmbedder
+from segtune.runs.embeddings import CachedEmbedder, RememberedEmbedder
+from segtune.segment.encoding import encode_image
 from segtune.training.loop import train
 
 
@@ -61,3 +62,17 @@ def test_what_training_has_cached_is_not_made_again(tmp_path, encodes):
     for index, sample in enumerate(data):
         embed(job.model, sample, index)
     assert calls == []
+
+
+@pytest.mark.parametrize(("room", "made"), [(9.0, 3), (2.5, 4), (0.5, 6)])
+def test_what_is_remembered_has_a_limit(micro, encodes, room, made):
+    """In two passes each image is encoded once where there is room, and the others again; all are right."""
+    data, calls = discs(3), encodes(micro)
+    with torch.no_grad():
+        expected = [encode_image(micro, sample.image).features for sample in data]
+        calls.clear()
+        embed = RememberedEmbedder(int(room * expected[0].nbytes))
+        for _ in range(2):
+            for index, sample in enumerate(data):
+                assert torch.equal(embed(micro, sample, index).features, expected[index])
+    assert len(calls) == made

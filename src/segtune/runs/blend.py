@@ -8,32 +8,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.splits import read_split, resolve
-from segtune.evaluation.blending import CurvePoint, Trial, choose_blend, measure_curve
+from segtune.evaluation.blending import CurvePoint, choose_blend
 from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.results import Results
 from segtune.models.allocator import keep_large_blocks
-from segtune.models.family import PromptableModel
-from segtune.models.fingerprint import fingerprint, hash_weights
+from segtune.models.fingerprint import hash_weights
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
 from segtune.models.save import BLEND, RECORD, save_model
 from segtune.models.sides import at_side
 from segtune.runs.base import open_base
+from segtune.runs.blend_curve import Ends, Question, kept_curve
 from segtune.runs.data import RunData, open_run_data
 from segtune.runs.device import pick_device
-from segtune.runs.embeddings import RememberedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run
 from segtune.runs.general import NONE, GeneralImages, open_general, without_learned
+from segtune.runs.known import blend_of
 from segtune.runs.proof import Proof, prove
-from segtune.runs.settings import Settings, read_settings
-from segtune.runs.validation import validation_part
+from segtune.runs.settings import read_settings
 
 BLENDED, TUNED = "blended", "tuned"
 
@@ -62,32 +59,6 @@ class BlendResult:
     summary: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """The two models between which is blended, and the run they are of.
-
-    Attributes:
-        run: its folder.
-        settings: its own.
-        device: where the models are.
-        pretrained: the base, as it would be used.
-        start: the base at the side of the input that was tuned at, mostly the same object.
-        tuned: the run's result.
-    """
-
-    run: RunFolder
-    settings: Settings
-    device: str
-    pretrained: PromptableModel
-    start: PromptableModel
-    tuned: PromptableModel
-
-    @property
-    def weights(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """All weights of both ends."""
-        return self.start.state_dict(), self.tuned.state_dict()
-
-
 def blend(
     run: Path,
     out: Path,
@@ -104,6 +75,9 @@ def blend(
     Each blend is scored on the run's validation images and on general images. Of those that keep at least `keep` of the
     tuned model's gain the one is taken that loses least on general images. The general images that are reported are
     others than those it was chosen by, where there are enough of them. Nothing is written into the run.
+
+    Cut off, the same call goes on: the curve is written when it is measured, and taken up where nothing that it depends
+    on has changed.
 
     Args:
         run: the folder of a fit that crowned a model.
@@ -130,14 +104,19 @@ def blend(
     data = RunData(dataset, resolve(read_split(ends.run.split), dataset))
     keep_large_blocks()
     surroundings = describe_surroundings()
-    curve = _measure(ends, data, images, (fixed,) if fixed is not None else alphas, progress)
+    question = Question.of(ends, (fixed,) if fixed is not None else alphas, data, images)
+    asked = question.describe()
+    if (curve := kept_curve(folder.path / CURVE, asked)) is None:
+        curve = question.answer(progress)
     rule = f"given: {fixed:g}" if fixed is not None else _rule(keep)
     point = next(one for one in curve if one.alpha == fixed) if fixed is not None else choose_blend(curve, keep)
     told = {"alpha": point.alpha, "rule": rule, "run": str(run), "base": ends.settings.model.base}
+    choice = {"general": images.source, "images": len(images.choice), "same_as_reported": images.is_shared}
+    summary = told | {"keep": keep, "chosen_by": choice, "curve": [asdict(one) for one in curve], "measured": asked}
+    # Before the proof: cut off there, the same command takes up what took longest.
+    write_json(folder.path / CURVE, summary)
     _save(ends, folder, point.alpha, told)
     proof = _prove(ends, folder, data, images, progress)
-    choice = {"general": images.source, "images": len(images.choice), "same_as_reported": images.is_shared}
-    summary = told | {"keep": keep, "chosen_by": choice, "curve": [asdict(one) for one in curve]}
     summary["kept"] = shares_kept(proof.results)
     write_json(folder.path / CURVE, summary)
     folder.write_record(
@@ -169,12 +148,12 @@ def _rule(keep: float) -> str:
 
 def _free(out: Path) -> RunFolder:
     folder = other_than_a_run(Path(out))
-    if folder.model.exists() and not (folder.path / CURVE).is_file():
+    if folder.model.exists() and not (folder.path / CURVE).is_file() and blend_of(folder) is None:
         raise UsageError(f"{out} holds a model that segtune blend did not write. Give --out another folder.")
     return folder
 
 
-def _open_ends(run: RunFolder, device: str) -> _Ends:
+def _open_ends(run: RunFolder, device: str) -> Ends:
     run.require()
     settings = read_settings(run.settings).settings
     tuned = open_model(run.path, device=device)
@@ -190,10 +169,10 @@ def _open_ends(run: RunFolder, device: str) -> _Ends:
             "express it, so between the run's result and its base there is nothing to blend. Tune by an adapter that "
             "is merged (lora, dora, pissa, …) or the weights themselves (decoder, late:N, full)."
         )
-    return _Ends(run, settings, device, pretrained, at_side(pretrained, tuned.side), tuned)
+    return Ends(run, settings, device, pretrained, at_side(pretrained, tuned.side), tuned)
 
 
-def _open_general(ends: _Ends, asked: str | None, progress: Progress) -> GeneralImages:
+def _open_general(ends: Ends, asked: str | None, progress: Progress) -> GeneralImages:
     spec = asked or ends.settings.evaluation.general
     found = open_general(spec, ends.settings.evaluation.general_images, ends.tuned.side)
     if found is None:
@@ -204,30 +183,16 @@ def _open_general(ends: _Ends, asked: str | None, progress: Progress) -> General
     return without_learned(found, ends.run.fingerprints, progress)
 
 
-def _measure(
-    ends: _Ends, data: RunData, general: GeneralImages, alphas: Sequence[float], progress: Progress
-) -> tuple[CurvePoint, ...]:
-    # Where only the decoder was tuned, all blends share one encoder, and each image is encoded once.
-    shared = fingerprint(ends.start) == fingerprint(ends.tuned)
-    settings = ends.settings
-    own, far = (
-        Trial(images, modes, RememberedEmbedder() if shared else None)
-        for images, modes in (
-            (validation_part(settings, data.val), settings.validation.modes),
-            (general.choice, settings.evaluation.general_modes),
-        )
-    )
-    model = open_base(settings.model, ends.device)
-    return measure_curve(model, ends.weights, alphas, own, far, seed=settings.evaluation.seed, progress=progress)
-
-
-def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> None:
+def _save(ends: Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> None:
     model = open_base(ends.settings.model, ends.device)
     model.load_state_dict(interpolate(*ends.weights, alpha))
     model.quality_map = None  # of either end, whose quality head was another
     fresh = folder.model.with_name(".model.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
-    save_model(model, fresh, extra={"base": ends.settings.model.base, BLEND: told})
+    # By its whole path, so that what the run knows is found from anywhere.
+    save_model(model, fresh, extra={"base": told["base"], BLEND: told | {"run": str(ends.run.path.absolute())}})
+    # Of an earlier blend in this folder, whose model goes now.
+    folder.metrics.unlink(missing_ok=True)
     shutil.rmtree(folder.model, ignore_errors=True)
     fresh.rename(folder.model)
     # It has learned from what the run has, and is kept from being tested on that.
@@ -235,7 +200,7 @@ def _save(ends: _Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) ->
         shutil.copyfile(source, target)
 
 
-def _prove(ends: _Ends, folder: RunFolder, data: RunData, general: GeneralImages, progress: Progress) -> Proof:
+def _prove(ends: Ends, folder: RunFolder, data: RunData, general: GeneralImages, progress: Progress) -> Proof:
     # What is scored is the file that was saved, not the model in memory.
     blended = open_model(folder.model, device=ends.device)
     models = {PRETRAINED: ends.pretrained, TUNED: ends.tuned, BLENDED: blended}

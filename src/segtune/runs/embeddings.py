@@ -11,6 +11,9 @@ from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.segment.encoding import encode_image
 
+_MOST_BYTES = 1 << 30
+"""Embeddings in memory: of some sixty images for SAM 2, whose fine levels are large, of 256 for SAM."""
+
 
 @dataclass(frozen=True)
 class CachedEmbedder:
@@ -38,13 +41,24 @@ class CachedEmbedder:
 
 
 class RememberedEmbedder:
-    """Holds the embedding of each image in memory, made once: right only for models that share one frozen encoder."""
+    """Holds embeddings of images in memory, made once: right only for models that share one frozen encoder.
 
-    def __init__(self) -> None:
+    Args:
+        limit_bytes: most memory they may take; images that find no room are encoded each time.
+    """
+
+    def __init__(self, limit_bytes: int = _MOST_BYTES) -> None:
+        self._room = limit_bytes
         self._known: dict[int, Embedding] = {}
 
     def __call__(self, model: PromptableModel, sample: Sample, index: int) -> Embedding:
         """Return the embedding of image `index` alone."""
-        if index not in self._known:
-            self._known[index] = encode_image(model, sample.image)
-        return self._known[index]
+        if (known := self._known.get(index)) is not None:
+            return known
+        made = encode_image(model, sample.image)
+        size = sum(one.nbytes for one in (made.features, *made.extra.values()))
+        # None is dropped for a newer one: passes see all images in the same order, and would find none of them again.
+        if size <= self._room:
+            self._known[index] = made
+            self._room -= size
+        return made
