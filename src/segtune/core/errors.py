@@ -60,7 +60,8 @@ class MissingExtraError(SegtuneError):
 
 
 NOT_CROWNED = 3
-"""Exit code of a `fit` in which no epoch beat the pretrained model: not an error, yet not a success."""
+"""Exit code of a `fit` in which no epoch beat the pretrained model, and of a `compare` whose winning setting has no fit
+that did: not an error, yet not a success."""
 
 INCOMPLETE = 1
 """Exit code where some of several pieces of work failed, and the answer is of the others."""
