@@ -11,7 +11,7 @@ from segtune.core.files import read_json, write_json
 from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
-from segtune.runs.finetune import _keep_calibration, _save_result, describe_base, resumed_settings
+from segtune.runs.finetune import _calibrated, _save_result, describe_base, resumed_settings
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
 from segtune.runs.validation import validation_part
@@ -100,8 +100,6 @@ def test_told_quality_is_kept_for_the_weights_it_was_fitted_to(micro, tmp_path):
     _save_result(folder, micro, {"crowned": True, "best_epoch": 1})
     calibrated = read_json(folder.model / "segtune.json") | {"quality": {"scale": 0.5, "bias": 0.1}}
     write_json(folder.model / "segtune.json", calibrated)
-    _keep_calibration(folder, micro, {"crowned": True, "best_epoch": 1})
-    assert micro.quality_map == QualityMap(0.5, 0.1)
+    assert _calibrated(folder, micro, {"crowned": True, "best_epoch": 1}).quality_map == QualityMap(0.5, 0.1)
     micro.quality_map = None  # as it is of a model that was tuned
-    _keep_calibration(folder, micro, {"crowned": True, "best_epoch": 2})
-    assert micro.quality_map is None
+    assert _calibrated(folder, micro, {"crowned": True, "best_epoch": 2}).quality_map is None

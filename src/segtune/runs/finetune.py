@@ -256,8 +256,7 @@ def _conclude(
     about = {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     }  # fmt: skip
-    result = model if crowned else pretrained
-    _keep_calibration(folder, result, about)
+    result = _calibrated(folder, model if crowned else pretrained, about)
     shutil.rmtree(folder.adapter, ignore_errors=True)
     if crowned and trainable.adapter is not None:
         write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
@@ -307,15 +306,15 @@ def _measure_forgetting(
     )  # fmt: skip
 
 
-def _keep_calibration(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
-    """Of a run that is concluded once more: keep what `segtune calibrate` has written since."""
-    if not (earlier := folder.model / RECORD).is_file():
-        return
-    told = read_json(earlier)
-    model.thresholds = told.get(THRESHOLDS, model.thresholds)
-    # A run that was stopped and went on may have another best epoch, whose quality head predicts otherwise.
-    is_same = all(told.get(name) == record[name] for name in ("crowned", "best_epoch"))
-    model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told and is_same else model.quality_map
+def _calibrated(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> PromptableModel:
+    """Return the model with what `segtune calibrate` has written since, where a run is concluded once more."""
+    if (earlier := folder.model / RECORD).is_file():
+        told = read_json(earlier)
+        model.thresholds = told.get(THRESHOLDS, model.thresholds)
+        # A run that was stopped and went on may have another best epoch, whose quality head predicts otherwise.
+        is_same = all(told.get(name) == record[name] for name in ("crowned", "best_epoch"))
+        model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told and is_same else model.quality_map
+    return model
 
 
 def _save_result(folder: RunFolder, model: PromptableModel, record: dict[str, Any]) -> None:
