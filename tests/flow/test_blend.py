@@ -71,8 +71,8 @@ def test_a_blend_is_chosen_scored_and_used(run, discs, micro, tmp_path, answer):
     judged = {one["model"]: one["ece"] for one in metrics["calibration"] if one["mode"] == "all"}
     code, told = answer("calibrate", out, "--only", "quality", "--images", "4")
     assert code == 0
-    assert told["test"]["before"]["ece"] == pytest.approx(judged["blended"])
-    assert judged["blended"] != pytest.approx(judged["tuned"])
+    assert told["test"]["before"]["ece"] == pytest.approx(judged["blended"], abs=1e-5)
+    assert judged["blended"] != pytest.approx(judged["tuned"], abs=1e-4)
     code, again = answer("evaluate", out, discs, "--out", tmp_path / "e", "--modes", "box")
     assert code == 0
     assert again["data"]["part"] == "test"

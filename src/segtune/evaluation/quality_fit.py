@@ -65,8 +65,9 @@ def fit_quality(judged: Judged, groups: Sequence[str | None] = (), *, seed: int 
     count = int(unit.max(initial=-1)) + 1
     if count < 2:
         raise DataError(
-            f"Quality is refitted on at least two images with objects, each the trial of a map fitted to the others, "
-            f"but there is {count}. Give more labelled images by --data, or fit --only thresholds."
+            f"Quality is refitted on at least two images with objects, of two groups where they have groups, each the "
+            f"trial of a map fitted to the others, but there is {count}. Give more labelled images by --data, or fit "
+            "--only thresholds."
         )
     fold = np.random.default_rng(seed).permutation(count)[unit] % FOLDS
     held_out = np.empty(len(unit))

@@ -11,7 +11,6 @@ from typing import Any
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
-from segtune.data.splits import read_split, resolve
 from segtune.evaluation.blending import CurvePoint, choose_blend
 from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.results import Results
@@ -23,7 +22,7 @@ from segtune.models.save import BLEND, RECORD, save_model
 from segtune.models.sides import at_side
 from segtune.runs.base import open_base
 from segtune.runs.blend_curve import Ends, Question, kept_curve
-from segtune.runs.data import RunData, open_run_data
+from segtune.runs.data import RunData, stored_data
 from segtune.runs.device import pick_device
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run
@@ -100,8 +99,7 @@ def blend(
     folder = _free(out)
     ends = _open_ends(RunFolder(Path(run)), pick_device(device))
     images = _open_general(ends, general, progress)
-    dataset = open_run_data(ends.settings.data)
-    data = RunData(dataset, resolve(read_split(ends.run.split), dataset))
+    data = stored_data(ends.settings.data, ends.run)
     keep_large_blocks()
     surroundings = describe_surroundings()
     question = Question.of(ends, (fixed,) if fixed is not None else alphas, data, images)

@@ -81,9 +81,8 @@ def calibrate(
 
     They go into the model's segtune.json, and into that of the run's adapter alone, which is the same model: from then
     on the map is in every quality that people are told, and the thresholds are what everything mode takes where nothing
-    else is said. The thresholds stay on the scale of the
-    model's own prediction. The map's effect on a run's test images is told from its stored tables and added to its
-    metrics.json.
+    else is said. The thresholds stay on the scale of the model's own prediction. The map's effect on a run's test
+    images is told from its stored tables and added to its metrics.json.
 
     Args:
         model: a run folder, its model/, or any local folder in transformers' layout with segtune.json.

@@ -71,6 +71,16 @@ def open_run_data(settings: DataSettings) -> Dataset:
     )
 
 
+def stored_data(settings: DataSettings, folder: RunFolder) -> RunData:
+    """Open the data of a run as it was split.
+
+    Raises:
+        DataError: it cannot be used any more, or an image of the split is gone.
+    """
+    dataset = open_run_data(settings)
+    return RunData(dataset, resolve(read_split(folder.split), dataset))
+
+
 def prepare_data(
     settings: DataSettings,
     folder: RunFolder,

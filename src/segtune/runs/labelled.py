@@ -11,9 +11,9 @@ from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints, fingerprints
-from segtune.data.splits import read_split, resolve
+from segtune.data.splits import read_split
 from segtune.evaluation.leakage import find_leaks
-from segtune.runs.data import RunData, open_run_data
+from segtune.runs.data import RunData, open_run_data, stored_data
 from segtune.runs.draw import blind_order, filled_by_turns
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.known import fit_of, is_data_of, known_to, open_as_trained, read_like
@@ -118,8 +118,7 @@ def _data_of(run: RunFolder | None) -> RunData | None:
     fit = fit_of(run)
     if run is None or fit is None or not run.split.is_file():
         return None
-    dataset = open_run_data(read_settings(fit.settings).settings.data)
-    return RunData(dataset, resolve(read_split(run.split), dataset))
+    return stored_data(read_settings(fit.settings).settings.data, run)
 
 
 def _test_images(run: RunFolder) -> Dataset:
