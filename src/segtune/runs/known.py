@@ -64,10 +64,10 @@ def open_as_trained(
         reading = read_like(told, data, format=format or told.format, objects=objects or told.objects)
         try:
             dataset = open_run_data(reading)
+            if is_data_of(dataset, run):
+                return dataset, reading
         except DataError:
             continue  # other data than the run's, which may well be of another format
-        if is_data_of(dataset, run):
-            return dataset, reading
     reading = read_like(DataSettings(), data, format=format, objects=objects or "whole")
     return open_run_data(reading), reading
 
