@@ -1,9 +1,11 @@
 """What the assembler decides by itself: room in the cache, images of the validation, the place of the result."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
-from small import discs
+from disc_data import write_discs
+from small import discs, stopped_elsewhere
 
 from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
@@ -11,7 +13,9 @@ from segtune.core.files import read_json, write_json
 from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
-from segtune.runs.finetune import _calibrated, _save_result, describe_base, resumed_settings
+from segtune.models.save import save_model
+from segtune.runs import finetune as module
+from segtune.runs.finetune import _calibrated, _save_result, describe_base, finetune, resumed_settings
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
 from segtune.runs.validation import validation_part
@@ -80,6 +84,21 @@ def test_a_resumed_run_keeps_what_is_only_a_default_now(tmp_path):
     resumed = resumed_settings(load_settings(data="d", out=tmp_path), RunFolder(tmp_path))
     assert (resumed.settings.training.epochs, resumed.settings.training.optimizer.lr) == (3, 7e-5)
     assert resumed.entries()["training.optimizer.lr"]["origin"] == "--set"
+
+
+def test_another_process_that_was_asked_to_stop_is_believed(micro, tmp_path, monkeypatch):
+    """Nobody asked the first process, but the run was cut short: its result and its record say so."""
+    save_model(micro, tmp_path / "base", extra={})
+    monkeypatch.setattr(module, "joined", lambda device: nullcontext(stopped_elsewhere(monkeypatch, after=1)))
+    quick = ("training.workers=0", "validation.modes=[box]", "evaluation.modes=[box]", "evaluation.general=none",
+             "training.prompts.corrections=0", "evaluation.sensitivity_images=0", "device=cpu")  # fmt: skip
+    settings = load_settings(
+        data=write_discs(tmp_path / "discs", 8), out=tmp_path / "run", model=str(tmp_path / "base"), train="full",
+        epochs=3, overrides=quick,
+    )  # fmt: skip
+    result = finetune(settings)
+    assert (result.stopped, result.summary["steps"]) == (True, 1)
+    assert read_json(tmp_path / "run" / "run.json")["stopped"] is True
 
 
 def test_a_result_replaces_the_one_before_as_a_whole(micro, tmp_path):

@@ -1,10 +1,12 @@
 """Training a base: from fresh weights or another's, on scenes and folders, told so that it can be done again."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from small import stopped_elsewhere
 
 from segtune.core.errors import DataError, ModelError, UsageError
 from segtune.core.rle import RunLengths
@@ -108,6 +110,26 @@ def test_resumed_after_its_end_nothing_changes(done):
     assert weights(done[0]) == before
     with pytest.raises(UsageError, match=r"started with steps = 3"):
         pretrain(load_pretrain_settings(out=done[0], steps=9), resume=True)
+
+
+def test_another_process_that_was_asked_to_stop_is_believed(done, tmp_path, monkeypatch):
+    """The result and the record say so, what is told is of the weights that are saved, and --resume goes on."""
+    looked, validate = [], module._validate
+
+    def look(tree, model, *others):
+        looked.append(loop.trained_weights(model))
+        return validate(tree, model, *others)
+
+    monkeypatch.setattr(module, "_validate", look)
+    monkeypatch.setattr(module, "joined", lambda device: nullcontext(stopped_elsewhere(monkeypatch, after=1)))
+    result = pretrain(settings(tmp_path / "run"))
+    assert (result.steps, result.stopped) == (1, True)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["stopped"] is True
+    saved = open_model(tmp_path / "run").state_dict()
+    assert all(torch.equal(saved[name], value) for name, value in looked[-1].items())
+    monkeypatch.undo()
+    assert pretrain(load_pretrain_settings(out=tmp_path / "run"), resume=True).steps == 3
+    assert weights(tmp_path / "run") == weights(done[0])
 
 
 @pytest.mark.parametrize(

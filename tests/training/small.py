@@ -19,6 +19,7 @@ from segtune.models.prefix import frozen_prefix
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.masked_images import build_masked_image_model
 from segtune.models.sam.sizes import MICRO
+from segtune.training import loop
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import ExampleSource, ViewPlan
@@ -88,6 +89,18 @@ def small_training(
         "processes": processes,
     }
     return Training(**given | changes)
+
+
+def stopped_elsewhere(monkeypatch, after: int) -> Processes:
+    """One process beside another that is asked to stop after so many steps; nobody asks this one."""
+    steps, step = [], loop._step
+    monkeypatch.setattr(loop, "_step", lambda *given: steps.append(1) or step(*given))
+
+    class Beside(Processes):
+        def any(self, flag: bool) -> bool:
+            return flag or len(steps) >= after
+
+    return Beside()
 
 
 def weights(training: Training) -> dict[str, torch.Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small import small_recipe, small_training, weights
+from small import small_recipe, small_training, stopped_elsewhere, weights
 
 from segtune.core.errors import ModelError
 from segtune.models import embedding_cache
@@ -86,6 +86,18 @@ def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, family, kind):
     train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
     assert _steps(tmp_path / "whole") == _steps(tmp_path / "parts")
+
+
+def test_who_was_asked_to_stop_all_say_so(tmp_path, monkeypatch):
+    """Another process was asked: this one ends too, says that it was stopped, and goes on to the same bytes."""
+    whole = small_training(tmp_path / "whole")
+    assert not train(whole).stopped
+    state = train(small_training(tmp_path / "parts", processes=stopped_elsewhere(monkeypatch, after=3)))
+    assert (state.stopped, state.step) == (True, 3)
+    assert [event["stopped"] for event in _events(tmp_path / "parts", "end")] == [True]
+    resumed = small_training(tmp_path / "parts")
+    assert not train(resumed, resume=True).stopped
+    assert _same(weights(whole), weights(resumed))
 
 
 @pytest.mark.parametrize("scope", ["pissa:r=2", "adalora:r=2,in=encoder", "lora:r=2,in=encoder,dropout=.5"])

@@ -119,7 +119,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         # One process proves and writes; the others are done.
         if not processes.is_first:
             return None
-        return _conclude(tree, folder, data, general, model, trainable, state, stopped=stop(), progress=progress)
+        return _conclude(tree, folder, data, general, model, trainable, state, progress)
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
@@ -237,8 +237,6 @@ def _conclude(
     model: PromptableModel,
     trainable: Trainable,
     state: TrainingState,
-    *,
-    stopped: bool,
     progress: Progress,
 ) -> FitResult:
     """Crown or not, save, open what was saved, score it."""
@@ -285,7 +283,7 @@ def _conclude(
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
-    summary = _summary(state)
+    summary, stopped = _summary(state), state.stopped
     folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
     return FitResult(folder.path, crowned, proof, layout_of(saved), stopped, summary)
 

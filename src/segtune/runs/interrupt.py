@@ -34,7 +34,7 @@ class StopOnInterrupt:
         self._before.clear()
 
     def __call__(self) -> bool:
-        """Say whether somebody asked to stop."""
+        """Say whether somebody asked this process to stop; of several, `train` returns what holds for all."""
         return self.asked
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

@@ -69,4 +69,4 @@ def start_on_masked_images(
         progress=progress,
     )
     progress.say(f"A start on images alone: the image encoder learns to fill in hidden patches (steps: {steps}).")
-    return train(job, resume=resume and job.checkpoints.has("last")).step == steps
+    return not train(job, resume=resume and job.checkpoints.has("last")).stopped

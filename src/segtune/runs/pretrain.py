@@ -109,12 +109,12 @@ def pretrain(
         record = {"made_by": "segtune pretrain", "steps": state.step, "settings": tree.model_dump(mode="json")}
         save_model(model, folder.model, extra=record, half=tree.model.half)
         # Sums of floats depend on how they are shared among threads: another number may give other weights.
-        folder.write_record(finished=now(), stopped=stop(), torch_threads=torch.get_num_threads())
+        folder.write_record(finished=now(), stopped=state.stopped, torch_threads=torch.get_num_threads())
         # Stopped on the way, or resumed at its end, it was not looked at as it is.
-        means = looks[-1] if looks and not stop() else _validate(tree, model, data.sources, Processes(), progress)
-        return PretrainResult(
-            folder.path, state.step, stop(), {mode: round(values["iou"], 4) for mode, values in means.items()}
-        )
+        is_looked_at = looks and not state.stopped
+        means = looks[-1] if is_looked_at else _validate(tree, model, data.sources, Processes(), progress)
+        ious = {mode: round(values["iou"], 4) for mode, values in means.items()}
+        return PretrainResult(folder.path, state.step, state.stopped, ious)
 
 
 def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[PretrainSettings]:

@@ -48,6 +48,7 @@ class TrainingState:
         stale: epochs since the best, of those that the warm-up had ended in.
         sums: the epoch's running sums, and its number of objects.
         log_bytes: how much of the log is of this state.
+        stopped: somebody asked one of the processes to stop, so that all did; a resumed run begins without it.
     """
 
     epoch: int = 0
@@ -61,6 +62,7 @@ class TrainingState:
     objects: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     log_bytes: int = 0
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Training:
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
         follower: what the adapter that trains does at each step, if it does something; made for this training's steps.
-        stop: says whether the user asked to stop.
+        stop: says whether the user asked this process to stop; what the processes agreed on is `TrainingState.stopped`.
         progress: what people see.
     """
 
@@ -121,28 +123,27 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
         _save(job, optimizer, state, log)
 
     # ---- the epochs
-    stopped = False
-    while not stopped and _has_more(state, job) and not _is_stale(state, recipe):
+    while not state.stopped and _has_more(state, job) and not _is_stale(state, recipe):
         started = time.perf_counter()
-        sums, stopped = _train_epoch(job, optimizer, state, log, total_steps)
-        if not stopped:
+        sums = _train_epoch(job, optimizer, state, log, total_steps)
+        if not state.stopped:
             # ---- the epoch's end: judge, remember the best, keep the state
             # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
             _judge(job, state, log, seconds=time.perf_counter() - started, train=sums.means())
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
             _save(job, optimizer, state, log)
-            stopped = processes.any(job.stop())
+            state.stopped = processes.any(job.stop())
 
     if log is not None:
-        log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=stopped)
+        log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=state.stopped)
         log.close()
     return state
 
 
 def _train_epoch(
     job: Training, optimizer: Optimizers, state: TrainingState, log: TrainingLog | None, total_steps: int
-) -> tuple[Sums, bool]:
-    """Do the steps of an epoch that are left; return its sums, and whether somebody asked to stop on the way."""
+) -> Sums:
+    """Do the steps of an epoch that are left, or those until somebody asks to stop; return its sums."""
     recipe, batches = job.recipe, job.batches
     job.model.train()  # validation left it in evaluation mode
     sums = Sums(state.objects, _as_sums(state.sums))
@@ -157,12 +158,12 @@ def _train_epoch(
             _log_step(log, state, step_sums, optimizer)
             advance(1, job.objective.tell(sums.means()))
             # Asked of all: processes that disagreed would wait for each other for ever.
-            stopped = job.processes.any(job.stop())
-            if stopped or state.step % recipe.checkpoint_steps == 0:
+            state.stopped = job.processes.any(job.stop())
+            if state.stopped or state.step % recipe.checkpoint_steps == 0:
                 _save(job, optimizer, state, log)
-            if stopped:
-                return sums, True
-    return sums, False
+            if state.stopped:
+                break
+    return sums
 
 
 def trained_weights(model: StagedModel) -> dict[str, torch.Tensor]:
@@ -285,6 +286,7 @@ def _save(job: Training, optimizer: Optimizers, state: TrainingState, log: Train
     state.log_bytes = log.position
     # JSON has no infinity.
     values = {name: None if value == -math.inf else value for name, value in asdict(state).items()}
+    del values["stopped"]  # of this process's run, not of what it has trained
     tensors = {
         "weights": trained_weights(job.model),
         "optimizer": optimizer_state(job.model, optimizer),
