@@ -23,7 +23,13 @@ def test_key_figures_come_from_the_results(run_folder):
     assert values["IoU, tight box"] == f"{decimal(means['pretrained'][1])} → {decimal(means['tuned'][1])}"
     assert values["Mean IoU of all modes"] == " → ".join(decimal(sum(found) / 2) for found in means.values())
     assert values["Images scored"] == "12"
-    assert values["Training time"] == "6 min 26 s"
+    assert values["Time in training steps"] == "6 min 26 s"
+
+
+def test_time_is_told_with_what_it_leaves_out(run_folder):
+    """An epoch's seconds are those of its steps: the remark says that validation is not among them."""
+    notes = {fact.label: fact.note for fact in facts.key_facts(read_run(run_folder))}
+    assert notes["Time in training steps"] == "20 epochs, without validation"
 
 
 def test_the_mean_of_modes_is_over_shared_modes(run_folder):

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from small import small_recipe, small_training, stopped_elsewhere, weights
 
 from segtune.core.errors import ModelError
 from segtune.models import embedding_cache
+from segtune.training import loop
 from segtune.training.batches import BatchSource
 from segtune.training.loop import load_trained_weights, train
 from segtune.training.recipe import OptimizerRecipe, PromptRecipe
@@ -97,6 +100,37 @@ def test_who_was_asked_to_stop_all_say_so(tmp_path, monkeypatch):
     assert [event["stopped"] for event in _events(tmp_path / "parts", "end")] == [True]
     resumed = small_training(tmp_path / "parts")
     assert not train(resumed, resume=True).stopped
+    assert _same(weights(whole), weights(resumed))
+
+
+def test_an_epochs_time_counts_what_was_before_an_interruption(tmp_path, monkeypatch):
+    """By a clock on which each step takes a second: an epoch in two parts took as long as one at a stretch."""
+
+    def seconds(folder, *, resume=False, **changes):
+        # Another process has another clock.
+        ticks = count(1000 * resume)
+        monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+        train(small_training(folder, **changes), resume=resume)
+        return [event["seconds"] for event in _events(folder, "epoch")]
+
+    assert seconds(tmp_path / "whole") == [0, 3, 3]
+    calls = iter(range(100))
+    assert seconds(tmp_path / "parts", stop=lambda: next(calls) == 1) == [0]
+    assert seconds(tmp_path / "parts", resume=True) == [0, 3, 3]
+
+
+def test_a_checkpoint_of_an_earlier_version_is_taken_up(tmp_path):
+    """One without the time of its epoch: the weights come out the same, and what it lacks counts from there."""
+    whole = small_training(tmp_path / "whole")
+    train(whole)
+    calls = iter(range(100))
+    train(small_training(tmp_path / "parts", stop=lambda: next(calls) == 4))
+    resumed = small_training(tmp_path / "parts")
+    kept = resumed.checkpoints.load("last")
+    earlier = {name: value for name, value in kept.values.items() if name != "seconds"}
+    assert len(earlier) == len(kept.values) - 1
+    resumed.checkpoints.save("last", kept.tensors, earlier)
+    train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from segtune.evaluation.results import Bucket
 from segtune.report.glossary import in_order, mode_term, model_label
+from segtune.report.log import TrainingLog
 from segtune.report.numbers import count, decimal, duration, plain, signed
 from segtune.report.run import RunView, Setting
 
@@ -48,7 +49,7 @@ def key_facts(run: RunView) -> list[Fact]:
         last = run.log.epochs[-1].number
         best = run.log.best.number
         facts.append(Fact("Best epoch", f"{best}", f"of {last}" if best else f"of {last}: the pretrained model"))
-        facts.append(Fact("Training time", duration(run.log.seconds), _rate(run)))
+        facts.append(Fact("Time in training steps", duration(run.log.seconds), _epochs_without_validation(run.log)))
     return [fact for fact in facts if fact is not None]
 
 
@@ -93,8 +94,9 @@ def _images_fact(run: RunView) -> Fact:
     return Fact("Images scored", count(run.images), f"part: {part}" if part else "")
 
 
-def _rate(run: RunView) -> str:
-    return f"{len(run.log.epochs) - 1} epochs" if run.log is not None and len(run.log.epochs) > 1 else ""
+def _epochs_without_validation(log: TrainingLog) -> str:
+    epochs = len(log.epochs) - 1  # the first is the pretrained model
+    return f"{epochs} epochs, without validation" if epochs > 0 else "without validation"
 
 
 def bucket_table(run: RunView, metric: str = "iou") -> tuple[tuple[tuple[str, str], ...], tuple[BucketLine, ...]]:

@@ -20,7 +20,7 @@ class Epoch:
         validation: by prompt mode, by metric ("iou", "dice", "loss"); empty without a validation part.
         score: mean IoU over modes, None without a validation part.
         best: whether it was the best so far.
-        seconds: time it took, without validation.
+        seconds: time its steps took, without the validation after them; steps done again after a kill count once.
     """
 
     number: int
@@ -52,7 +52,7 @@ class TrainingLog:
 
     @property
     def seconds(self) -> float:
-        """Training time of all epochs."""
+        """Time of all training steps, without validation."""
         return sum(epoch.seconds for epoch in self.epochs)
 
     @property

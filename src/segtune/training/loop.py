@@ -48,6 +48,7 @@ class TrainingState:
         stale: epochs since the best, of those that the warm-up had ended in.
         sums: the epoch's running sums, and its number of objects.
         log_bytes: how much of the log is of this state.
+        seconds: how long the epoch's steps took, those before an interruption too.
         stopped: somebody asked one of the processes to stop, so that all did; a resumed run begins without it.
     """
 
@@ -62,6 +63,7 @@ class TrainingState:
     objects: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     log_bytes: int = 0
+    seconds: float = 0.0
     stopped: bool = False
 
 
@@ -118,20 +120,20 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
     # ---- epoch 0: the model to beat
     if state.epoch == 0:
-        _judge(job, state, log, seconds=0.0)
+        _judge(job, state, log)
         state.epoch = 1
         _save(job, optimizer, state, log)
 
     # ---- the epochs
     while not state.stopped and _has_more(state, job) and not _is_stale(state, recipe):
-        started = time.perf_counter()
         sums = _train_epoch(job, optimizer, state, log, total_steps)
         if not state.stopped:
             # ---- the epoch's end: judge, remember the best, keep the state
             # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
-            _judge(job, state, log, seconds=time.perf_counter() - started, train=sums.means())
+            _judge(job, state, log, train=sums.means())
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
             _save(job, optimizer, state, log)
+            state.seconds = 0.0
             state.stopped = processes.any(job.stop())
 
     if log is not None:
@@ -148,6 +150,7 @@ def _train_epoch(
     job.model.train()  # validation left it in evaluation mode
     sums = Sums(state.objects, _as_sums(state.sums))
     with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps(state.epoch)) as advance:
+    begun = time.perf_counter() - state.seconds  # as if what an interruption parted had been done at a stretch
         advance(state.step_in_epoch)
         for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
             set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
@@ -156,6 +159,7 @@ def _train_epoch(
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
             state.objects, state.sums = sums.objects, dict(sums.values)
             _log_step(log, state, step_sums, optimizer)
+            state.seconds = time.perf_counter() - begun
             advance(1, job.objective.tell(sums.means()))
             # Asked of all: processes that disagreed would wait for each other for ever.
             state.stopped = job.processes.any(job.stop())
@@ -222,7 +226,6 @@ def _judge(
     state: TrainingState,
     log: TrainingLog | None,
     *,
-    seconds: float,
     train: dict[str, float] | None = None,
 ) -> None:
     job.model.eval()
@@ -247,7 +250,7 @@ def _judge(
     if log is not None:
         log.write(
             "epoch", epoch=state.epoch, step=state.step, train=train, validation=validation, score=score,
-            best=is_best and state.epoch > 0, seconds=round(seconds, 3),
+            best=is_best and state.epoch > 0, seconds=round(state.seconds, 3),
         )  # fmt: skip
         log.scalars({f"train/{name}": value for name, value in (train or {}).items()}, state.step)
         for mode, metrics in (validation or {}).items():
