@@ -15,6 +15,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.models.family import StagedModel
 from segtune.training.batches import Batch, BatchSource
 from segtune.training.checkpoints import CheckpointFolder
+from segtune.training.generators import gather_generators, set_generators
 from segtune.training.log import TrainingLog
 from segtune.training.objective import Objective, Sums
 from segtune.training.optimizer import (
@@ -35,7 +36,7 @@ Validation = Mapping[str, Mapping[str, float]]
 
 @dataclass
 class TrainingState:
-    """Everything a resumed run needs beside weights, optimizer moments and torch's generator.
+    """Everything a resumed run needs beside weights, optimizer moments and torch's generators.
 
     Attributes:
         epoch: the epoch under way, from 1; 0 while the pretrained model is still to be validated.
@@ -47,8 +48,8 @@ class TrainingState:
         tuned_score: best score of an epoch from 1 on, of which the weights are kept even below epoch 0.
         stale: epochs since the best, of those that the warm-up had ended in.
         sums: the epoch's running sums, and its number of objects.
-        log_bytes: how much of the log is of this state.
         seconds: how long the epoch's steps took, those before an interruption too.
+        log_bytes: how much of the log is of this state.
         stopped: somebody asked one of the processes to stop, so that all did; a resumed run begins without it.
     """
 
@@ -62,8 +63,8 @@ class TrainingState:
     stale: int = 0
     objects: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    log_bytes: int = 0
     seconds: float = 0.0
+    log_bytes: int = 0
     stopped: bool = False
 
 
@@ -109,12 +110,12 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
         ModelError: the loss is no longer a finite number; or nothing to resume from.
         ResourceError: the disk is full.
     """
-    # ---- what is resumed together: weights, optimizer, generator, state, log
+    # ---- what is resumed together: weights, optimizer, generators, state, log
     recipe, processes, batches = job.recipe, job.processes, job.batches
     optimizer = build_optimizer(job.model, recipe.optimizer)
     state = _restore(job, optimizer) if resume else TrainingState()
     if not resume:
-        torch.manual_seed(recipe.seed + processes.rank)
+        set_generators({}, processes, _device_of(job.model), recipe.seed)
     log = job.open_log(state.log_bytes, state.step + 1) if processes.is_first else None
     total_steps = batches.order.total_steps
 
@@ -132,8 +133,8 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
             # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
             _judge(job, state, log, train=sums.means())
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
-            _save(job, optimizer, state, log)
             state.seconds = 0.0
+            _save(job, optimizer, state, log)
             state.stopped = processes.any(job.stop())
 
     if log is not None:
@@ -149,8 +150,8 @@ def _train_epoch(
     recipe, batches = job.recipe, job.batches
     job.model.train()  # validation left it in evaluation mode
     sums = Sums(state.objects, _as_sums(state.sums))
-    with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps(state.epoch)) as advance:
     begun = time.perf_counter() - state.seconds  # as if what an interruption parted had been done at a stretch
+    with job.progress.stage(f"epoch {state.epoch}/{recipe.epochs}", batches.order.steps(state.epoch)) as advance:
         advance(state.step_in_epoch)
         for micro_batches in batches.epoch(state.epoch, state.step_in_epoch):
             set_lr(optimizer, lr_at(state.step, total_steps, recipe.optimizer))
@@ -158,8 +159,8 @@ def _train_epoch(
             sums.add(step_sums)
             state.step, state.step_in_epoch = state.step + 1, state.step_in_epoch + 1
             state.objects, state.sums = sums.objects, dict(sums.values)
-            _log_step(log, state, step_sums, optimizer)
             state.seconds = time.perf_counter() - begun
+            _log_step(log, state, step_sums, optimizer)
             advance(1, job.objective.tell(sums.means()))
             # Asked of all: processes that disagreed would wait for each other for ever.
             state.stopped = job.processes.any(job.stop())
@@ -280,8 +281,8 @@ def _is_stale(state: TrainingState, recipe: Recipe) -> bool:
 
 
 def _save(job: Training, optimizer: Optimizers, state: TrainingState, log: TrainingLog | None) -> None:
-    # Each process has a generator of its own, and each must come back. All take part, so none may leave before.
-    generators = _all_generators(job.processes)
+    # Each process has generators of its own, and each must come back. All take part, so none may leave before.
+    generators = gather_generators(job.processes, _device_of(job.model))
     if log is None:  # only the first process has one
         return
     # The log first: a checkpoint must not count bytes that a crash could still take.
@@ -293,7 +294,7 @@ def _save(job: Training, optimizer: Optimizers, state: TrainingState, log: Train
     tensors = {
         "weights": trained_weights(job.model),
         "optimizer": optimizer_state(job.model, optimizer),
-        "generators": {str(rank): generator_state for rank, generator_state in enumerate(generators)},
+        "generators": generators,
     }
     if job.follower is not None:
         tensors["follower"] = job.follower.state()
@@ -306,10 +307,7 @@ def _restore(job: Training, optimizer: Optimizers) -> TrainingState:
     load_optimizer_state(job.model, optimizer, checkpoint.tensors.get("optimizer", {}))
     if job.follower is not None:
         job.follower.load_state(checkpoint.tensors.get("follower", {}))
-    # A run may go on with more processes than it had; a new one has no generator to come back to.
-    own = checkpoint.tensors["generators"].get(str(job.processes.rank))
-    if own is not None:
-        torch.set_rng_state(own)
+    set_generators(checkpoint.tensors["generators"], job.processes, _device_of(job.model), job.recipe.seed)
     values = dict(checkpoint.values)
     for name in ("best_score", "tuned_score"):
         if values[name] is None:
@@ -317,13 +315,8 @@ def _restore(job: Training, optimizer: Optimizers) -> TrainingState:
     return TrainingState(**values)
 
 
-def _all_generators(processes: Processes) -> list[torch.Tensor]:
-    own = torch.get_rng_state()
-    if processes.world == 1:
-        return [own]
-    gathered: list[torch.Tensor] = [torch.zeros(0)] * processes.world
-    torch.distributed.all_gather_object(gathered, own)
-    return gathered
+def _device_of(model: StagedModel) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _over_processes(sums: Sums, names: tuple[str, ...], processes: Processes) -> Sums:
