@@ -10,11 +10,13 @@ from small import discs, stopped_elsewhere
 from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
 from segtune.core.files import read_json, write_json
+from segtune.core.progress import SILENT
 from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import save_model
 from segtune.runs import finetune as module
+from segtune.runs import folder as folder_module
 from segtune.runs.finetune import _calibrated, _save_result, describe_base, finetune, resumed_settings
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import load_settings
@@ -99,6 +101,18 @@ def test_another_process_that_was_asked_to_stop_is_believed(micro, tmp_path, mon
     result = finetune(settings)
     assert (result.stopped, result.summary["steps"]) == (True, 1)
     assert read_json(tmp_path / "run" / "run.json")["stopped"] is True
+
+
+def test_a_process_that_does_not_see_the_run_says_so(tmp_path, monkeypatch):
+    """On a host with a disk of its own it neither looks the data over again nor makes a split that no other has."""
+    monkeypatch.setattr(module.Processes, "any", lambda self, flag: flag)
+    monkeypatch.setattr(folder_module, "_LATE_SECONDS", 1)
+    monkeypatch.setattr(folder_module.time, "sleep", lambda seconds: None)
+    folder = RunFolder(tmp_path / "run")
+    settings = load_settings(data=write_discs(tmp_path / "discs", 3), out=folder.path)
+    with pytest.raises(UsageError, match="on a disk that all of these hosts share"):
+        module._open_together(settings, folder, None, module.Processes(1, 2), resume=False, progress=SILENT)
+    assert not folder.path.exists()
 
 
 def test_a_result_replaces_the_one_before_as_a_whole(micro, tmp_path):

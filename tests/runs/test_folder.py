@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from segtune.core.errors import ModelError, UsageError
+from segtune.runs import folder as module
 from segtune.runs.folder import RunFolder, describe_surroundings, run_of
 
 
@@ -78,6 +79,26 @@ def test_the_built_in_model_is_of_no_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_of("nano") is None
     assert run_of("./nano") is not None
+
+
+def test_what_a_network_disk_shows_late_is_waited_for(tmp_path, monkeypatch):
+    """For a minute; a folder in which it does not come up is another host's own, and the error says what to do."""
+    waited = []
+
+    def late(seconds):
+        waited.append(seconds)
+        if len(waited) == 3:
+            (tmp_path / "split.json").touch()
+
+    monkeypatch.setattr(module.time, "sleep", late)
+    monkeypatch.setenv("RANK", "5")
+    run = RunFolder(tmp_path)
+    run.require_shared(run.split)
+    run.require_shared(run.split)
+    assert len(waited) == 3
+    with pytest.raises(UsageError, match=r"run\.json is not to be seen by this process, number 5.*hosts share"):
+        run.require_shared(run.split, run.record)
+    assert sum(waited) == 3 + 60
 
 
 def test_the_record_grows_step_by_step(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from segtune.training import processes as module
 from segtune.training.processes import Processes
 
@@ -31,6 +33,31 @@ def test_who_is_at_work_says_so_once_in_a_while(monkeypatch):
     times = iter(range(0, 10_000, 25))
     monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
     assert list(Processes(0, 2).busy(range(7))) == list(range(7))
+    assert own == [True, True]
+
+
+def test_long_work_that_reports_its_progress_is_heard_of(monkeypatch):
+    """Each step may tell; whoever looked on before still sees all of it."""
+    own, seen = _two(monkeypatch, []), []
+    times = iter(range(0, 10_000, 25))
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(times))
+
+    class Watching:
+        @contextmanager
+        def stage(self, name, total=None):
+            seen.append((name, total))
+            yield lambda n=1, note="": seen.append((n, note))
+
+        def say(self, text):
+            seen.append(text)
+
+    heard = Processes(0, 2).busy_with(Watching())
+    heard.say("long")
+    with heard.stage("look", 7) as advance:
+        for _ in range(6):
+            advance()
+        advance(2, "done")
+    assert seen == ["long", ("look", 7), *[(1, "")] * 6, (2, "done")]
     assert own == [True, True]
 
 

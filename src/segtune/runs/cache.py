@@ -85,7 +85,7 @@ def plan_cache(
     else:
         views = settings.views if _room(cache, images, others) >= settings.views else 0
     # Disks fill meanwhile, and all processes must see the same views.
-    views = int(processes.share(views) or 0)
+    views = processes.share(views)
     if processes.is_first:
         progress.say(tell_views(cache, images, views, settings.views))
         kept = {"views": views, "asked": settings.views, "stages": prefix.stages}

@@ -159,16 +159,20 @@ def _open_together(
     if processes.is_first:
         if not resume:
             folder.start()
+        heard = processes.busy_with(progress)
         is_known = resume and folder.is_prepared
-        seen = None if is_known else learned_besides(settings.settings.model.base, rehearsal, progress)
-        data = prepare_data(settings.settings.data, folder, progress, fresh=not resume, seen=seen)
+        seen = None if is_known else learned_besides(settings.settings.model.base, rehearsal, heard)
+        data = prepare_data(settings.settings.data, folder, heard, fresh=not resume, seen=seen)
         if not resume:
             # Only now is it a run: what was mistaken so far can be said again in another way.
             folder.write_record(**describe_surroundings())
             settings.write(folder.settings)
-    processes.wait()
-    # The others find the split written, and leave it.
-    return data if processes.is_first else prepare_data(settings.settings.data, folder)
+    processes.wait_while_busy()
+    if processes.is_first:
+        return data
+    # The others find the split written, and leave it; without these files they would make another one.
+    folder.require_shared(folder.split, folder.fingerprints)
+    return prepare_data(settings.settings.data, folder)
 
 
 def _assemble(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,9 @@ from typing import Any
 
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import RUN_SETTINGS, read_json, write_json
+
+_LATE_SECONDS = 60
+"""A network disk may show a file to another host so much later: what it has not found it remembers for a while."""
 
 _RECORDED = ("segtune", "torch", "numpy", "opencv-python-headless", "pillow", "scipy", "safetensors", "peft")
 
@@ -141,6 +145,24 @@ class RunFolder:
             raise ModelError(
                 f"{self.path} is not a run folder: it has no settings.yaml. Give the --out of a segtune fit."
             )
+
+    def require_shared(self, *files: Path) -> None:
+        """Wait for files that the first process has written, and refuse a folder that it has to itself.
+
+        Raises:
+            UsageError: a file is not to be seen here.
+        """
+        for file in files:
+            for _ in range(_LATE_SECONDS):
+                if file.is_file():
+                    break
+                time.sleep(1)
+            else:
+                raise UsageError(
+                    f"{file} is not to be seen by this process, number {os.environ.get('RANK', '?')}, though the first "
+                    f"one has written it. Processes that train together need one run folder, on whatever hosts they "
+                    "are: give --out a folder on a disk that all of these hosts share, by the same path."
+                )
 
     def write_record(self, **fields: Any) -> None:
         """Add fields to the record."""

@@ -26,7 +26,7 @@ def settle_precision(
 ) -> Precision:
     """Choose the precision, note it with its reason in the run's record, and set it on the model.
 
-    A resumed run, and every process but the first, take what the record says.
+    A resumed run takes what the record says, and every process but the first what that one says.
 
     Args:
         asked: "fp32", "bf16" or "auto".
@@ -42,9 +42,9 @@ def settle_precision(
         else:
             choice = PrecisionChoice("bf16" if asked == "bf16" else "fp32", None, "It was asked for.")
         folder.write_record(encoder_precision=asdict(choice))
-    # The others read what the first has just written.
-    processes.wait()
-    chosen: Precision = read_json(folder.record)["encoder_precision"]["precision"]
+    # Told rather than read by the others: a network disk may show them an older record.
+    settled = read_json(folder.record)["encoder_precision"]["precision"] if processes.is_first else asked
+    chosen: Precision = processes.share(settled)
     model.encoder_precision = chosen
     return chosen
 

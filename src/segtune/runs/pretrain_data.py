@@ -78,7 +78,8 @@ def open_pretrain_data(
         started: the self-supervised start is done, so that nothing is opened for it.
 
     Raises:
-        UsageError: shares that do not fit, or scenes for training that are for validation.
+        UsageError: shares that do not fit, scenes for training that are for validation, or a run folder that is not the
+            first process's.
         DataError: a folder that cannot be used, or is too small to keep images out of.
     """
     # A run of an earlier version has nothing to go by yet.
@@ -90,6 +91,7 @@ def open_pretrain_data(
         if processes.is_first:
             look_over(opened, settings, folder, processes, progress)
         processes.wait_while_busy()
+    folder.require_shared(folder.sources)
     found = read_json(folder.sources)
     sources = tuple(
         _source(settings, side, name, share, opened, found)

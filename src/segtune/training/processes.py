@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
+
+from segtune.core.progress import Advance, Progress
 
 _BUCKET_BYTES = 32 << 20
 _PATIENCE = timedelta(hours=4)
@@ -54,8 +56,8 @@ class Processes:
         """Say whether any process has the flag up."""
         return bool(self.sum(torch.tensor(int(flag))).item()) if self.world > 1 else flag
 
-    def share(self, value: float | None) -> float | None:
-        """Return the first process's value to all of them."""
+    def share(self, value: Item) -> Item:
+        """Return the first process's value to all of them. It travels as bytes that Python makes of it."""
         if self.world == 1:
             return value
         box = [value]
@@ -77,12 +79,25 @@ class Processes:
 
     def busy(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items of long work, telling those in `wait_while_busy` once in a while that it goes on."""
-        told = time.monotonic()
+        tell = self._signs_of_life()
         for item in items:
             yield item
+            tell()
+
+    def busy_with(self, progress: Progress) -> Progress:
+        """Return a progress that lets those in `wait_while_busy` hear, too, of long work that reports to it."""
+        return _HeardProgress(progress, self._signs_of_life())
+
+    def _signs_of_life(self) -> Callable[[], None]:
+        told = time.monotonic()
+
+        def tell() -> None:
+            nonlocal told
             if self.world > 1 and time.monotonic() - told > _SIGN_OF_LIFE:
                 self.any(True)
                 told = time.monotonic()
+
+        return tell
 
     def wait_while_busy(self) -> None:
         """Return when every process has come this far, however long one of them is `busy`; `wait` would give up."""
@@ -108,6 +123,26 @@ class Processes:
             for parameter, piece in zip(bucket, torch.split(flat, [p.numel() for p in bucket]), strict=True):
                 # A copy, since one view would keep its whole bucket in memory.
                 parameter.grad = piece.view_as(parameter).clone()
+
+
+class _HeardProgress:
+    """A progress whose every step is a sign of life."""
+
+    def __init__(self, progress: Progress, tell: Callable[[], None]) -> None:
+        self._progress, self._tell = progress, tell
+
+    @contextmanager
+    def stage(self, name: str, total: int | None = None) -> Iterator[Advance]:
+        with self._progress.stage(name, total) as advance:
+
+            def heard(n: int = 1, note: str = "") -> None:
+                advance(n, note)
+                self._tell()
+
+            yield heard
+
+    def say(self, text: str) -> None:
+        self._progress.say(text)
 
 
 @contextmanager
