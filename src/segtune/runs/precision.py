@@ -43,10 +43,9 @@ def settle_precision(
             choice = PrecisionChoice("bf16" if asked == "bf16" else "fp32", None, "It was asked for.")
         folder.write_record(encoder_precision=asdict(choice))
     # Told rather than read by the others: a network disk may show them an older record.
-    settled = read_json(folder.record)["encoder_precision"]["precision"] if processes.is_first else asked
-    chosen: Precision = processes.share(settled)
-    model.encoder_precision = chosen
-    return chosen
+    own: Precision = read_json(folder.record)["encoder_precision"]["precision"] if processes.is_first else "fp32"
+    model.encoder_precision = processes.share(own)
+    return model.encoder_precision
 
 
 def _boxed(model: PromptableModel, part: Dataset) -> Iterator[tuple[Image, Prompts]]:
