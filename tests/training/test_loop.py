@@ -10,11 +10,14 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from small import small_recipe, small_training, stopped_elsewhere, weights
+from small import discs, small_recipe, small_training, stopped_elsewhere, weights
 
-from segtune.core.errors import ModelError
+from segtune.core.errors import DataError, ModelError
+from segtune.core.rle import RunLengths
+from segtune.data.dataset import Dataset
 from segtune.models import embedding_cache
 from segtune.training import loop
 from segtune.training.batches import BatchSource
@@ -289,6 +292,21 @@ def test_from_a_kept_prefix_a_run_resumes_to_the_same_bytes(tmp_path):
     resumed = small_training(tmp_path / "half", scope="late:1", cache=tmp_path / "other")
     train(resumed, resume=True)
     assert _same(weights(whole), weights(resumed))
+
+
+def test_a_pass_without_an_object_is_told(tmp_path):
+    """All of three pixels by three: the run ends with what to do, rather than as one in which nothing helped."""
+    speck = np.zeros((48, 64), dtype=bool)
+    speck[20:23, 20:23] = True
+    specks = Dataset.of([replace(one, objects=(RunLengths.encode(speck),), labels=("dot",)) for one in discs(6)])
+    job = small_training(tmp_path)
+    source = replace(job.batches.source, dataset=specks)
+    with pytest.raises(DataError, match="not one object to train on"):
+        train(replace(job, batches=BatchSource(source, job.recipe, job.processes)))
+    # A short epoch of sparse data may have none.
+    recipe = small_recipe(epochs=1, epoch_steps=1)
+    job = small_training(tmp_path / "short", recipe=recipe)
+    train(replace(job, batches=BatchSource(source, recipe, job.processes)))
 
 
 def _count_images(module, monkeypatch):

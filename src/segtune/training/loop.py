@@ -108,6 +108,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
     Raises:
         ModelError: the loss is no longer a finite number; or nothing to resume from.
+        DataError: an epoch had no object to train on.
         ResourceError: the disk is full.
     """
     # ---- what is resumed together: weights, optimizer, generators, state, log
@@ -129,6 +130,8 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     while not state.stopped and _has_more(state, job) and not _is_stale(state, recipe):
         sums = _train_epoch(job, optimizer, state, log, total_steps)
         if not state.stopped:
+            if recipe.epoch_steps is None:  # a whole pass over the images
+                _require_objects(sums)
             # ---- the epoch's end: judge, remember the best, keep the state
             # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
             _judge(job, state, log, train=sums.means())
@@ -256,6 +259,20 @@ def _judge(
         log.scalars({f"train/{name}": value for name, value in (train or {}).items()}, state.step)
         for mode, metrics in (validation or {}).items():
             log.scalars({f"validation/{metric}/{mode}": value for metric, value in metrics.items()}, state.step)
+
+
+def _require_objects(sums: Sums) -> None:
+    """Refuse to go on where an epoch had nothing to learn from: its model would be the pretrained one.
+
+    Raises:
+        DataError: so it is.
+    """
+    if not sums.objects:
+        raise DataError(
+            "A whole epoch had not one object to train on, so nothing was learned. An object must keep 16 pixels or "
+            "more in a view of its image, which is brought to the model's side; these have none, or smaller ones. Cut "
+            "the images into tiles, tune at a larger model.side, or look at the masks with segtune check."
+        )
 
 
 def score_of(validation: Validation) -> float:
