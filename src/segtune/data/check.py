@@ -149,7 +149,7 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
     duplicates = duplicates_of(prints.joined(aside), progress)
     seen = Examined(
         measured, unreadable, dataset.set_aside, dataset.objects, files, duplicates, find_misfits(readable, measured),
-        _agreement(readable, duplicates),
+        _agreement(readable, duplicates), dict(zip(dataset.names, dataset.groups, strict=True)),
     )  # fmt: skip
     return Check(
         dataset.root.name, dataset.format, dataset.objects, dataset.notes, dataset.set_aside, judge(seen), duplicates,

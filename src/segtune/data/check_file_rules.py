@@ -149,6 +149,18 @@ def near_duplicates(seen: Examined) -> Finding | None:
     )  # fmt: skip
 
 
+def without_group(seen: Examined) -> Finding | None:
+    """Images without a patient, scene or video where others have one."""
+    names = tuple(name for name, group in seen.groups.items() if group is None)
+    if not names or len(names) == len(seen.groups):
+        return None
+    return Finding(
+        "without_group", "warning", f"{counted(len(names), 'image')} of {len(seen.groups):,} without a group.",
+        f"{names[0]} is one; others have a patient, scene or video that a split keeps on one side.",
+        "Add them to the table of groups, named as they are here; until then each is split on its own.", names,
+    )  # fmt: skip
+
+
 def labels_disagree(seen: Examined) -> Finding | None:
     """How far the masks of one picture stored twice agree."""
     if not seen.agreement:
@@ -265,6 +277,6 @@ def large_images(seen: Examined) -> Finding | None:
 
 FILE_RULES: Final[tuple[Rule, ...]] = (
     unreadable_image, swapped_masks, size_mismatch, set_aside, unpaired_image, unpaired_mask, other_masks,
-    exact_duplicates, near_duplicates, labels_disagree, few_images, flat_image, soft_masks, lossy_masks,
+    exact_duplicates, near_duplicates, without_group, labels_disagree, few_images, flat_image, soft_masks, lossy_masks,
     wrong_extension, grey_images, large_images,
 )  # fmt: skip
