@@ -13,7 +13,16 @@ from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.duplicates import match
 from segtune.data.fingerprints import Fingerprints, fingerprints
-from segtune.data.splits import Split, keep_training, make_split, read_split, resolve, write_split
+from segtune.data.splits import (
+    Split,
+    keep_training,
+    make_split,
+    parted_groups,
+    read_split,
+    remarks,
+    resolve,
+    write_split,
+)
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings
 
@@ -49,6 +58,7 @@ class RunData:
             "images": len(self.dataset),
             "set_aside": len(self.dataset.set_aside),
             "notes": list(self.dataset.notes),
+            "parted_groups": len(parted_groups(self.split, self.dataset)),
             "split_sha256": self.split.sha256,
             "sizes": {part: len(getattr(self.split, part)) for part in ("train", "val", "test")},
         }
@@ -122,7 +132,10 @@ def prepare_data(
     usable = dataset.subset(one.name for one in check.measured)
     if settings.split is not None:
         # Lists of others name files by stems or by paths of their own machines.
-        split = resolve(read_split(Path(settings.split)), usable)
+        given = read_split(Path(settings.split))
+        split = resolve(given, usable, unreadable=set(dataset.names) - set(usable.names))
+        for words in remarks(split, given, usable):
+            progress.say(words)
     else:
         seed, fractions = settings.seed, settings.fractions
         # The pixels decide, not the names: copies of the base's training images may be called otherwise.
