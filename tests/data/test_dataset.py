@@ -263,6 +263,16 @@ def test_unknown_names(folder):
         open_dataset(folder, objects="part")
 
 
+def test_settings_that_say_nothing_about_the_data_are_told(folder):
+    """Bands and a window of PNG images change nothing, and a note says so; nothing is said where nothing was asked."""
+    said = open_dataset(folder, bands=(3, 2, 1), window=(40.0, 400.0)).notes[-1]
+    assert said == (
+        "What was asked of bands ((3, 2, 1)) and window ((40.0, 400.0)) changes nothing: data of the format "
+        "mask_folder is not read by it."
+    )
+    assert not any("changes nothing" in note for note in open_dataset(folder, threshold=100).notes)
+
+
 def test_wrong_format_told(folder):
     """Told to be what it is not, a folder gives an error that says what was found and expected."""
     with pytest.raises(DataError, match=r"no COCO annotations.*Expected"):

@@ -38,6 +38,7 @@ class Heard(type(SILENT)):
         self._said = said
 
     def say(self, text):
+        """Remember it."""
         self._said.append(text)
 
 

@@ -31,6 +31,7 @@ import PIL.ImageOps
 from segtune.core.errors import DataError
 from segtune.core.types import Image
 from segtune.data.headers import quick_size
+from segtune.data.remedies import MAKE_SMALLER
 
 PIXEL_LIMIT = 178_956_970
 """Most pixels an image may have unless another limit is given: Pillow's own bound against decompression bombs."""
@@ -267,7 +268,7 @@ def _too_large(path: Path, what: str, pixel_limit: int) -> UnreadableError:
     return UnreadableError(
         path,
         f"it is larger than the limit of {pixel_limit:,} pixels ({what})",
-        "Cut it into tiles, make it smaller, or raise the pixel limit; segtune segment takes any size with --tiles.",
+        f"{MAKE_SMALLER} 'segtune segment' takes any size with --tiles.",
     )
 
 

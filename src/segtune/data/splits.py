@@ -102,7 +102,7 @@ def make_split(
         DataError: fewer independent images than parts.
         UsageError: fractions that are none.
     """
-    _check_fractions(fractions)
+    check_fractions(fractions)
     units = independent_units(dataset.names, dataset.groups, alike)
     wanted = sum(fraction > 0 for fraction in fractions)
     if len(units) < wanted:
@@ -250,7 +250,12 @@ def _shares_of_rest(
     return (max(0.0, 1 - val - test), val, test)
 
 
-def _check_fractions(fractions: tuple[float, float, float]) -> None:
+def check_fractions(fractions: tuple[float, float, float]) -> None:
+    """Refuse fractions of train, val and test that no split can be drawn by.
+
+    Raises:
+        UsageError: they are not three shares that sum to 1, with some of train.
+    """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
         raise UsageError(
             f"The fractions of train, val and test must be three shares that sum to 1, with some of train; got "
@@ -267,7 +272,7 @@ def _too_few(images: int, units: int, parts: int) -> str:
     return (
         f"A split into {parts} parts needs at least {parts} images that are independent; the {images} here make "
         f"{units}, the others being of the same group or near-duplicates. Add images of other patients or scenes, or "
-        "give lists of your own with --split, knowing that the figures will flatter."
+        "give a split of your own by --set data.split=FILE, knowing that the figures will flatter."
     )
 
 

@@ -24,7 +24,7 @@ from segtune.data.splits import (
     write_split,
 )
 from segtune.runs.folder import RunFolder, run_of
-from segtune.runs.settings import DataSettings
+from segtune.runs.settings import DataSettings, ReadingSettings
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,24 @@ def open_run_data(settings: DataSettings) -> Dataset:
     Raises:
         DataError: it cannot be used.
     """
+    return open_as_set(Path(settings.path), settings)
+
+
+def open_as_set(path: Path, reading: ReadingSettings) -> Dataset:
+    """Open a data set, read as the settings say.
+
+    Raises:
+        DataError: it cannot be used.
+    """
     return open_dataset(
-        Path(settings.path),
-        format=settings.format,
-        objects=settings.objects,
-        threshold=settings.threshold,
-        encoding=settings.encoding,
-        bands=settings.bands,
-        window=settings.window,
+        path,
+        format=reading.format,
+        objects=reading.objects,
+        threshold=reading.threshold,
+        encoding=reading.encoding,
+        pixel_limit=reading.pixel_limit,
+        bands=reading.bands,
+        window=reading.window,
     )
 
 

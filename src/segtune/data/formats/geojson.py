@@ -21,7 +21,7 @@ from segtune.core.files import write_text
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import AnnotationBuilder, Annotations
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.georeference import Georeference, is_tiff_name, read_georeference
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, check_sizes
@@ -327,4 +327,4 @@ def _without_features(path: str) -> SetAside:
 
 
 _LAYOUT = "images with one .geojson each, or one FeatureCollection whose features name their image"
-FORMAT = DataFormat("geojson", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("geojson", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))

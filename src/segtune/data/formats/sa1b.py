@@ -21,7 +21,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import whole_runs
 from segtune.data.formats.coco_rle import compress, read_counts
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, check_sizes
 from segtune.data.formats.regions import OBJECT, Region, Truth
@@ -152,4 +152,4 @@ def _alone(path: str, reason: str) -> SetAside:
 
 
 _LAYOUT = "images with a .json of run lengths beside each, as SA-1B has them"
-FORMAT = DataFormat("sa1b", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("sa1b", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))
