@@ -22,6 +22,9 @@ _SOFT, _SOFT_GREYS = 0.01, 8
 """Masks are soft from this share of grey pixels on, and this many greys: fewer are classes or an ignored band."""
 
 _AGREE = 0.8
+_FAR_BETTER = 2.5
+"""Times as well as it lies a turned mask must follow its image to be called unturned, as for exchanged masks."""
+
 _LARGE = 4096
 _FLAT = 2.0
 
@@ -102,6 +105,21 @@ def swapped_masks(seen: Examined) -> Finding | None:
         "; ".join(swap.evidence for swap in swaps[:3]) + ".",
         "Look at both, and rename the two masks if they are each other's.",
         tuple(name for pair in pairs for name in pair), groups,
+    )  # fmt: skip
+
+
+def unturned_masks(seen: Examined) -> Finding | None:
+    """Images that are shown turned (EXIF orientation) with masks that fit them as they are stored."""
+    names = tuple(name for name, (lying, turned) in seen.unturned.items() if turned > _FAR_BETTER * lying)
+    if not names:
+        return None
+    lying, turned = seen.unturned[names[0]]
+    return Finding(
+        "unturned_masks", "error", f"{counted(len(names), 'image')} shown turned, the masks not.",
+        f"The mask of {names[0]} follows its image when it is turned with it (outline fit {turned:.1f}), as it lies it "
+        f"does not ({lying:.1f}).",
+        "The images hold an EXIF orientation that the labelling tool left out: turn their masks, or take it out of the "
+        "images.", names,
     )  # fmt: skip
 
 
@@ -276,7 +294,7 @@ def large_images(seen: Examined) -> Finding | None:
 
 
 FILE_RULES: Final[tuple[Rule, ...]] = (
-    unreadable_image, swapped_masks, size_mismatch, set_aside, unpaired_image, unpaired_mask, other_masks,
-    exact_duplicates, near_duplicates, without_group, labels_disagree, few_images, flat_image, soft_masks, lossy_masks,
-    wrong_extension, grey_images, large_images,
+    unreadable_image, swapped_masks, size_mismatch, unturned_masks, set_aside, unpaired_image, unpaired_mask,
+    other_masks, exact_duplicates, near_duplicates, without_group, labels_disagree, few_images, flat_image, soft_masks,
+    lossy_masks, wrong_extension, grey_images, large_images,
 )  # fmt: skip

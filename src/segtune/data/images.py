@@ -117,6 +117,16 @@ def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def read_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image file, 1 to 8; 1 is upright, and what most files are.
+
+    Raises:
+        UnreadableError: as `read_image`.
+    """
+    with open_image(path) as opened:
+        return _orientation(opened)
+
+
 def list_images(folder: Path) -> list[str]:
     """Return the names of the image files directly in `folder`, sorted; hidden files are left out.
 
