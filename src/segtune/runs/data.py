@@ -141,11 +141,7 @@ def prepare_data(
     # What cannot be decoded was found by the check; a split never names it.
     usable = dataset.subset(one.name for one in check.measured)
     if settings.split is not None:
-        # Lists of others name files by stems or by paths of their own machines.
-        given = read_split(Path(settings.split))
-        split = resolve(given, usable, unreadable=set(dataset.names) - set(usable.names))
-        for words in remarks(split, given, usable):
-            progress.say(words)
+        split = _own_split(Path(settings.split), dataset, usable, progress)
     else:
         seed, fractions = settings.seed, settings.fractions
         # The pixels decide, not the names: copies of the base's training images may be called otherwise.
@@ -189,6 +185,15 @@ def learned_besides(base: str, rehearsal: Dataset | None, progress: Progress = S
     # By their folder too: the run's own images may have the same names.
     rehearsed = Fingerprints(tuple(str(rehearsal.root / name) for name in found.names), found.digests, found.pictures)
     return rehearsed if earlier is None else rehearsed.with_earlier(earlier)
+
+
+def _own_split(path: Path, dataset: Dataset, usable: Dataset, progress: Progress) -> Split:
+    given = read_split(path)
+    # Lists of others name files by stems or by paths of their own machines.
+    split = resolve(given, usable, unreadable=set(dataset.names) - set(usable.names))
+    for words in remarks(split, given, usable):
+        progress.say(words)
+    return split
 
 
 def seen_by(base: str) -> Fingerprints | None:
