@@ -60,6 +60,15 @@ def test_for_programs_it_is_check_json(lumps: Path, tmp_path: Path, capsys: pyte
     assert answer == json.loads((tmp_path / "out" / "check.json").read_text())
 
 
+def test_images_are_checked_as_a_fit_would_read_them(lumps: Path, tmp_path: Path, capsys) -> None:
+    """Bands, a window, whose centre may be below zero, and the limit of pixels are passed on."""
+    words = ["check", str(lumps), "--out", str(tmp_path / "out")]
+    assert main([*words, "--bands", "4", "3", "2", "--window", "-600", "1500", "--json"]) == 0
+    assert "bands ((4, 3, 2)) and window ((-600.0, 1500.0))" in json.loads(capsys.readouterr().out)["notes"][-1]
+    assert main([*words, "--pixel-limit", "9"]) == DataError.exit_code
+    assert "allow more by --pixel-limit N (with fit and pretrain: --set data.pixel_limit=N)" in capsys.readouterr().err
+
+
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the folder and says what is understood; nothing is written."""
     (tmp_path / "empty").mkdir()

@@ -8,12 +8,14 @@ import shutil
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.check import check_dataset
 from segtune.data.check_swaps import covered_pixels
+from segtune.data.check_turned import find_unturned
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.splits import leaks, make_split
 
@@ -434,3 +436,31 @@ def test_source_files_are_left_alone(folder):
     before = {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")}
     folder.check()
     assert {path: path.stat().st_mtime_ns for path in folder.path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("orientation", "upright"), [(2, np.fliplr), (3, lambda mask: np.rot90(mask, 2))])
+def test_masks_of_images_that_are_shown_turned(folder, orientation, upright):
+    """A mask drawn on the pixels as stored is told; one drawn on the image as it is shown is none."""
+    mask = disc(30, 30, 14)
+    note = PIL.Image.Exif()
+    note[0x0112] = orientation
+    folder.fill()
+    for name, drawn in (("stored", mask), ("shown", np.ascontiguousarray(upright(mask)))):
+        folder.add(name, mask=drawn)
+        PIL.Image.fromarray(scene(50, mask)).save(folder.path / "images" / f"{name}.jpg", quality=95, exif=note)
+    found = folder.check().of_rule("unturned_masks")
+    assert (found.severity, found.images) == ("error", ("images/stored.jpg",))
+    assert "EXIF orientation" in found.remedy
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_masks_are_turned_as_their_images(orientation):
+    """Each orientation brings the mask of a square image where Pillow brings the pixels."""
+    side = 96
+    mask = disc(30, 22, 14, side, side)
+    stored = PIL.Image.fromarray(scene(7, mask, side, side))
+    stored.getexif()[0x0112] = orientation
+    shown = np.asarray(PIL.ImageOps.exif_transpose(stored))
+    one = Sample("a", (side, side), (RunLengths.encode(mask),), ("object",), read=lambda: shown)
+    lying, turned = find_unturned(Dataset.of([one]), {"a": orientation})["a"]
+    assert turned > 2.5 * lying

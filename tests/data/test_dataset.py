@@ -263,39 +263,20 @@ def test_unknown_names(folder):
         open_dataset(folder, objects="part")
 
 
+def test_settings_that_say_nothing_about_the_data_are_told(folder):
+    """Bands and a window of PNG images change nothing, and a note says so; nothing is said where nothing was asked."""
+    said = open_dataset(folder, bands=(3, 2, 1), window=(40.0, 400.0)).notes[-1]
+    assert said == (
+        "What was asked of bands ((3, 2, 1)) and window ((40.0, 400.0)) changes nothing: data of the format "
+        "mask_folder is not read by it."
+    )
+    assert not any("changes nothing" in note for note in open_dataset(folder, threshold=100).notes)
+
+
 def test_wrong_format_told(folder):
     """Told to be what it is not, a folder gives an error that says what was found and expected."""
     with pytest.raises(DataError, match=r"no COCO annotations.*Expected"):
         open_dataset(folder, format="coco")
-
-
-@pytest.mark.parametrize(
-    ("table", "text"),
-    [
-        ("groups.csv", "name,group\nimages/a.png,p1\nb,p1\nc.png,p2\n"),
-        ("metadata.csv", "Image;Age;Patient_ID\na.png;60;p1\nb.png;61;p1\nc.png;60;p2\n"),
-    ],
-)
-def test_groups(folder, table, text):
-    """Patients come from a table beside the images, whose names may be paths, file names or stems."""
-    (folder / table).write_text(text)
-    data = open_dataset(folder)
-    assert data.groups == ("p1", "p1", "p2", None, None)
-    assert data[2].group == "p2"
-    assert "2 for 3 images" in data.notes[-1]
-
-
-def test_a_table_without_groups(folder):
-    """A table that names no groups is no fault."""
-    (folder / "metadata.csv").write_text("Image,Mask\na.png,a.png\n")
-    assert set(open_dataset(folder).groups) == {None}
-
-
-def test_a_broken_table(folder):
-    """A table that is no text is an error that names it."""
-    (folder / "groups.csv").write_bytes(b"\xff\xfe\x00name,group")
-    with pytest.raises(DataError, match=r"groups\.csv"):
-        open_dataset(folder)
 
 
 def test_hidden_files_are_left_out(folder):
@@ -334,12 +315,3 @@ def test_names_that_are_no_utf8(misnamed):
     (misnamed / "images").rename(misnamed / os.fsdecode(b"im\xe4ges"))
     with pytest.raises(DataError, match="3 names are no UTF-8"):
         open_dataset(misnamed)
-
-
-def test_another_table_in_another_encoding(folder):
-    """A metadata.csv that is no UTF-8 and may hold anything is told in a note and refuses nothing."""
-    (folder / "metadata.csv").write_bytes("Bild;Größe\na.png;4\n".encode("latin-1"))
-    data = open_dataset(folder)
-    assert set(data.groups) == {None}
-    assert "metadata.csv cannot be read" in data.notes[-1]
-    assert "UTF-8" in data.notes[-1]

@@ -211,16 +211,35 @@ def test_a_right_mask_gets_no_further_click(blobs, sample):
 
 
 def test_an_image_whose_objects_are_all_ignored_is_one_without_objects(blobs, sample):
-    """It is asked by a click at its centre, and a mask on ignored pixels alone is no false mask."""
+    """It is asked by a click at its centre; with nothing but ignored pixels it is not asked at all."""
     drawn = sample(5, objects=2)
     hidden = drawn.masks().any(axis=0)
     everything = RunLengths.encode(np.ones(drawn.size, dtype=np.bool_))
     masked = Sample("m", drawn.size, drawn.objects, drawn.labels, drawn.read, RunLengths.encode(hidden))
     blank = Sample("b", drawn.size, drawn.objects, drawn.labels, drawn.read, everything)
-    for one, expected in ((masked, True), (blank, False)):
+    for one, expected in ((masked, {"wide": True}), (blank, {})):
         found = run(Contest({"wide": blobs(30)}, ALL, 0), one)
         assert (found.objects, found.scores) == ([], {})
-        assert found.false_mask == {"wide": expected}
+        assert found.false_mask == expected
+
+
+def test_an_image_with_nothing_but_a_crowd_is_asked_beside_it(blobs, sample, monkeypatch):
+    """A click on the crowd would be answered by its object, of which a pixel beyond the rim is no false mask."""
+    drawn = sample(5, objects=0)
+    crowd = np.zeros(drawn.size, dtype=np.bool_)
+    crowd[20:, 30:110] = True
+    one = Sample("c", drawn.size, (), (), drawn.read, RunLengths.encode(crowd))
+    asked = []
+
+    def note(model, embedding, view, targets, *rest):
+        asked.extend(targets[0].prompts["click"].points.astype(int).tolist())
+        return answer(model, embedding, view, targets, *rest)
+
+    monkeypatch.setattr("segtune.evaluation.contest.answer", note)
+    run(Contest({"m": blobs(30)}, find_modes(["click"]), 0), one)
+    ((x, y),) = asked
+    assert crowd[drawn.size[0] // 2, drawn.size[1] // 2]
+    assert not crowd[y, x]
 
 
 def test_a_model_of_boxes_alone_is_asked_about_no_empty_image(blobs, sample):

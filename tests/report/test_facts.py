@@ -108,6 +108,7 @@ def _scored(run_folder, *, crowned, **data):
         (None, {"part": "train", "leaks": 3}, "named by hand (--part)"),
         (True, {"part": "val", "leaks": 3}, "3 of the images scored here"),
         (False, {"part": "val", "leaks": 0}, "the part 'val' was scored, by which the best epoch was chosen"),
+        (True, {"part": "test", "leaks": 0, "dataset": {"parted_groups": 2}}, "2 groups (patients, scenes or videos)"),
     ],
 )
 def test_the_warning_names_the_gravest_fault_and_its_cause(run_folder, crowned, data, said):

@@ -6,6 +6,7 @@ import pytest
 from disc_data import write_discs
 
 from segtune.core.errors import DataError
+from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.data.fingerprints import fingerprints as look
@@ -28,6 +29,17 @@ def folder(tmp_path):
 
 def _name(number):
     return f"images/{number:03}.png"
+
+
+class Heard(type(SILENT)):
+    """Hears what is said, and nothing else."""
+
+    def __init__(self, said):
+        self._said = said
+
+    def say(self, text):
+        """Remember it."""
+        self._said.append(text)
 
 
 def _write_split(path, **parts):
@@ -125,6 +137,36 @@ def test_an_image_that_cannot_be_decoded_is_in_no_part(tmp_path, folder):
     split = prepare_data(DataSettings(path=str(data)), folder).split
     assert set(split.part("all")) == {_name(number) for number in range(10) if number != 4}
     assert _name(4) in folder.check.read_text()
+
+
+def test_a_split_of_ones_own_may_name_what_cannot_be_decoded(tmp_path, folder):
+    """It is left out, as what was set aside on opening, and told."""
+    data = write_discs(tmp_path / "data", 10)
+    spoiled = data / "images" / "004.png"
+    content = spoiled.read_bytes()
+    spoiled.write_bytes(content[:100] + bytes(200) + content[300:])
+    (data / "masks" / "005.png").unlink()
+    own = _write_split(tmp_path / "own.json", train=range(6), val=(6, 7), test=(8, 9))
+    said = []
+    split = prepare_data(DataSettings(path=str(data), split=own), folder, Heard(said)).split
+    assert split.train == tuple(_name(number) for number in range(4))
+    assert said == ["Of the 10 images of the split, 2 cannot be used and are left out."]
+    assert split.origin == "read from own.json; less 2 that cannot be used"
+
+
+def test_patients_in_several_parts_of_a_split_of_ones_own_are_told(tmp_path, folder):
+    """The split is kept as the user's word, and the report can say how many patients it parts."""
+    data = write_discs(tmp_path / "data", 10)
+    rows = [f"{number:03},{patient}" for number, patient in enumerate("aabbccddee")]
+    (data / "groups.csv").write_text("\n".join(["name,patient", *rows]))
+    own = _write_split(tmp_path / "own.json", train=(0, 1, 2, 3, 4), val=(5, 6), test=(7, 8, 9))
+    said = []
+    found = prepare_data(DataSettings(path=str(data), split=own), folder, Heard(said))
+    assert found.split.test == (_name(7), _name(8), _name(9))
+    assert [text.partition(" have")[0] for text in said] == ["2 groups (patients, scenes or videos)"]
+    assert "c is one" in said[0]
+    assert found.describe()["parted_groups"] == 2
+    assert prepare_data(DataSettings(path=str(data)), folder, fresh=True).describe()["parted_groups"] == 0
 
 
 def test_the_record_says_how_many_images_each_part_has(discs, folder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from disc_data import spoil, write_discs
@@ -167,7 +168,7 @@ def test_a_run_of_an_earlier_version_is_looked_over_when_it_is_resumed(data, tmp
     """Its folder says nothing of its sources yet; from then on it does."""
     heard = Heard()
     opened(tmp_path, progress=heard, resume=True, data__sources=(str(data),))
-    assert [total for _, total in heard.stages] == [19]
+    assert heard.stages[0] == ("looking at images", 19)
     assert (tmp_path / "run" / "sources.json").is_file()
 
 
@@ -215,3 +216,42 @@ def test_what_the_base_has_seen_is_remembered_too(data, tmp_path):
     assert len(known(tmp_path)) == 17 + 12
     opened(tmp_path, data__sources=("scenes",), steps=2)
     assert not RunFolder(tmp_path / "run").fingerprints.exists()
+
+
+def test_the_like_of_what_is_kept_out_takes_no_part(tmp_path):
+    """Stored again in whichever folder, or read for the start on images: it is told, and left out."""
+    data, other = (write_discs(tmp_path / name, 20, seed=seed) for name, seed in (("a", 0), ("b", 50)))
+    given = {"data__sources": (str(data), str(other)), "model__init": "mae", "steps": 2}
+    override = f"mae.sources=[{data / 'images'}]"
+    (kept,) = opened(tmp_path, "validation.images=1", override, **given).sources[0].held_out.names
+    for kind in ("images", "masks"):
+        shutil.copy(data / kind / Path(kept).name, other / kind / "twice.png")
+    first = opened(tmp_path / "new", "validation.images=1", override, progress=(heard := Heard()), **given)
+    assert first.sources[0].held_out.names == (kept,)
+    assert "images/twice.png" not in first.sources[1].train.names
+    assert Path(kept).name not in first.unlabelled[0][0].names
+    told = json.loads((tmp_path / "new" / "run" / "sources.json").read_text())
+    assert told["data"][str(other)]["alike"] == ["images/twice.png"]
+    assert any("1 images that nearly duplicate ones kept out (images/twice.png)" in text for text in heard.said)
+
+
+def test_a_folder_of_one_scene_is_refused(tmp_path):
+    """All of its images are alike, so a look at those kept out would say nothing."""
+    data = write_discs(tmp_path / "discs", 12)
+    for number in range(1, 12):
+        for kind in ("images", "masks"):
+            shutil.copy(data / kind / "000.png", data / kind / f"{number:03}.png")
+    with pytest.raises(DataError, match=r"All 12 images of .* nearly duplicate one that is"):
+        opened(tmp_path, data__sources=(str(data),))
+    assert not (tmp_path / "run" / "sources.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [("data.format=coco", "no COCO annotations"), ("data.pixel_limit=9", "limit of 9 pixels.*pixel_limit=N")],
+)
+def test_folders_are_read_as_the_settings_say(tmp_path, override, words):
+    """A format, an encoding, bands and the rest are said as they are to a fit."""
+    data = write_discs(tmp_path / "discs", 12)
+    with pytest.raises(DataError, match=words):
+        opened(tmp_path, override, data__sources=(str(data),))

@@ -58,6 +58,10 @@ def test_settings_survive_the_file(tmp_path):
         ("lr=-1", r"training.optimizer.lr = -1.*not allowed"),
         ("training.prompts.first={clik: 1}", "Did you mean 'click'"),
         ("training.loss.weights={dise: 1}", "Did you mean 'dice'"),
+        ("training.loss.weights={dice: -1}", "'dice' has -1"),
+        ("training.loss.weights={dice: 0}", "at least one loss with a weight above 0"),
+        ("data.fractions=[.8, .1, .2]", "three shares that sum to 1"),
+        ("data.pixel_limit=0", "pixel_limit"),
         ("model.base=[", "not valid YAML"),
     ],
 )

@@ -25,6 +25,17 @@ Encoding = Annotated[
         help="What mask files hold, where the guess is wrong. [default: inferred from them]",
     ),
 ]
+Bands = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(metavar="R G B", help="GeoTIFF: numbers from 1 of the bands shown as red, green and blue."),
+]
+Window = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="CENTRE WIDTH", help="DICOM, NIfTI: the values shown. [default: the files' own]"),
+]
+PixelLimit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Images with more pixels are set aside. [default: 178,956,970]")
+]
 
 
 def check(
@@ -34,13 +45,16 @@ def check(
     format: Format = None,  # noqa: A002 - the word users know it by
     threshold: Threshold = 127,
     encoding: Encoding = None,
+    bands: Bands = None,
+    window: Window = None,
+    pixel_limit: PixelLimit = None,
     json: AsJson = False,
 ) -> int:
     """Look a data set over before anything is trained on it; its files are never changed.
 
     Finds what is missing, mismatched, swapped, empty, doubled or wrongly encoded, and writes a page of statistics and
-    pictures (check.html) beside the same for programs (check.json). What is said here about the masks is said to
-    `segtune fit` by --set data.objects=…, data.threshold=… and data.encoding=….
+    pictures (check.html) beside the same for programs (check.json). What is said here about the data is said to
+    `segtune fit` and `segtune pretrain` by --set data.objects=…, data.encoding=…, data.bands=[…] and so on.
 
     For example:
 
@@ -50,6 +64,7 @@ def check(
     from segtune.core.files import write_json
     from segtune.data.check import check_dataset
     from segtune.data.dataset import open_dataset
+    from segtune.data.images import PIXEL_LIMIT
     from segtune.report.check_page import write_check_page
     from segtune.runs.folder import other_than_a_run
 
@@ -57,7 +72,10 @@ def check(
     folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
     other_than_a_run(folder)
     with shown() as progress:
-        dataset = open_dataset(data, format=format, objects=objects, threshold=threshold, encoding=encoding)
+        dataset = open_dataset(
+            data, format=format, objects=objects, threshold=threshold, encoding=encoding, bands=bands, window=window,
+            pixel_limit=pixel_limit or PIXEL_LIMIT,
+        )  # fmt: skip
         found = check_dataset(dataset, progress)
         facts = found.to_json()
         write_json(folder / "check.json", facts)

@@ -19,6 +19,7 @@ from segtune.data.check_measure import MAP_SIDE, Measured, measure_all
 from segtune.data.check_object_rules import OBJECT_RULES
 from segtune.data.check_statistics import describe
 from segtune.data.check_swaps import covered_pixels, find_misfits
+from segtune.data.check_turned import find_unturned
 from segtune.data.dataset import Dataset, SetAside
 from segtune.data.duplicates import Duplicates, duplicates_of
 from segtune.data.fingerprints import Fingerprint, Fingerprints, digest, fingerprint
@@ -149,7 +150,8 @@ def check_dataset(dataset: Dataset, progress: Progress | None = None) -> Check:
     duplicates = duplicates_of(prints.joined(aside), progress)
     seen = Examined(
         measured, unreadable, dataset.set_aside, dataset.objects, files, duplicates, find_misfits(readable, measured),
-        _agreement(readable, duplicates),
+        _agreement(readable, duplicates), dict(zip(dataset.names, dataset.groups, strict=True)),
+        find_unturned(readable, {name: turn for name, turn in files.turned.items() if name not in unreadable}),
     )  # fmt: skip
     return Check(
         dataset.root.name, dataset.format, dataset.objects, dataset.notes, dataset.set_aside, judge(seen), duplicates,

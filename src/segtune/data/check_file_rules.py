@@ -22,6 +22,9 @@ _SOFT, _SOFT_GREYS = 0.01, 8
 """Masks are soft from this share of grey pixels on, and this many greys: fewer are classes or an ignored band."""
 
 _AGREE = 0.8
+_FAR_BETTER = 2.5
+"""Times as well as it lies a turned mask must follow its image to be called unturned, as for exchanged masks."""
+
 _LARGE = 4096
 _FLAT = 2.0
 
@@ -105,6 +108,21 @@ def swapped_masks(seen: Examined) -> Finding | None:
     )  # fmt: skip
 
 
+def unturned_masks(seen: Examined) -> Finding | None:
+    """Images that are shown turned (EXIF orientation) with masks that fit them as they are stored."""
+    names = tuple(name for name, (lying, turned) in seen.unturned.items() if turned > _FAR_BETTER * lying)
+    if not names:
+        return None
+    lying, turned = seen.unturned[names[0]]
+    return Finding(
+        "unturned_masks", "error", f"{counted(len(names), 'image')} shown turned, the masks not.",
+        f"The mask of {names[0]} follows its image when it is turned with it (outline fit {turned:.1f}), as it lies it "
+        f"does not ({lying:.1f}).",
+        "The images hold an EXIF orientation that the labelling tool left out: turn their masks, or take it out of the "
+        "images.", names,
+    )  # fmt: skip
+
+
 def set_aside(seen: Examined) -> Finding | None:
     """Whatever else was left out when the data set was opened."""
     told = {*_NO_MASK, *_NO_IMAGE}
@@ -146,6 +164,18 @@ def near_duplicates(seen: Examined) -> Finding | None:
         f"{len(names):,} images, cropped, lit or compressed differently, or taken a moment apart.",
         "Nothing to do where a split is drawn here: they stay on one side. In a split of your own keep them together.",
         names, groups,
+    )  # fmt: skip
+
+
+def without_group(seen: Examined) -> Finding | None:
+    """Images without a patient, scene or video where others have one."""
+    names = tuple(name for name, group in seen.groups.items() if group is None)
+    if not names or len(names) == len(seen.groups):
+        return None
+    return Finding(
+        "without_group", "warning", f"{counted(len(names), 'image')} of {len(seen.groups):,} without a group.",
+        f"{names[0]} is one; others have a patient, scene or video that a split keeps on one side.",
+        "Add them to the table of groups, named as they are here; until then each is split on its own.", names,
     )  # fmt: skip
 
 
@@ -264,7 +294,7 @@ def large_images(seen: Examined) -> Finding | None:
 
 
 FILE_RULES: Final[tuple[Rule, ...]] = (
-    unreadable_image, swapped_masks, size_mismatch, set_aside, unpaired_image, unpaired_mask, other_masks,
-    exact_duplicates, near_duplicates, labels_disagree, few_images, flat_image, soft_masks, lossy_masks,
-    wrong_extension, grey_images, large_images,
+    unreadable_image, swapped_masks, size_mismatch, unturned_masks, set_aside, unpaired_image, unpaired_mask,
+    other_masks, exact_duplicates, near_duplicates, without_group, labels_disagree, few_images, flat_image, soft_masks,
+    lossy_masks, wrong_extension, grey_images, large_images,
 )  # fmt: skip

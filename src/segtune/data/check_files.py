@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +12,7 @@ from segtune.core.errors import DataError
 from segtune.data.dataset import Dataset
 from segtune.data.formats.pairing import Pair, pair_files
 from segtune.data.formats.tree import Tree
-from segtune.data.images import is_image_name, read_size
+from segtune.data.images import is_image_name, read_orientation, read_size
 from segtune.data.masks import read_mask_file
 
 Size = tuple[int, int]
@@ -71,6 +71,7 @@ class FileFacts:
         swaps: pairs of mismatched images whose masks fit each other.
         fitting: mismatched image → other images that have the size of its mask.
         masks: mismatched image → its mask files.
+        turned: image that is shown turned → its EXIF orientation, where its masks are shown as they are stored.
     """
 
     misnamed: Mapping[str, str] = field(default_factory=dict)
@@ -81,6 +82,7 @@ class FileFacts:
     swaps: tuple[Swap, ...] = ()
     fitting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    turned: Mapping[str, int] = field(default_factory=dict)
 
 
 def look_at_files(dataset: Dataset, sizes: Mapping[str, Size], empty: Iterable[str]) -> FileFacts:
@@ -107,6 +109,7 @@ def look_at_files(dataset: Dataset, sizes: Mapping[str, Size], empty: Iterable[s
         _swapped_by_size(mismatched),
         {name: tuple(one for one in sizes if sizes[one] == mask) for name, (_, mask) in mismatched.items()},
         {name: pairs[name].masks for name in mismatched},
+        dict(_turned(dataset.root, kept)),
     )
 
 
@@ -175,6 +178,16 @@ def _faint(root: Path, pairs: Iterable[Pair]) -> dict[str, int]:
         if brightest:
             found[pair.image] = brightest
     return found
+
+
+def _turned(root: Path, pairs: Iterable[Pair]) -> Iterator[tuple[str, int]]:
+    for pair in pairs:
+        try:
+            orientation = read_orientation(root / pair.image)
+            if orientation != 1 and all(read_orientation(root / mask) == 1 for mask in pair.masks):
+                yield pair.image, orientation
+        except DataError:
+            continue
 
 
 def _mismatched(root: Path, pairs: Iterable[Pair]) -> dict[str, tuple[Size, Size]]:

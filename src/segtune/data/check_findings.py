@@ -62,6 +62,8 @@ class Examined:
         duplicates: images that show the same, those set aside included.
         misfits: masks that do not follow their images.
         agreement: pairs of names of one picture → IoU between their masks.
+        groups: image → its patient, scene or video, or None.
+        unturned: image that is shown turned and its masks not → how well these follow it as they lie, and turned.
     """
 
     measured: Sequence[Measured]
@@ -72,6 +74,8 @@ class Examined:
     duplicates: Duplicates = field(default_factory=Duplicates)
     misfits: Misfits = field(default_factory=Misfits)
     agreement: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    groups: Mapping[str, str | None] = field(default_factory=dict)
+    unturned: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def with_objects(self) -> list[Measured]:

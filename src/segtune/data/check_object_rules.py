@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from segtune.data.check_findings import Examined, Finding, Rule, counted, percent, worst_first
+from segtune.data.remedies import option
 
 _RARELY = 0.2
 """Below this share of the images, empty ones are taken for slips rather than a wanted part of the data."""
@@ -119,7 +120,8 @@ def specks(seen: Examined) -> Finding | None:
         "specks", "note", f"Specks beside the objects on {counted(len(found), 'image')}.",
         f"{counted(int(sum(found.values())), 'part')} smaller than 1 % of their object, on {percent(share)} of images "
         "with objects.",
-        "Remove them if nobody meant them: with --objects parts each would be an object.", worst_first(found),
+        f"Remove them if nobody meant them: with {option('objects', 'parts')} each would be an object.",
+        worst_first(found),
     )  # fmt: skip
 
 
@@ -187,7 +189,8 @@ def many_parts(seen: Examined) -> Finding | None:
         "many_parts", "note", "Masks hold many separate parts.",
         f"On {percent(len(found) / len(parts))} of the images one mask has {_CRUMBLY} parts or more, up to "
         f"{max(found.values()):.0f}.",
-        "If each part is an object of its own, use --objects parts: one click can hardly mean all of them.",
+        f"If each part is an object of its own, use {option('objects', 'parts')}: "
+        "one click can hardly mean all of them.",
         worst_first(found),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
 from segtune.data.formats.tree import Tree
 from segtune.data.images import PIXEL_LIMIT, is_image_name
 from segtune.data.masks import ENCODINGS
+from segtune.data.remedies import option
 
 __all__ = ["OBJECTS", "Dataset", "MemorySource", "SetAside", "Source", "open_dataset"]
 
@@ -182,7 +183,9 @@ def open_dataset(
     chosen = FORMATS[format] if format is not None else None
     tree = Tree.scan(Path(path))
     options = Options(objects, threshold, encoding, pixel_limit, bands, window)
-    source = (chosen or _detect(tree)).read(tree, options)
+    chosen = chosen or _detect(tree)
+    source = chosen.read(tree, options)
+    source.notes = (*source.notes, *chosen.notes(options))
     if tree.misnamed:
         odd = (
             SetAside(name.rstrip("/"), "its name is no UTF-8", "Rename it, then open the data again.")
@@ -204,13 +207,13 @@ def _detect(tree: Tree) -> DataFormat:
         bare = " There are images, but no masks belong to them." if any(map(is_image_name, tree.paths())) else ""
         raise DataError(
             f"{tree.root} is laid out in no way that is understood. {tree.describe()}{bare} Understood are: {layouts} "
-            "Rearrange the folder, or name its format with --format."
+            f"Rearrange the folder, or name its format by {option('format', 'NAME')}."
         )
     rivals = [name for sure, name in found if sure > found[0][0] - _NEARLY]
     if len(rivals) > 1:
         raise DataError(
             f"{tree.root} can be read in {len(rivals)} ways: {', '.join(rivals)}. {tree.describe()} "
-            f"Say which one is meant with --format {rivals[0]}."
+            f"Say which one is meant by {option('format', rivals[0])}."
         )
     return FORMATS[found[0][1]]
 

@@ -31,6 +31,7 @@ import PIL.ImageOps
 from segtune.core.errors import DataError
 from segtune.core.types import Image
 from segtune.data.headers import quick_size
+from segtune.data.remedies import MAKE_SMALLER
 
 PIXEL_LIMIT = 178_956_970
 """Most pixels an image may have unless another limit is given: Pillow's own bound against decompression bombs."""
@@ -114,6 +115,16 @@ def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
         if not _ends_well(opened, path):
             opened.load()
     return (width, height) if turned else (height, width)
+
+
+def read_orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image file, 1 to 8; 1 is upright, and what most files are.
+
+    Raises:
+        UnreadableError: as `read_image`.
+    """
+    with open_image(path) as opened:
+        return _orientation(opened)
 
 
 def list_images(folder: Path) -> list[str]:
@@ -267,7 +278,7 @@ def _too_large(path: Path, what: str, pixel_limit: int) -> UnreadableError:
     return UnreadableError(
         path,
         f"it is larger than the limit of {pixel_limit:,} pixels ({what})",
-        "Cut it into tiles, make it smaller, or raise the pixel limit; segtune segment takes any size with --tiles.",
+        f"{MAKE_SMALLER} 'segtune segment' takes any size with --tiles.",
     )
 
 

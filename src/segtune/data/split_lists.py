@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from segtune.core.errors import DataError
 
@@ -12,29 +11,6 @@ _FILE_WORDS = {
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-
-
-class NameIndex:
-    """Images by all the ways a list may write their names: in full, as the end of the path, without extension."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._full: set[str] = set()
-        self._ends: dict[str, list[str]] = {}
-        for name in names:
-            self._full.add(name)
-            self._ends.setdefault(PurePosixPath(name).name, []).append(name)
-            if PurePosixPath(name).suffix:
-                self._ends.setdefault(PurePosixPath(name).stem, []).append(name)
-
-    def find(self, written: str) -> list[str]:
-        """Return the names that `written` may stand for; more than one where it is ambiguous."""
-        if written in self._full:
-            return [written]
-        path = PurePosixPath(written)
-        found = self._ends.get(path.name) or self._ends.get(path.stem, [])
-        parents = path.parts[:-1]
-        # A list may have been written elsewhere: only the folders it does name must agree.
-        return [name for name in found if not parents or PurePosixPath(name).parts[:-1][-len(parents) :] == parents]
 
 
 def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:

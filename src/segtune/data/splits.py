@@ -13,7 +13,8 @@ import numpy as np
 from segtune.core.errors import DataError, UsageError
 from segtune.core.files import hash_text, read_json, write_json
 from segtune.data.dataset import Dataset
-from segtune.data.split_lists import NameIndex, read_lists
+from segtune.data.formats.names import NameIndex
+from segtune.data.split_lists import read_lists
 from segtune.data.stratify import allocate, independent_units, size_buckets
 
 PARTS = ("train", "val", "test")
@@ -101,7 +102,7 @@ def make_split(
         DataError: fewer independent images than parts.
         UsageError: fractions that are none.
     """
-    _check_fractions(fractions)
+    check_fractions(fractions)
     units = independent_units(dataset.names, dataset.groups, alike)
     wanted = sum(fraction > 0 for fraction in fractions)
     if len(units) < wanted:
@@ -153,25 +154,61 @@ def write_split(path: Path, split: Split) -> None:
     write_json(path, split.to_json())
 
 
-def resolve(split: Split, dataset: Dataset) -> Split:
+def resolve(split: Split, dataset: Dataset, *, unreadable: Collection[str] = ()) -> Split:
     """Bring the names of a split, which may be stems, to those of a data set.
 
-    Images that were set aside when the data set was opened are left out.
+    Images that were set aside when the data set was opened are left out, and so are `unreadable` ones, which are no
+    longer in it; the split's origin then says how many.
 
     Raises:
         DataError: a name that no image has, or several.
     """
-    images, aside = NameIndex(dataset.names), NameIndex(one.name for one in dataset.set_aside)
+    known = set(dataset.names)
+    index = NameIndex(dict.fromkeys((*dataset.names, *unreadable, *(one.name for one in dataset.set_aside))))
     parts: dict[str, list[str]] = {}
+    left_out = 0
     for part in PARTS:
         parts[part] = []
         for name in split.part(part):
-            found = images.find(name)
-            if len(found) == 1:
-                parts[part].append(found[0])
-            elif found or not aside.find(name):
-                raise DataError(_unresolved(name, part, split, dataset, found))
-    return Split.of(parts, seed=split.seed, fractions=split.fractions, origin=split.origin)
+            found = index.find(name)
+            usable = [one for one in found if one in known]
+            if len(usable) == 1:
+                parts[part] += usable
+            elif usable or not found:
+                raise DataError(_unresolved(name, part, split, dataset, usable))
+            else:
+                left_out += 1
+    origin = f"{split.origin}; less {left_out} that cannot be used" if left_out else split.origin
+    return Split.of(parts, seed=split.seed, fractions=split.fractions, origin=origin)
+
+
+def remarks(split: Split, given: Split, dataset: Dataset) -> tuple[str, ...]:
+    """Return what is to be told of a split that a user gave, in sentences: what it lost, and whom it parts.
+
+    Args:
+        split: with the data set's names.
+        given: as it was read.
+        dataset: with the groups.
+    """
+    asked, used = len(given.part("all")), len(split.part("all"))
+    words = [f"Of the {asked} images of the split, {asked - used} cannot be used and are left out."]
+    if parted := parted_groups(split, dataset):
+        words.append(
+            f"{len(parted)} groups (patients, scenes or videos) have images in several parts of the split, {parted[0]} "
+            "is one. What was learned on one of them is then tested on the same, and the figures flatter: give all of "
+            "a group to one part, or leave data.split out for a split that keeps them whole."
+        )
+    return tuple(words if asked > used else words[1:])
+
+
+def parted_groups(split: Split, dataset: Dataset) -> tuple[str, ...]:
+    """Return the groups (patients, scenes, videos) with images in several parts of a split, by name."""
+    members: dict[str, list[str]] = {}
+    for name, group in zip(dataset.names, dataset.groups, strict=True):
+        if group is not None:
+            members.setdefault(group, []).append(name)
+    parted = set(leaks(split, members.values()))
+    return tuple(sorted(group for group, names in members.items() if tuple(names) in parted))
 
 
 def keep_training(split: Split, most: int | None, *, seed: int = 0) -> Split:
@@ -213,7 +250,12 @@ def _shares_of_rest(
     return (max(0.0, 1 - val - test), val, test)
 
 
-def _check_fractions(fractions: tuple[float, float, float]) -> None:
+def check_fractions(fractions: tuple[float, float, float]) -> None:
+    """Refuse fractions of train, val and test that no split can be drawn by.
+
+    Raises:
+        UsageError: they are not three shares that sum to 1, with some of train.
+    """
     if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] == 0:
         raise UsageError(
             f"The fractions of train, val and test must be three shares that sum to 1, with some of train; got "
@@ -230,7 +272,7 @@ def _too_few(images: int, units: int, parts: int) -> str:
     return (
         f"A split into {parts} parts needs at least {parts} images that are independent; the {images} here make "
         f"{units}, the others being of the same group or near-duplicates. Add images of other patients or scenes, or "
-        "give lists of your own with --split, knowing that the figures will flatter."
+        "give a split of your own by --set data.split=FILE, knowing that the figures will flatter."
     )
 
 

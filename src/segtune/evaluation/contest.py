@@ -54,7 +54,8 @@ class ImageScores:
         objects: the objects scored; empty for an image without any.
         scores: (model, mode) → scores of these objects, in their order.
         suspects: objects that the reviewing model doubts.
-        false_mask: for an image without objects: model → whether a click at the centre gave a mask.
+        false_mask: for an image without objects: model → whether a click at the centre, or at that of what is not
+            ignored, gave a mask.
     """
 
     name: str
@@ -134,7 +135,7 @@ class Contest:
                 self._score_baselines(result, targets, ignore)
             # Also where all objects lie under ignored pixels.
             if not result.objects:
-                self._look_for_false_masks(result, sample, embeddings, views)
+                self._look_for_false_masks(result, sample, ignore, embeddings, views)
         return result
 
     @property
@@ -202,11 +203,21 @@ class Contest:
                 result.scores.setdefault((name, mode.name), Scores()).add(targets, masks)
 
     def _look_for_false_masks(
-        self, result: ImageScores, sample: Sample, embeddings: Mapping[str, Embedding], views: Mapping[str, View]
+        self,
+        result: ImageScores,
+        sample: Sample,
+        ignore: BoolMask | None,
+        embeddings: Mapping[str, Embedding],
+        views: Mapping[str, View],
     ) -> None:
         # A truth of nothing, on which the simulator clicks at the centre of the image.
         nothing = np.zeros(sample.size, dtype=np.bool_)
         prompt = draw_prompt(_FIRST_CLICK, nothing, None, self.seed, sample.name, 0)
+        if ignore is not None and ignore[tuple(prompt.points[0, ::-1].astype(int))]:
+            # What is there may well be an object, of a crowd: nothing is asked about but what counts.
+            if ignore.all():
+                return
+            prompt = draw_prompt(_FIRST_CLICK, ~ignore, None, self.seed, sample.name, 0)
         target = Target(0, MaskCrop.of(nothing), 0, {_FIRST_CLICK: prompt})
         for name, model in self.models.items():
             if CLICK.kinds <= model.accepts:

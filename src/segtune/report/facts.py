@@ -142,6 +142,11 @@ def warning(run: RunView) -> str:
             "These figures are not to be trusted as a test: the split has no test images, so the part "
             f"'{data['part']}' was scored, by which the best epoch was chosen. They flatter the tuned model."
         )
+    if parted := (data.get("dataset") or {}).get("parted_groups"):
+        return (
+            f"These figures are not to be trusted as a test: {count(parted)} groups (patients, scenes or videos) have "
+            "images in several parts of the split that the run was given (data.split). They flatter the tuned model."
+        )
     return ""
 
 

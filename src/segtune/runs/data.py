@@ -13,9 +13,18 @@ from segtune.data.check import check_dataset
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.duplicates import match
 from segtune.data.fingerprints import Fingerprints, fingerprints
-from segtune.data.splits import Split, keep_training, make_split, read_split, resolve, write_split
+from segtune.data.splits import (
+    Split,
+    keep_training,
+    make_split,
+    parted_groups,
+    read_split,
+    remarks,
+    resolve,
+    write_split,
+)
 from segtune.runs.folder import RunFolder, run_of
-from segtune.runs.settings import DataSettings
+from segtune.runs.settings import DataSettings, ReadingSettings
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,7 @@ class RunData:
             "images": len(self.dataset),
             "set_aside": len(self.dataset.set_aside),
             "notes": list(self.dataset.notes),
+            "parted_groups": len(parted_groups(self.split, self.dataset)),
             "split_sha256": self.split.sha256,
             "sizes": {part: len(getattr(self.split, part)) for part in ("train", "val", "test")},
         }
@@ -60,14 +70,24 @@ def open_run_data(settings: DataSettings) -> Dataset:
     Raises:
         DataError: it cannot be used.
     """
+    return open_as_set(Path(settings.path), settings)
+
+
+def open_as_set(path: Path, reading: ReadingSettings) -> Dataset:
+    """Open a data set, read as the settings say.
+
+    Raises:
+        DataError: it cannot be used.
+    """
     return open_dataset(
-        Path(settings.path),
-        format=settings.format,
-        objects=settings.objects,
-        threshold=settings.threshold,
-        encoding=settings.encoding,
-        bands=settings.bands,
-        window=settings.window,
+        path,
+        format=reading.format,
+        objects=reading.objects,
+        threshold=reading.threshold,
+        encoding=reading.encoding,
+        pixel_limit=reading.pixel_limit,
+        bands=reading.bands,
+        window=reading.window,
     )
 
 
@@ -121,8 +141,7 @@ def prepare_data(
     # What cannot be decoded was found by the check; a split never names it.
     usable = dataset.subset(one.name for one in check.measured)
     if settings.split is not None:
-        # Lists of others name files by stems or by paths of their own machines.
-        split = resolve(read_split(Path(settings.split)), usable)
+        split = _own_split(Path(settings.split), dataset, usable, progress)
     else:
         seed, fractions = settings.seed, settings.fractions
         # The pixels decide, not the names: copies of the base's training images may be called otherwise.
@@ -166,6 +185,15 @@ def learned_besides(base: str, rehearsal: Dataset | None, progress: Progress = S
     # By their folder too: the run's own images may have the same names.
     rehearsed = Fingerprints(tuple(str(rehearsal.root / name) for name in found.names), found.digests, found.pictures)
     return rehearsed if earlier is None else rehearsed.with_earlier(earlier)
+
+
+def _own_split(path: Path, dataset: Dataset, usable: Dataset, progress: Progress) -> Split:
+    given = read_split(path)
+    # Lists of others name files by stems or by paths of their own machines.
+    split = resolve(given, usable, unreadable=set(dataset.names) - set(usable.names))
+    for words in remarks(split, given, usable):
+        progress.say(words)
+    return split
 
 
 def seen_by(base: str) -> Fingerprints | None:

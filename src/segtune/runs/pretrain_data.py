@@ -10,9 +10,10 @@ from typing import Any
 from segtune.core.errors import UsageError
 from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import Dataset, open_dataset
+from segtune.data.dataset import Dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.unlabelled import open_images, without_masks
+from segtune.runs.data import open_as_set
 from segtune.runs.folder import RunFolder
 from segtune.runs.pretrain_look import Folders, look_over, require_enough, without
 from segtune.runs.pretrain_settings import MAE, SCENES, PretrainSettings, SourceSettings
@@ -31,7 +32,7 @@ class PretrainSource:
 
     Attributes:
         train: images that train.
-        held_out: images the model is looked at on; none of them, nor of their groups, trains.
+        held_out: images the model is looked at on; none of them, nor of their groups, nor their like, trains.
         share: of the stream.
     """
 
@@ -110,15 +111,15 @@ def _shares(data: SourceSettings) -> tuple[float, ...]:
 
 
 def _open_folders(settings: PretrainSettings, *, with_start: bool) -> Folders:
-    labelled = {
-        name: open_dataset(Path(name), objects=settings.data.objects)
-        for name in settings.data.sources
-        if name != SCENES
-    }
+    labelled = {name: open_as_set(Path(name), settings.data) for name in settings.data.sources if name != SCENES}
     for images in labelled.values():
         require_enough(images)  # before all of them are looked at
     named = settings.mae.sources or () if with_start and settings.model.init == MAE else ()
-    return {"data": labelled, "mae": {name: open_images(Path(name)) for name in named if name != SCENES}}
+    limit = settings.data.pixel_limit
+    return {
+        "data": labelled,
+        "mae": {name: open_images(Path(name), pixel_limit=limit) for name in named if name != SCENES},
+    }
 
 
 def _source(
@@ -132,7 +133,12 @@ def _source(
     kept = told["held_out"]
     # Of a group that is larger than asked for some will do, from its beginning to its end.
     held_out = images.subset(kept[:: -(-len(kept) // most)])
-    return PretrainSource(without(images, {*kept, *told["unreadable"]}), held_out, share)
+    return PretrainSource(without(images, {*kept, *_no_part(told)}), held_out, share)
+
+
+def _no_part(told: Mapping[str, Any]) -> set[str]:
+    """Return the images of a folder that take no part; runs of earlier versions know of none that are alike."""
+    return {*told["unreadable"], *told.get("alike", ())}
 
 
 def _start(
@@ -151,7 +157,7 @@ def _start(
     return tuple(
         (without_masks(_training_scenes(settings, steps, side)), 1.0)
         if name == SCENES
-        else (without(opened["mae"][name], set(found["mae"][name]["unreadable"])), 1.0)
+        else (without(opened["mae"][name], _no_part(found["mae"][name])), 1.0)
         for name in settings.mae.sources
     )
 

@@ -9,6 +9,7 @@ from segtune.core.errors import DataError
 from segtune.core.files import write_json
 from segtune.core.progress import Progress
 from segtune.data.dataset import Dataset, SetAside
+from segtune.data.duplicates import match
 from segtune.data.fingerprints import Fingerprints, Look, look_at_images
 from segtune.data.stratify import Unit, independent_units
 from segtune.runs.data import seen_by
@@ -23,11 +24,16 @@ _TOLD = 3
 Folders = Mapping[str, Mapping[str, Dataset]]
 """Data sets by name in the settings: under "data" those with masks, under "mae" those of the start on images alone."""
 
+Digests = dict[tuple[str, str], dict[str, str]]
+"""The digest of each image that can be read, by the folder's place in `Folders`."""
+
 
 def look_over(
     opened: Folders, settings: PretrainSettings, folder: RunFolder, processes: Processes, progress: Progress
 ) -> None:
     """Read every image once; write what is remembered of them, then what is kept out and what takes no part.
+
+    What is, or nearly is, an image that is kept out, in whichever folder it lies, takes no part either.
 
     Args:
         opened: the data sets.
@@ -37,10 +43,11 @@ def look_over(
         progress: hears of every image, and what takes no part.
 
     Raises:
-        DataError: a folder without an image that can be read, or too small to keep some out of.
+        DataError: a folder without an image that can be read, too small to keep some out of, or all alike.
     """
+    digests: Digests = {}
     unreadable: dict[tuple[str, str], list[SetAside]] = {}
-    prints = Fingerprints.gather(_readable(opened, unreadable, processes, progress))
+    prints = Fingerprints.gather(_readable(opened, unreadable, digests, processes, progress))
     found: dict[str, dict[str, Any]] = {kind: {} for kind in opened}
     for (kind, name), bad in unreadable.items():
         images = opened[kind][name]
@@ -55,6 +62,9 @@ def look_over(
             "unreadable": {one.name: one.reason for one in bad},
             "set_aside": {one.name: one.reason for one in images.set_aside},
         }
+    for (kind, name), alike in _alike(found, digests, prints, processes, progress).items():
+        _tell_alike(name, alike, found[kind][name], progress)
+        found[kind][name]["alike"] = alike
     init = settings.model.init
     earlier = seen_by(init) if init is not None and init != MAE else None
     prints = prints if earlier is None else prints.with_earlier(earlier)
@@ -68,9 +78,15 @@ def look_over(
 
 
 def _readable(
-    opened: Folders, unreadable: dict[tuple[str, str], list[SetAside]], processes: Processes, progress: Progress
+    opened: Folders,
+    unreadable: dict[tuple[str, str], list[SetAside]],
+    digests: Digests,
+    processes: Processes,
+    progress: Progress,
 ) -> Iterator[Look]:
     """Look at all images, put what cannot be read into what is handed in, and yield what is remembered of the others.
+
+    The digests of the others, of which several may be the same, are put into what is handed in too.
 
     The same pixels, in however many folders they lie, are remembered once.
     """
@@ -78,11 +94,13 @@ def _readable(
     for kind, folders in opened.items():
         for name, images in folders.items():
             bad = unreadable.setdefault((kind, name), [])
+            digest_of = digests.setdefault((kind, name), {})
             for one in processes.busy(look_at_images(images, progress)):
                 if isinstance(one, SetAside):
                     bad.append(one)
                     continue
                 image, digest, picture = one
+                digest_of[image] = digest
                 if digest not in known:
                     known.add(digest)
                     # Images of several folders may have the same name.
@@ -101,6 +119,40 @@ def _tell(name: str, images: Dataset, unreadable: Sequence[SetAside], progress: 
             some = "; ".join(reason.rstrip(".") for reason in reasons[:_TOLD])
             more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
             progress.say(f"Left out of {name}: {count} ({some}{more}). The run's sources.json names all of them.")
+
+
+def _alike(
+    found: Mapping[str, Mapping[str, Any]],
+    digests: Digests,
+    prints: Fingerprints,
+    processes: Processes,
+    progress: Progress,
+) -> dict[tuple[str, str], list[str]]:
+    """Return the images of each folder that are, or nearly are, such as are kept out of any, less those themselves."""
+    held = {name: [digests["data", name][image] for image in one["held_out"]] for name, one in found["data"].items()}
+    print_of = dict(zip(prints.digests, prints.names, strict=True))
+    digest_of = {name: digest for digest, name in print_of.items()}
+    alike = {digest for kept in held.values() for digest in kept}
+    for kept in processes.busy(held.values()):
+        pairs = match(prints.subset(dict.fromkeys(print_of[digest] for digest in kept)), prints, progress)
+        alike.update(digest_of[other] for _, other, _ in pairs)
+    return {
+        (kind, name): [image for image, digest in of.items() if digest in alike and image not in kept]
+        for (kind, name), of in digests.items()
+        for kept in [set(found[kind][name]["held_out"])]
+    }
+
+
+def _tell_alike(name: str, alike: Sequence[str], told: Mapping[str, Any], progress: Progress) -> None:
+    if alike and len(alike) + len(told["held_out"]) == told["images"]:
+        raise DataError(
+            f"All {told['images']} images of {name} are kept out of training or nearly duplicate one that is, so none "
+            "is left to train on. Add images of other scenes, or leave this source out."
+        )
+    if alike:
+        some = ", ".join(alike[:_TOLD])
+        more = f" and {len(alike) - _TOLD} more" if len(alike) > _TOLD else ""
+        progress.say(f"Left out of {name}: {len(alike)} images that nearly duplicate ones kept out ({some}{more}).")
 
 
 def draw_held_out(images: Dataset, most: int, seed: int) -> list[str]:

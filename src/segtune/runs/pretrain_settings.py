@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 
 from segtune.core.errors import UsageError
 from segtune.data.augment import AugmentSettings
-from segtune.runs.settings import PromptModes
+from segtune.runs.settings import PromptModes, ReadingSettings
 from segtune.runs.settings_tree import Composed, compose, parse_override
 from segtune.training.recipe import MaskedImageRecipe, Recipe, Section
 
@@ -51,15 +51,12 @@ _INSTEAD = {
 """Settings of the recipe that follow from a pretraining's own, and those to give instead."""
 
 
-class SourceSettings(Section):
-    """What the images are of."""
+class SourceSettings(ReadingSettings):
+    """What the images are of, and how those of folders are read."""
 
     sources: tuple[str, ...] = Field((SCENES,), min_length=1, description="scenes (drawn), or folders with masks.")
     shares: tuple[float, ...] | None = Field(None, description="Share of the images by source; null: all alike.")
     first: int = Field(0, ge=0, description="Seed of the first drawn scene: another training sees others from another.")
-    objects: Literal["whole", "parts", "labels", "instances"] = Field(
-        "whole", description="What one object of a folder is."
-    )
 
     @field_validator("shares")
     @classmethod

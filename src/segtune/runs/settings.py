@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from segtune.core.errors import unknown_name
 from segtune.core.files import read_json
 from segtune.data.augment import AugmentSettings
+from segtune.data.images import PIXEL_LIMIT
+from segtune.data.splits import check_fractions
 from segtune.evaluation import SENSITIVITY_IMAGES, default_modes
 from segtune.evaluation.modes import find_modes
 from segtune.models.save import BLEND, RECORD
@@ -22,10 +24,9 @@ from segtune.runs.settings_tree import Composed, build_tree, compose, parse_over
 from segtune.training.recipe import Section, TuningRecipe
 
 
-class DataSettings(Section):
-    """Which data, and how it is read."""
+class ReadingSettings(Section):
+    """How data is read."""
 
-    path: str = Field("", description="Folder (or annotation file) of images and masks.")
     format: str | None = Field(None, description="Name of the data format; null: detected.")
     objects: Literal["whole", "parts", "labels", "instances"] = Field("whole", description="What one object is.")
     threshold: int = Field(127, ge=0, le=254, description="Soft masks: object above this grey value.")
@@ -38,6 +39,13 @@ class DataSettings(Section):
     window: tuple[float, float] | None = Field(
         None, description="DICOM, NIfTI: (centre, width) of the values shown; null: the files' own."
     )
+    pixel_limit: int = Field(PIXEL_LIMIT, ge=1, description="Images with more pixels are set aside.")
+
+
+class DataSettings(ReadingSettings):
+    """Which data, and how it is read."""
+
+    path: str = Field("", description="Folder (or annotation file) of images and masks.")
     split: str | None = Field(None, description="File or folder with a split of one's own; null: a seeded 70/15/15.")
     fractions: tuple[float, float, float] = Field((0.7, 0.15, 0.15), description="Shares of train, validation, test.")
     seed: int = Field(0, ge=0, description="Of the split.")
@@ -45,6 +53,12 @@ class DataSettings(Section):
         None, ge=1, description="At most so many training images, of which fewer are among more; null: all."
     )
     train_seed: int = Field(0, ge=0, description="Of the draw of these.")
+
+    @field_validator("fractions")
+    @classmethod
+    def _sum_to_one(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        check_fractions(fractions)  # raises a UsageError, which pydantic passes on as it is
+        return fractions
 
 
 class ModelSettings(Section):

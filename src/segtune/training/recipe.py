@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from segtune.losses import LOSSES
-from segtune.losses.mixture import REFERENCE
+from segtune.losses.mixture import REFERENCE, Mixture
 from segtune.prompts import PROMPTS
 
 
@@ -91,8 +90,7 @@ class LossRecipe(Section):
     @field_validator("weights")
     @classmethod
     def _known(cls, weights: dict[str, float]) -> dict[str, float]:
-        for name in weights:
-            LOSSES[name]  # likewise
+        Mixture(weights)  # likewise, and on weights that sum up to nothing to learn from
         return weights
 
 

@@ -21,7 +21,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import AnnotationBuilder, Annotations
 from segtune.data.formats.coco_rle import compress, read_counts
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.groups import read_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, check_sizes
 from segtune.data.formats.polygons import trace
@@ -295,4 +295,4 @@ def _ring(flat: Any) -> npt.NDArray[np.float64]:
 
 
 _LAYOUT = "a .json with 'images', 'annotations' and 'categories' beside the images"
-FORMAT = DataFormat("coco", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("coco", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))

@@ -21,6 +21,10 @@ class SetAside:
     remedy: str
 
 
+OF_MASK_FILES = ("threshold", "encoding")
+"""What of `Options` says how mask files are read."""
+
+
 @dataclass(frozen=True)
 class Options:
     """How a data set is to be read.
@@ -84,6 +88,7 @@ class DataFormat:
         read: index a folder. Raises DataError where it cannot be used, and sets single files aside.
         write: write samples into a new folder so that reading it yields the same objects, labels, ignored pixels
             and groups.
+        ignores: what of `Options` says nothing about data of this format, by name.
     """
 
     name: str
@@ -91,3 +96,12 @@ class DataFormat:
     detect: Callable[[Tree], float | None]
     read: Callable[[Tree, Options], Source]
     write: Callable[[Iterable[Sample], Path], None]
+    ignores: tuple[str, ...] = ()
+
+    def notes(self, options: Options) -> tuple[str, ...]:
+        """Say which options were given and change nothing here."""
+        idle = [name for name in self.ignores if getattr(options, name) != getattr(Options, name)]
+        if not idle:
+            return ()
+        named = " and ".join(f"{name} ({getattr(options, name)})" for name in idle)
+        return (f"What was asked of {named} changes nothing: data of the format {self.name} is not read by it.",)

@@ -49,6 +49,7 @@ from segtune.data.formats.window import Window
 from segtune.data.formats.writing import written_names
 from segtune.data.images import UnreadableError, is_image_name, read_size
 from segtune.data.masks import MaskFile, read_mask_file
+from segtune.data.remedies import MAKE_SMALLER
 
 IGNORE_LABEL = "ignore"
 _SNIFFED = 20
@@ -152,7 +153,7 @@ def _index_segmented(
         if path not in covered:
             set_aside.append(SetAside(path, "no segmentation covers it", "Add its segmentation, or remove it."))
         elif header.size[0] * header.size[1] > options.pixel_limit:
-            set_aside.append(SetAside(path, "it is larger than the pixel limit", "Raise the pixel limit."))
+            set_aside.append(SetAside(path, "it is larger than the pixel limit", MAKE_SMALLER))
         else:
             frames += [(path, frame) for frame in range(header.frames)]
     known, notes = read_groups(tree, [path for path, _ in frames])
@@ -245,4 +246,4 @@ def _hash(path: Path) -> str:
 
 
 _LAYOUT = "DICOM images with DICOM segmentations, or images/ of DICOM and masks/ of image files"
-FORMAT = DataFormat("dicom", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("dicom", _LAYOUT, detect, read, write, ("bands",))

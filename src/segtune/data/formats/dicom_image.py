@@ -17,6 +17,7 @@ from segtune.core.types import Image
 from segtune.data.formats.window import Window, show_window, window_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError
 from segtune.data.masks import MaskFile, whole_numbers
+from segtune.data.remedies import MAKE_SMALLER
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _MAGIC_AT = 128  # bytes of preamble (PS3.10, 7.1)
@@ -120,7 +121,7 @@ def size_of_dicom(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]
         reason = f"it has {header.frames} frames, which one mask file cannot be for"
         raise UnreadableError(path, reason, "Give its masks as a DICOM segmentation.")
     if header.size[0] * header.size[1] > pixel_limit:
-        raise UnreadableError(path, f"it is larger than the limit of {pixel_limit:,} pixels", "Raise the pixel limit.")
+        raise UnreadableError(path, f"it is larger than the limit of {pixel_limit:,} pixels", MAKE_SMALLER)
     return header.size
 
 

@@ -17,6 +17,7 @@ from segtune.data.formats.contract import Options
 from segtune.data.formats.mask_colours import DRAW_FLAT, MOST_COLOURS, NOT_FLAT, colours_meant, explain, nearest
 from segtune.data.formats.mask_statistics import FLAT, TRIMAP, FileStatistics
 from segtune.data.masks import Encoding, MaskFile
+from segtune.data.remedies import option
 
 _SINGLE = 0.9
 """Share from which on values are numbers rather than classes."""
@@ -153,7 +154,7 @@ def _check_instances(readings: Iterable[Reading], options: Options, words: str) 
     if options.objects == "instances" and not any(one.encoding.kind in TOLD_APART for one in readings):
         raise DataError(
             f"Objects are to be instances, but the mask files tell none apart. {words} "
-            "Use --objects parts for one object per connected part."
+            f"For one object per connected part use {option('objects', 'parts')}."
         )
 
 

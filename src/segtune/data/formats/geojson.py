@@ -21,14 +21,14 @@ from segtune.core.files import write_text
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import AnnotationBuilder, Annotations
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.georeference import Georeference, is_tiff_name, read_georeference
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, Size, check_sizes
 from segtune.data.formats.polygons import Polygon, Ring, rasterise, trace
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import union
-from segtune.data.formats.tree import Tree, join, parent_of, stem_of
+from segtune.data.formats.tree import Tree, composed, join, parent_of, stem_of
 from segtune.data.formats.writing import write_image, written_names
 
 _SUFFIX = ".geojson"
@@ -271,15 +271,15 @@ def _own_files(files: Sequence[str], images: Sequence[str]) -> dict[str, str]:
     by_place: dict[tuple[str, str], str] = {}
     for path in files:
         stem = stem_of(path)
-        by_place.setdefault((parent_of(path), stem), path)
+        by_place.setdefault((composed(parent_of(path)), stem), path)
         # X.jpg.geojson belongs to X.jpg, as X.geojson does.
-        by_place.setdefault((parent_of(path), stem_of(stem)), path)
+        by_place.setdefault((composed(parent_of(path)), stem_of(stem)), path)
     own = {}
     for image in images:
         folder = parent_of(image)
         beside = [join(parent_of(folder), name) for name in _FOLDERS]
         for place in (folder, *beside):
-            if file := by_place.get((place, stem_of(image))):
+            if file := by_place.get((composed(place), stem_of(image))):
                 own[image] = file
                 break
     return own
@@ -327,4 +327,4 @@ def _without_features(path: str) -> SetAside:
 
 
 _LAYOUT = "images with one .geojson each, or one FeatureCollection whose features name their image"
-FORMAT = DataFormat("geojson", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("geojson", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))

@@ -45,6 +45,7 @@ from segtune.data.images import (
     stretch,
 )
 from segtune.data.masks import MaskFile, read_mask_file, whole_numbers
+from segtune.data.remedies import MAKE_SMALLER
 
 Bands = tuple[int, ...]
 """Numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey."""
@@ -171,7 +172,7 @@ def size_of_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, in
         raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
     if size[0] * size[1] > pixel_limit:
         reason = f"it is larger than the limit of {pixel_limit:,} pixels (it has {size[1]} × {size[0]})"
-        raise UnreadableError(path, reason, "Cut it into tiles, or raise the pixel limit.")
+        raise UnreadableError(path, reason, MAKE_SMALLER)
     return size
 
 
@@ -250,4 +251,4 @@ def _bands_last(values: npt.NDArray[np.generic], axes: str) -> npt.NDArray[np.ge
 
 
 _LAYOUT = "a mask folder whose images are GeoTIFFs"
-FORMAT = DataFormat("geotiff", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("geotiff", _LAYOUT, detect, read, write, ("window",))

@@ -13,7 +13,7 @@ from segtune.core.files import hash_file
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import SetAside, Source
 from segtune.data.formats.regions import Truth, make_sample
-from segtune.data.formats.tree import Tree, join, name_of, parent_of, stem_of
+from segtune.data.formats.tree import Tree, composed, join, name_of, parent_of, stem_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
 
 Size = tuple[int, int]
@@ -53,11 +53,11 @@ class ImageFinder:
 
     def __init__(self, tree: Tree, is_image: Callable[[str], bool] = is_image_name) -> None:
         self.paths = [path for path in tree.paths() if is_image(name_of(path))]
-        self._known = set(self.paths)
+        self._known = {composed(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         for path in self.paths:
-            self._by_name.setdefault(name_of(path), []).append(path)
+            self._by_name.setdefault(composed(name_of(path)), []).append(path)
             self._by_stem.setdefault(stem_of(path), []).append(path)
 
     def find(self, name: str, file: str = "") -> str | None:
@@ -72,22 +72,22 @@ class ImageFinder:
         one where several files have the name, and nothing says which is meant.
         """
         # Annotations made on Windows name files by backslashes.
-        short = str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")
-        near = parent_of(file)
-        if join(near, short) in self._known:
-            return [join(near, short)]
+        short = composed(str(PurePosixPath(name.replace("\\", "/"))).lstrip("/"))
+        near = composed(parent_of(file))
+        if beside := self._known.get(join(near, short)):
+            return [beside]
         same = self._by_name.get(name_of(short), [])
-        ending = [path for path in same if f"/{path}".endswith(f"/{short}")]
+        ending = [path for path in same if f"/{composed(path)}".endswith(f"/{short}")]
         if named_alike := _in_folder_named_like(file, ending, short):
             return [named_alike]
         for folder in ("", "images", join(near, "images")):
-            if join(folder, short) in self._known:
-                return [join(folder, short)]
+            if found := self._known.get(join(folder, short)):
+                return [found]
         return ending or same
 
     def find_stem(self, stem: str) -> str | None:
         """Return the path of the one image whose name without extension is `stem`, or None."""
-        same = self._by_stem.get(stem, [])
+        same = self._by_stem.get(composed(stem), [])
         return same[0] if len(same) == 1 else None
 
 
@@ -98,7 +98,7 @@ def _in_folder_named_like(file: str, paths: Sequence[str], short: str) -> str | 
     """
     stem = stem_of(file).lower()
     words = [word for word in re.split(r"[\s_.-]+", stem) if word]
-    above = {path: PurePosixPath(path[: len(path) - len(short)].lower()).parts for path in paths}
+    above = {path: PurePosixPath(composed(path)[: -len(short)].lower()).parts for path in paths}
     for hint in (stem, *words, *(word.rstrip("0123456789") for word in words)):
         inside = [path for path in paths if hint in above[path]]
         right_above = [path for path in inside if above[path][-1] == hint]

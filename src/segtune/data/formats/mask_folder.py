@@ -50,4 +50,4 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
     write_groups(folder, groups)
 
 
-FORMAT = DataFormat("mask_folder", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("mask_folder", _LAYOUT, detect, read, write, ("bands", "window"))

@@ -40,6 +40,7 @@ from segtune.data.formats.window import Window, show_window, window_of
 from segtune.data.formats.writing import written_names
 from segtune.data.images import UnreadableError
 from segtune.data.masks import Encoding, MaskFile, Values, are_fractions, decode_values, whole_numbers
+from segtune.data.remedies import MAKE_SMALLER
 
 _SUFFIXES = (".nii", ".nii.gz")
 _AT_HAND = 2
@@ -228,7 +229,7 @@ def _shape(path: Path, pixel_limit: int) -> tuple[int, int, int]:
     axis = _slice_axis(shape)
     across, down = (length for index, length in enumerate(shape[:3]) if index != axis)
     if across * down > pixel_limit:
-        raise UnreadableError(path, f"its slices have {across} × {down} pixels", "Cut them, or raise the pixel limit.")
+        raise UnreadableError(path, f"its slices have {across} × {down} pixels", MAKE_SMALLER)
     return shape[axis], down, across
 
 
@@ -376,4 +377,4 @@ def _import_nibabel() -> ModuleType:
 
 
 _LAYOUT = "images/ and masks/ of .nii or .nii.gz, or X.nii.gz beside X_seg.nii.gz"
-FORMAT = DataFormat("nifti", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("nifti", _LAYOUT, detect, read, write, ("bands",))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from segtune.data.formats.contract import SetAside
-from segtune.data.formats.tree import Tree, join, name_of, parent_of, stem_of
+from segtune.data.formats.tree import Tree, composed, join, name_of, parent_of, stem_of
 
 IMAGE_FOLDERS = (
     "images", "image", "imgs", "img", "jpegimages", "imagestr", "original", "originals", "photos", "frames", "inputs",
@@ -170,7 +170,7 @@ def ignore_mask_of(tree: Tree, image: str) -> str | None:
             folder = "/".join([*parts[:place], IGNORE_FOLDER, *parts[place + 1 :]])
             # What the formats of paired files write.
             for suffix in (".png", ".tif", ".nii.gz"):
-                if tree.has_file(path := join(folder, f"{stem_of(image)}{suffix}")):
+                if path := tree.file_called(join(folder, f"{stem_of(image)}{suffix}")):
                     return path
     return None
 
@@ -243,7 +243,7 @@ def _holds_one_image(images: str, key: str, masks: Iterable[str]) -> bool:
     are missing: images/7.png with masks/1.png to masks/3.png.
     """
     stem = name_of(key)
-    if stem in {name_of(images), name_of(parent_of(images))}:
+    if stem in {composed(name_of(images)), composed(name_of(parent_of(images)))}:
         return True
     own = {_pattern(stem), _pattern(image_key(stem))} - {None}
     return not any({_pattern(stem_of(path)), _pattern(mask_key(stem_of(path)))} & own for path in masks)
@@ -275,7 +275,7 @@ class _MaskFinder:
         self._loose: dict[str, list[str]] = {}
         self._by_stem: dict[str, list[str]] = {}
         # An image without objects has a folder without files.
-        below = [one[len(folder) + 1 :] for one in tree.folders_below(folder)]
+        below = [composed(one[len(folder) + 1 :]) for one in tree.folders_below(folder)]
         self._of_folder: dict[str, list[str]] = {one: [] for one in below}
         stems = _with_keys(map(name_of, images))
         shared = _shared_names([_stem_in(_below(folder, path)) for path in self.all], stems)
@@ -371,8 +371,8 @@ def _numbered(stem: str) -> str | None:
 
 
 def _below(folder: str, path: str) -> str:
-    """Return a file's path below `folder`, without its extension."""
-    short = path[len(folder) + 1 :] if folder else path
+    """Return a file's path below `folder`, without its extension, `composed` as what it is compared with is."""
+    short = composed(path[len(folder) + 1 :] if folder else path)
     return join(parent_of(short), stem_of(short))
 
 

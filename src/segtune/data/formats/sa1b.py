@@ -21,12 +21,12 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.annotations import whole_runs
 from segtune.data.formats.coco_rle import compress, read_counts
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, ImageFinder, check_sizes
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import union
-from segtune.data.formats.tree import Tree, parent_of, stem_of
+from segtune.data.formats.tree import Tree, composed, join, parent_of, stem_of
 from segtune.data.formats.writing import write_image, written_names
 
 _SNIFFED = 4096
@@ -70,7 +70,7 @@ def detect(tree: Tree) -> float | None:
 
 def read(tree: Tree, options: Options) -> Sa1bImages:
     """Index images by the file of masks beside each; no such file is read yet."""
-    files = {path[: -len(".json")]: path for path in _files(tree)}
+    files = {_stem(path): path for path in _files(tree)}
     if not files:
         raise DataError(f"{tree.root} holds no images with SA-1B's masks. {tree.describe()} Expected: {_LAYOUT}.")
     images = ImageFinder(tree).paths
@@ -132,8 +132,7 @@ def _files(tree: Tree) -> list[str]:
 
 
 def _stem(path: str) -> str:
-    folder, stem = parent_of(path), stem_of(path)
-    return f"{folder}/{stem}" if folder else stem
+    return join(composed(parent_of(path)), stem_of(path))
 
 
 def _mask(annotation: Mapping[str, Any], size: tuple[int, int]) -> RunLengths:
@@ -153,4 +152,4 @@ def _alone(path: str, reason: str) -> SetAside:
 
 
 _LAYOUT = "images with a .json of run lengths beside each, as SA-1B has them"
-FORMAT = DataFormat("sa1b", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("sa1b", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -68,9 +69,9 @@ class Tree:
             yield (child := waiting.pop())
             waiting += self.folders(child)[::-1]
 
-    def has_file(self, path: str) -> bool:
-        """Whether there is a file at this path."""
-        return path in self._paths
+    def file_called(self, path: str) -> str | None:
+        """Return the file at this path, however its accents are stored, or None; the very same comes first."""
+        return path if path in self._paths else self._composed.get(composed(path))
 
     def has_folder_named(self, name: str) -> bool:
         """Whether any folder has this name."""
@@ -78,7 +79,7 @@ class Tree:
 
     def folder_called(self, path: str) -> str | None:
         """Return the folder at this path, in whatever case its letters are, or None; the very same comes first."""
-        return path if path in self.files else self._folders_in_lower_case.get(path.lower())
+        return path if path in self.files else self._folders_in_lower_case.get(composed(path).lower())
 
     def with_suffix(self, *suffixes: str) -> list[str]:
         """Return the paths of all files whose names end in one of `suffixes`, in lower case."""
@@ -100,12 +101,16 @@ class Tree:
         return frozenset(self.paths())
 
     @cached_property
+    def _composed(self) -> dict[str, str]:
+        return {composed(path): path for path in self.paths()}
+
+    @cached_property
     def _folder_names(self) -> frozenset[str]:
         return frozenset(map(name_of, self.files))
 
     @cached_property
     def _folders_in_lower_case(self) -> dict[str, str]:
-        return {folder.lower(): folder for folder in self.files}
+        return {composed(folder).lower(): folder for folder in self.files}
 
     @cached_property
     def _children(self) -> dict[str, list[str]]:
@@ -131,9 +136,17 @@ def name_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def composed(text: str) -> str:
+    """Return a name in one form, to compare it with others; on disk it may be in another.
+
+    A Mac stores é as a letter and an accent, other systems as one letter: the same name in different bytes.
+    """
+    return unicodedata.normalize("NFC", text)
+
+
 def stem_of(path: str) -> str:
-    """Return a path's last part without its extension; .nii.gz counts as one."""
-    name = name_of(path)
+    """Return a path's last part without its extension, `composed`; .nii.gz counts as one."""
+    name = composed(name_of(path))
     if name.lower().endswith(".nii.gz"):
         return name[: -len(".nii.gz")]
     stem, dot, _ = name.rpartition(".")

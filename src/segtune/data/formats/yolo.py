@@ -19,7 +19,7 @@ from segtune.core.errors import DataError
 from segtune.core.files import write_text
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
-from segtune.data.formats.contract import DataFormat, Options, SetAside
+from segtune.data.formats.contract import OF_MASK_FILES, DataFormat, Options, SetAside
 from segtune.data.formats.groups import read_groups, write_groups
 from segtune.data.formats.image_files import ImageFiles, check_sizes
 from segtune.data.formats.pairing import IGNORE_FOLDER, IMAGE_FOLDERS, ignore_mask_of
@@ -298,4 +298,4 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 _LAYOUT = "images/ and labels/ with one .txt of outlines per image, and data.yaml"
-FORMAT = DataFormat("yolo", _LAYOUT, detect, read, write)
+FORMAT = DataFormat("yolo", _LAYOUT, detect, read, write, (*OF_MASK_FILES, "bands", "window"))
