@@ -73,5 +73,4 @@ def make_reference(
         device = next(model.parameters()).device
         start = {name: value.to(device) for name, value in trained_weights(model).items()}
     base = open_base().eval().requires_grad_(False) if is_asked else None
-    is_frozen = not any(parameter.requires_grad for parameter in model.parts["image_encoder"].parameters())
-    return Reference(keep, base, start, is_frozen, rehearsal.soft)
+    return Reference(keep, base, start, model.encoder_frozen, rehearsal.soft)
