@@ -66,7 +66,7 @@ def test_images_are_checked_as_a_fit_would_read_them(lumps: Path, tmp_path: Path
     assert main([*words, "--bands", "4", "3", "2", "--window", "-600", "1500", "--json"]) == 0
     assert "bands ((4, 3, 2)) and window ((-600.0, 1500.0))" in json.loads(capsys.readouterr().out)["notes"][-1]
     assert main([*words, "--pixel-limit", "9"]) == DataError.exit_code
-    assert "allow more by --pixel-limit N (with fit and pretrain: --set data.pixel_limit=N)" in capsys.readouterr().err
+    assert "allow more: --pixel-limit N with check, --set data.pixel_limit=N with fit" in capsys.readouterr().err
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 
 def option(name: str, value: str) -> str:
-    """Return how a user asks for data to be read otherwise: by an option, or where a command has none by a setting."""
-    return f"--{name} {value} (with fit and pretrain: --set data.{name.replace('-', '_')}={value})"
+    """Return how a user asks for data to be read otherwise: by an option, or by a setting of what trains on it."""
+    return f"--{name} {value} (with fit and pretrain: --set data.{name}={value})"
 
 
-MAKE_SMALLER = f"Cut it into tiles, make it smaller, or allow more by {option('pixel-limit', 'N')}."
+MAKE_SMALLER = (
+    "Cut it into tiles, make it smaller, or allow more: --pixel-limit N with check, --set data.pixel_limit=N with fit "
+    "and pretrain."
+)
 """What to do about an image of more pixels than the limit."""
