@@ -56,7 +56,9 @@ def discs(tmp_path):
 def disc(number):
     rows, columns = np.mgrid[:40, :56]
     mask = (rows - 20) ** 2 + (columns - 12 - 2 * number) ** 2 < 9**2
-    image = np.where(mask[..., None], 200, 30 + 5 * number).astype(np.uint8).repeat(3, axis=2)
+    # Of grounds that differ: what is like an image that is kept out takes no part.
+    ground = np.random.default_rng(number).integers(0, 160, (5, 7)).repeat(8, 0).repeat(8, 1)
+    image = np.where(mask, 220, ground).astype(np.uint8)[..., None].repeat(3, axis=2)
     return Sample(f"{number:02}.png", mask.shape, (RunLengths.encode(mask),), ("object",), lambda: image)
 
 

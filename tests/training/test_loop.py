@@ -450,9 +450,9 @@ def test_two_processes_train_as_one_does(tmp_path, scope):
 
 def test_no_object_in_a_step_is_no_harm(tmp_path):
     """Images whose objects are all too small to prompt give a step without gradients, not a crash."""
-    recipe = small_recipe(epochs=1, prompts=PromptRecipe(objects_per_image=1, corrections=0, refinements=0))
+    prompts = PromptRecipe(objects_per_image=1, corrections=0, refinements=0)
+    recipe = small_recipe(epochs=1, epoch_steps=2, prompts=prompts)
     job = small_training(tmp_path, recipe=recipe)
-    job.batches.source.dataset[0]
     object.__setattr__(job.batches.source, "dataset", _without_objects(job.batches.source.dataset))
     before = weights(job)
     train(job)
