@@ -111,6 +111,8 @@ def test_told_quality_is_refitted_from_fit_to_report(run, discs, tmp_path, answe
 
 def test_a_resumed_run_keeps_its_map(run, answer, discs):
     """Concluded once more, the run still has what calibrate has written since."""
+    code, found = answer("calibrate", run, "--only", "quality")
+    assert code == 0, found
     before = json.loads((run / "model" / "segtune.json").read_text())["quality"]
     code, _ = answer("fit", discs, "--out", run, "--resume")
     assert code in (0, 3)
