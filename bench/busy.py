@@ -2,9 +2,9 @@
 
     python bench/busy.py --rounds 2
 
-Each figure is the seconds of one epoch of `segtune demo` on a few images, in a process of its own with all cores; the
-other program counts. "spin" is what OpenMP's runtime does by itself (GOMP_SPINCOUNT=300000), "sleep" what the command
-line asks of it. The sides take turns.
+Each figure is the seconds that the training steps of one epoch of `segtune demo` take on a few images, in a process of
+its own with all cores; the other program counts. "spin" is what OpenMP's runtime does by itself
+(GOMP_SPINCOUNT=300000), "sleep" what the command line asks of it. The sides take turns.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def count() -> None:
 
 
 def epoch_seconds(images: int, extra: dict[str, str]) -> float:
-    """Return how long the demo's one epoch took, its validation included."""
+    """Return how long the steps of the demo's one epoch took, without validation."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "demo"
         command = [sys.executable, "-m", "segtune", "demo", "--out", str(out), "--images", str(images), "--epochs", "1"]

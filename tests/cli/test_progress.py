@@ -60,9 +60,9 @@ def test_a_log_file_gets_a_line_a_minute(log: io.StringIO) -> None:
             clock.now += 0.5
             advance(1, "2.0 images/s")
     assert log.getvalue().splitlines() == [
-        "segment  720 of 1000  2.0 images/s  about 2 min left",
-        "segment  840 of 1000  2.0 images/s  about 80 s left",
-        "segment  900 of 1000  2.0 images/s  150 s",
+        "segment  720 of 1000  2.0 images/s  about 2 min 20 s left",
+        "segment  840 of 1000  2.0 images/s  about 1 min 20 s left",
+        "segment  900 of 1000  2.0 images/s  2 min 30 s",
     ]
 
 
@@ -75,8 +75,8 @@ def test_the_time_left_goes_by_the_last_minutes(log: io.StringIO) -> None:
                 clock.now += 60
                 advance(steps)
     lines = log.getvalue().splitlines()
-    assert lines[59] == "segment  6000 of 10000  about 40 min left"
-    assert lines[79] == "segment  6200 of 10000  about 6.3 h left"
+    assert lines[59] == "segment  6000 of 10000  about 40 min 00 s left"
+    assert lines[79] == "segment  6200 of 10000  about 6 h 20 min left"
 
 
 def test_short_stages_share_the_minute(log: io.StringIO) -> None:

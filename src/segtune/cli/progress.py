@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segtune.core.progress import SILENT, Advance, Progress
+from segtune.report.numbers import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -70,7 +71,7 @@ class SpokenProgress:
         finally:
             now = self._clock()
             if now - min(begun, self._told) >= _BETWEEN:
-                self._tell(now, name, *pace.standing(), f"{now - begun:.0f} s")
+                self._tell(now, name, *pace.standing(), duration(now - begun))
 
     def _tell(self, now: float, *parts: str) -> None:
         self._told = now
@@ -113,13 +114,7 @@ class _Pace:
         self._marks.append((now, self._done))
         if self._total is None or self._done == before:
             return ""
-        return f"about {_duration((self._total - self._done) * (now - since) / (self._done - before))} left"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        return f"about {duration((self._total - self._done) * (now - since) / (self._done - before))} left"
 
 
 class BarProgress:

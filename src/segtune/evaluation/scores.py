@@ -93,7 +93,7 @@ def losses_of(logits: Tensor, truth: Tensor, valid: Tensor) -> list[float]:
 
     Args:
         logits: float32 [n, h, w] at the model's output size.
-        truth: float32 [n, h, w], the share of each cell that the object covers.
+        truth: float32 [n, h, w], from `core.geometry.truth_in_frame`.
         valid: bool [h, w], cells that hold image and are not ignored.
     """
     values: list[float] = _LOSS(logits, truth, valid.expand_as(logits)).tolist()

@@ -50,7 +50,7 @@ class Example:
         features: that, from the cache: tensors by name, or None.
         key: the view's key in the embedding cache, or None without a cache.
         prompts: n first prompts in the view's pixels.
-        truth: float32 [n, h, w], share of each cell the object covers, at the model's output size; nothing for a
+        truth: float32 [n, h, w], the best mask at the output size (`truth_in_frame`); nothing for a
             prompt on the background.
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
