@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from small import stopped_elsewhere
@@ -164,6 +165,22 @@ def test_sources_are_mixed_and_some_images_kept_out(discs, tmp_path, monkeypatch
     (scenes, first), (folder, second) = seen[0]
     assert (first, second) == (1, 3)
     assert (len(scenes), len(folder)) == (4, 11)
+
+
+def test_scenes_with_cut_outs_train_another_model(done, discs, tmp_path):
+    """Training scenes hold the pictures; where no scenes are drawn, or the folder has none, it is told."""
+    (tmp_path / "cut").mkdir()
+    pixels = np.zeros((20, 30, 4), np.uint8)
+    pixels[4:16, 6:24] = (220, 40, 40, 255)
+    PIL.Image.fromarray(pixels).save(tmp_path / "cut" / "a.png")
+    given = f"data.cutouts={tmp_path / 'cut'}"
+    result = pretrain(settings(tmp_path / "with", given))
+    assert weights(tmp_path / "with") != weights(done[0])
+    assert set(result.validation) == {"box"}
+    with pytest.raises(UsageError, match="none are drawn here"):
+        pretrain(settings(tmp_path / "none", given, data__sources=(str(discs),)))
+    with pytest.raises(DataError, match="has no cut-out"):
+        pretrain(settings(tmp_path / "empty", f"data.cutouts={discs}"))
 
 
 def test_going_on_from_another_at_a_larger_side(done, tmp_path):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from segtune.core.types import Sample
+from segtune.data.cutouts import Cutouts
 from segtune.data.dataset import Dataset
 from segtune.data.formats.contract import Source
 from segtune.data.scenes import draw_scene
@@ -35,19 +36,23 @@ class DrawnSource(Source):
         theme: what is drawn (`data.scenes`).
         side: longest side in pixels.
         first: seed of the first scene; the others count up from it.
+        cutouts: pictures that are things of the scenes too.
     """
 
     theme: str = "general"
     side: int = 512
     first: int = 0
+    cutouts: Cutouts | None = None
 
     def sample(self, row: int) -> Sample:
         """Draw scene `row`."""
-        return draw_scene(self.first + row, side=self.side, theme=self.theme)
+        return draw_scene(self.first + row, side=self.side, theme=self.theme, cutouts=self.cutouts)
 
     def image_hash(self, row: int) -> str:
         """Return a hash of what the scene is drawn from, the code that draws it too: the same scene, the same hash."""
         drawn_by = f"{_hash_of_drawing()}/{self.theme}/{self.side}/{self.first + row}"
+        if self.cutouts is not None:
+            drawn_by += f"/{self.cutouts.fingerprint}"
         return hashlib.sha256(drawn_by.encode()).hexdigest()
 
 
@@ -77,7 +82,9 @@ class Numbered(Sequence[str]):
         return f"{self.word}-{numbers}" if isinstance(numbers, int) else [f"{self.word}-{one}" for one in numbers]
 
 
-def drawn_dataset(count: int, *, side: int = 512, theme: str = "general", first: int = 0) -> Dataset:
+def drawn_dataset(
+    count: int, *, side: int = 512, theme: str = "general", first: int = 0, cutouts: Cutouts | None = None
+) -> Dataset:
     """Return `count` drawn scenes as a data set.
 
     Args:
@@ -85,10 +92,11 @@ def drawn_dataset(count: int, *, side: int = 512, theme: str = "general", first:
         side: longest side in pixels.
         theme: what is drawn (`data.scenes`).
         first: seed of the first.
+        cutouts: pictures that are things of the scenes too.
     """
     names = Numbered(theme, first, count)
     source = DrawnSource(
         root=Path(theme), format="drawn", objects="instances", names=names, groups=(None,) * count,
-        theme=theme, side=side, first=first,
+        theme=theme, side=side, first=first, cutouts=cutouts,
     )  # fmt: skip
     return Dataset(source)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from segtune.data.canvas import Canvas, soften
+from segtune.data.cutouts import Cutouts, lay_out, recolour
 from segtune.data.figures import FIGURES, SLOTS, Figure, Part
 from segtune.data.light import Light, cast_shadow, relief
 from segtune.data.shapes import MASSIVE, Contour, Drawer, Outline, Patch, rasterise, turn
@@ -28,6 +29,7 @@ class Scene:
         palette: its colours.
         light: its lamp.
         shapes: kinds of outline that may appear.
+        cutouts: pictures that may appear as things, if any.
     """
 
     canvas: Canvas
@@ -35,6 +37,7 @@ class Scene:
     palette: Palette
     light: Light
     shapes: dict[str, Drawer]
+    cutouts: Cutouts | None = None
 
     @property
     def side(self) -> int:
@@ -116,6 +119,9 @@ def paint_thing(
     rng, place = scene.rng, scene.place(central)
     pose = upright(rng) @ turn(0, reach * pick(rng, (-1, 1)), reach * rng.uniform(0.8, 1.25))
     look = draw_look(rng)
+    if kinds is None and scene.cutouts is not None and rng.random() < scene.cutouts.share:
+        paint_cutout(scene, recolour(scene.cutouts.draw(rng), rng), (pose, place), look)
+        return
     if rng.random() < composite:
         kind = pick(rng, list(FIGURES))
         materials = [_visible(scene, place) for _ in range(SLOTS)]
@@ -173,6 +179,21 @@ def _paint_part(
     _lay(scene, soften(patch, look.soft * scene.side), materials[part.slot], look, thing)
     for child in part.parts:
         _paint_part(scene, child, pose, thing, materials, look, patch)
+
+
+def paint_cutout(scene: Scene, picture: FloatArray, pose: tuple[Contour, Contour], look: Look) -> None:
+    """Paint a picture on a transparent ground, with its shadow and mostly with a grain; `pose` as for a figure."""
+    rng = scene.rng
+    laid = lay_out(picture, *pose, scene.canvas.size)
+    if laid is None:
+        return
+    patch, surface = laid
+    if look.shadow:
+        _shadow(scene, patch, look)
+    if rng.random() < 0.6:
+        grain = scene.field(pick(rng, _SKINS), patch.shape, (0.4, 2.0))
+        surface = surface * (1 + np.float32(rng.uniform(0.02, 0.2)) * grain)
+    scene.canvas.lay(soften(patch, look.soft * scene.side), surface, scene.canvas.add("cutout"))
 
 
 def paint_faint(scene: Scene, reach: float, place: Contour) -> None:

@@ -15,6 +15,7 @@ from segtune.core.errors import UsageError, unknown_name
 from segtune.core.rle import RunLengths
 from segtune.core.types import Image, Sample
 from segtune.data.canvas import SMALLEST_AREA, Canvas
+from segtune.data.cutouts import Cutouts
 from segtune.data.demo import draw_lumps, write_demo
 from segtune.data.layouts import LAYOUTS
 from segtune.data.light import draw_camera, draw_light
@@ -41,7 +42,7 @@ class _Held:
         return self.image.copy()
 
 
-def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
+def draw_scene(seed: int, *, side: int = 512, theme: str = "general", cutouts: Cutouts | None = None) -> Sample:
     """Draw one image with its objects, parts of objects included (masks of a whole and of its parts overlap).
 
     Args:
@@ -49,6 +50,7 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
         side: longest side of the image in pixels; the shorter one is 0.6 to 1 times that.
         theme: "general" (pretraining), "suite" (kinds of things that "general" never shows, beside shared ones) or
             "demo" (`data.demo`; may have no object).
+        cutouts: pictures that are things of it too; the demo has none.
 
     Returns:
         A sample of up to 40 objects, at least one but in the demo, with the masks of their visible pixels.
@@ -69,7 +71,7 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general") -> Sample:
     rng = np.random.default_rng([THEMES.index(theme), seed])
     names, weights = zip(*((name, weight) for name, (_, weight) in LAYOUTS.items()), strict=True)
     while True:
-        scene, camera = _begin(rng, side, theme), draw_camera(rng, side)
+        scene, camera = _begin(rng, side, theme, cutouts), draw_camera(rng, side)
         layout = str(rng.choice(names, p=np.array(weights) / sum(weights)))
         LAYOUTS[layout][0](scene)
         # What the camera blurs away is no object.
@@ -84,10 +86,10 @@ def _sample(theme: str, seed: int, image: Image, objects: tuple[RunLengths, ...]
     return Sample(f"{theme}-{seed}", (image.shape[0], image.shape[1]), objects, labels, _Held(image))
 
 
-def _begin(rng: np.random.Generator, side: int, theme: str) -> Scene:
+def _begin(rng: np.random.Generator, side: int, theme: str, cutouts: Cutouts | None) -> Scene:
     shorter = side if rng.random() < 0.4 else max(SMALLEST_SIDE, round(side * float(rng.uniform(0.6, 1.0))))
     size = (side, shorter) if rng.random() < 0.3 else (shorter, side)
     chroma = float(rng.uniform(0.3, 1.6))
     palette = Palette(natural_colour(rng, chroma, (0.2, 0.8)), float(rng.beta(1, 4)), chroma, (0.06, 0.95))
     shapes = {**SHAPES, **HELD_OUT} if theme == "suite" else SHAPES
-    return Scene(Canvas(size, side), rng, palette, draw_light(rng), shapes)
+    return Scene(Canvas(size, side), rng, palette, draw_light(rng), shapes, cutouts)

@@ -10,6 +10,7 @@ from typing import Any
 from segtune.core.errors import UsageError
 from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
+from segtune.data.cutouts import Cutouts
 from segtune.data.dataset import Dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.unlabelled import open_images, without_masks
@@ -24,6 +25,21 @@ HELD_OUT = 900_000_000
 
 Shared = tuple[Dataset, float]
 """Images, and their share of the stream."""
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """What images are taken from.
+
+    Attributes:
+        folders: those named by the settings.
+        found: what was found when they were looked over.
+        cutouts: pictures that drawn scenes hold, if any.
+    """
+
+    folders: Folders
+    found: Mapping[str, Any]
+    cutouts: Cutouts | None
 
 
 @dataclass(frozen=True)
@@ -79,26 +95,27 @@ def open_pretrain_data(
         started: the self-supervised start is done, so that nothing is opened for it.
 
     Raises:
-        UsageError: shares that do not fit, scenes for training that are for validation, or a run folder that is not the
-            first process's.
-        DataError: a folder that cannot be used, or is too small to keep images out of.
+        UsageError: shares that do not fit, scenes for training that are for validation, cut-outs without scenes, or a
+            run folder that is not the first process's.
+        DataError: a folder that cannot be used, or is too small to keep images out of; no cut-outs where they were said
+            to be.
     """
     # A run of an earlier version has nothing to go by yet.
     is_new = processes.any(processes.is_first and not (resume and folder.sources.is_file()))
     shares = _shares(settings.data)
     _refuse_held_out_scenes(settings)
-    opened = _open_folders(settings, with_start=is_new or not started)
+    cutouts = _open_cutouts(settings)
+    folders = _open_folders(settings, with_start=is_new or not started)
     if is_new:
         if processes.is_first:
-            look_over(opened, settings, folder, processes, progress)
+            look_over(folders, settings, folder, processes, progress)
         processes.wait_while_busy()
     folder.require_shared(folder.sources)
-    found = read_json(folder.sources)
+    opened = _Opened(folders, read_json(folder.sources), cutouts)
     sources = tuple(
-        _source(settings, side, name, share, opened, found)
-        for name, share in zip(settings.data.sources, shares, strict=True)
+        _source(settings, side, name, share, opened) for name, share in zip(settings.data.sources, shares, strict=True)
     )
-    return PretrainData(sources, () if started else _start(settings, side, sources, opened, found))
+    return PretrainData(sources, () if started else _start(settings, side, sources, opened))
 
 
 def _shares(data: SourceSettings) -> tuple[float, ...]:
@@ -122,14 +139,12 @@ def _open_folders(settings: PretrainSettings, *, with_start: bool) -> Folders:
     }
 
 
-def _source(
-    settings: PretrainSettings, side: int, name: str, share: float, opened: Folders, found: Mapping[str, Any]
-) -> PretrainSource:
+def _source(settings: PretrainSettings, side: int, name: str, share: float, opened: _Opened) -> PretrainSource:
     most = settings.validation.images
     if name == SCENES:
-        scenes = _training_scenes(settings, settings.steps, side)
+        scenes = _training_scenes(settings, settings.steps, side, opened.cutouts)
         return PretrainSource(scenes, drawn_dataset(most, side=side, first=HELD_OUT), share)
-    images, told = opened["data"][name], found["data"][name]
+    images, told = opened.folders["data"][name], opened.found["data"][name]
     kept = told["held_out"]
     # Of a group that is larger than asked for some will do, from its beginning to its end.
     held_out = images.subset(kept[:: -(-len(kept) // most)])
@@ -142,11 +157,7 @@ def _no_part(told: Mapping[str, Any]) -> set[str]:
 
 
 def _start(
-    settings: PretrainSettings,
-    side: int,
-    sources: Sequence[PretrainSource],
-    opened: Folders,
-    found: Mapping[str, Any],
+    settings: PretrainSettings, side: int, sources: Sequence[PretrainSource], opened: _Opened
 ) -> tuple[Shared, ...]:
     """Return the images of the self-supervised start: of its own sources, or those that train afterwards."""
     if settings.model.init != MAE:
@@ -155,9 +166,9 @@ def _start(
         return tuple((without_masks(one.train), one.share) for one in sources)
     steps = settings.start_recipe.steps or 1
     return tuple(
-        (without_masks(_training_scenes(settings, steps, side)), 1.0)
+        (without_masks(_training_scenes(settings, steps, side, opened.cutouts)), 1.0)
         if name == SCENES
-        else (without(opened["mae"][name], _no_part(found["mae"][name])), 1.0)
+        else (without(opened.folders["mae"][name], _no_part(opened.found["mae"][name])), 1.0)
         for name in settings.mae.sources
     )
 
@@ -176,6 +187,19 @@ def _refuse_held_out_scenes(settings: PretrainSettings) -> None:
             )
 
 
-def _training_scenes(settings: PretrainSettings, steps: int, side: int) -> Dataset:
+def _open_cutouts(settings: PretrainSettings) -> Cutouts | None:
+    asked = settings.data
+    if asked.cutouts is None:
+        return None
+    if SCENES not in (*asked.sources, *(settings.mae.sources or ())):
+        raise UsageError(
+            f"data.cutouts={asked.cutouts} is for drawn scenes, and none are drawn here. Add --data {SCENES}, or leave "
+            "data.cutouts out."
+        )
+    return Cutouts.open(Path(asked.cutouts), asked.cutout_share, pixel_limit=asked.pixel_limit)
+
+
+def _training_scenes(settings: PretrainSettings, steps: int, side: int, cutouts: Cutouts | None) -> Dataset:
     """Return a scene for each image of so many steps, so that none is seen twice."""
-    return drawn_dataset(settings.recipe.optimizer.batch * steps, side=side, first=settings.data.first)
+    count, first = settings.recipe.optimizer.batch * steps, settings.data.first
+    return drawn_dataset(count, side=side, first=first, cutouts=cutouts)

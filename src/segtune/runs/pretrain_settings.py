@@ -58,6 +58,11 @@ class SourceSettings(ReadingSettings):
     shares: tuple[float, ...] | None = Field(None, description="Share of the images by source; null: all alike.")
     first: int = Field(0, ge=0, description="Seed of the first drawn scene: another training sees others from another.")
 
+    cutouts: str | None = Field(
+        None, description="A folder of pictures on a transparent ground; drawn scenes for training then hold them too."
+    )
+    cutout_share: float = Field(0.5, gt=0, le=1, description="Share of a scene's things that are cut-outs.")
+
     @field_validator("shares")
     @classmethod
     def _positive(cls, shares: tuple[float, ...] | None) -> tuple[float, ...] | None:
