@@ -8,6 +8,7 @@ from disc_data import SMALL, write_discs
 from segtune.core.errors import UsageError
 from segtune.data.splits import read_split
 from segtune.runs.curve import plan_curve
+from segtune.runs.rehearsal import open_rehearsal
 
 FEW = (*SMALL, "--set", "validation.modes=[box]", "--set", "evaluation.modes=[box]", "--set", "evaluation.general=none")
 
@@ -66,6 +67,17 @@ def test_once_a_fit_has_begun_the_split_stays(few_discs, micro, tmp_path):
     with pytest.raises(UsageError, match=r"data\.path = "):
         plan_curve("3", 1, plan.folder, data=write_discs(tmp_path / "other", 12), **given)
     assert (plan.folder / "split" / "split.json").read_bytes() == before
+
+
+def test_what_any_fit_rehearses_from_a_folder_is_not_tested_on(few_discs, micro, tmp_path):
+    """Each seed rehearses a draw of its own from a copy of half the images; all their like trains."""
+    half = write_discs(tmp_path / "half", 9)  # the same first nine
+    told = (f"training.rehearsal.source={half}", "training.rehearsal.share=0.2", "training.rehearsal.images=7")
+    given = {"data": few_discs, "preset": "default", "model": str(micro), "epochs": 1, "overrides": told}
+    plan = plan_curve("3", 2, tmp_path / "curve", **given)
+    rehearsed = {name for cell in plan.cells for name in open_rehearsal(cell.settings.settings, 64).names}
+    assert len(rehearsed) > 7
+    assert rehearsed <= set(read_split(plan.folder / "split" / "split.json").train)
 
 
 def test_a_curve_needs_a_folder_of_its_own(few_discs, micro, tmp_path, segtune):

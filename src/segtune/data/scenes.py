@@ -23,7 +23,7 @@ from segtune.data.painting import Scene
 from segtune.data.shapes import HELD_OUT, SHAPES
 from segtune.data.textures import Palette, natural_colour
 
-__all__ = ["MOST_OBJECTS", "THEMES", "draw_scene", "write_demo"]
+__all__ = ["MOST_OBJECTS", "SMALLEST_SIDE", "THEMES", "draw_scene", "write_demo"]
 
 THEMES = ("general", "suite", "demo")
 """Kinds of drawing; the place of a theme is part of its seeds, so that no two themes ever draw the same."""

@@ -13,6 +13,8 @@ import numpy as np
 from segtune.core.errors import UsageError
 from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
+from segtune.data.fingerprints import Fingerprints
+from segtune.data.scenes import SMALLEST_SIDE
 from segtune.evaluation.learning import LearningCurve, trace
 from segtune.runs.compare import (
     MANIFEST,
@@ -24,10 +26,11 @@ from segtune.runs.compare import (
     require_own_folder,
     run_comparison,
 )
-from segtune.runs.data import prepare_data, seen_by
+from segtune.runs.data import learned_besides, prepare_data
 from segtune.runs.folder import RunFolder
 from segtune.runs.grid import Axis
-from segtune.runs.settings import load_settings
+from segtune.runs.rehearsal import open_rehearsal
+from segtune.runs.settings import Settings, load_settings
 
 _LEAST = 2
 _KEY = "images"
@@ -89,13 +92,27 @@ def plan_curve(
     folder = RunFolder(out / "split")
     folder.path.mkdir(exist_ok=True)
     # Kept as soon as a fit has begun on it; before, other data, another seed or a mistake may have made it.
-    data = prepare_data(settings.data, folder, progress, fresh=not _has_begun(out), seen=seen_by(settings.model.base))
+    has_begun = _has_begun(out)
+    seen = None if has_begun else _learned_besides(settings, seeds, progress)
+    data = prepare_data(settings.data, folder, progress, fresh=not has_begun, seen=seen)
     values = tuple(str(size) for size in parse_sizes(sizes, len(data.split.train)))
     axis = Axis(_KEY, "data.train_images", values)
     # Of the curve's own, so that files added later change no part of it.
     fixed = [*overrides, f"data.split={json.dumps(str(folder.split))}"]
     seeded = ("training.seed", "data.train_seed")
     return plan_grid((axis,), seeds, out, preset=preset, overrides=fixed, seeded=seeded, **given)
+
+
+def _learned_besides(settings: Settings, seeds: int, progress: Progress) -> Fingerprints | None:
+    """Return the fingerprints of what any of the fits learns from beside the data: each seed rehearses its own."""
+    found: Fingerprints | None = None
+    for seed in range(seeds):
+        training = settings.training.model_copy(update={"seed": seed})
+        # Of drawn scenes, whose side this is, nothing need be remembered.
+        rehearsal = open_rehearsal(settings.model_copy(update={"training": training}), side=SMALLEST_SIDE)
+        one = learned_besides(settings.model.base, rehearsal, progress)
+        found = one if found is None or one is None else found.with_earlier(one)
+    return found
 
 
 def _has_begun(out: Path) -> bool:
