@@ -106,6 +106,21 @@ def test_a_prediction_that_is_no_number_is_left_out(blobs, dataset, sample):
     assert evaluate({"m": model}, dataset(sample(1)), modes=["box"]).results().calibration == ()
 
 
+@pytest.mark.parametrize("images", [30, 120])
+def test_a_calibrated_model_is_not_said_to_be_off(images):
+    """ECE is above zero whatever the truth: drawn calibrated its interval begins at 0, drawn off by .2 well above."""
+    rng = np.random.default_rng(images)
+    begins = []
+    for off in (0.0,) * 20 + (0.2,) * 5:
+        predicted = rng.uniform(0.4, 0.6, 3 * images)
+        actual = np.clip(predicted - off + rng.normal(0, 0.1, 3 * images), 0, 1)
+        low, high, chance = interval_of_error(judged(np.repeat(np.arange(images), 3), predicted, actual))
+        assert low <= high
+        begins.append((low, chance))
+    assert sum(low == 0 for low, _ in begins[:20]) >= 17
+    assert all(low > chance for low, chance in begins[20:])
+
+
 def test_interval_of_groups_is_wider(blobs):
     """Images that share a patient are drawn together."""
     rng = np.random.default_rng(0)

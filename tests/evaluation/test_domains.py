@@ -56,6 +56,14 @@ def test_the_same_images_have_no_drop(models, home):
     assert {(one.model, one.against) for one in found.differences} == {("tuned", "pretrained")}
 
 
+def test_one_group_cannot_show_a_drop(models, home, sample, dataset):
+    """However far it falls: without an interval nothing is called alike."""
+    there = dataset(*(sample(number, size=(400, 500), group="clinic") for number in range(8)))
+    _, (found,) = _measure(models, home, there)
+    assert found.drop("tuned", "click").low is None
+    assert "not shown to differ, for one image or group cannot show it, in any of 2 prompt modes" in found.verdict
+
+
 def test_a_clear_fall_is_told(models, home, sample, dataset):
     """In large images the same objects are a few cells of the mask, and both answers spill over."""
     there = dataset(*(sample(number, size=(400, 500)) for number in range(20)))

@@ -15,6 +15,10 @@ def _scores(sizes, *, level=0.85, scale=1.2, exponent=0.5, images=60, seeds=2, n
     }
 
 
+def _noise(images, seeds=2):
+    return np.random.default_rng(1).normal(0, 0.02, (seeds, images))
+
+
 @pytest.mark.parametrize(("level", "scale", "exponent"), [(0.85, 1.2, 0.5), (0.7, 0.9, 1.0), (0.95, 0.6, 0.2)])
 def test_a_power_law_is_found_again(level, scale, exponent):
     """Of points on one: the curve agrees at the sizes and at twice the largest, whatever grid b is looked for on."""
@@ -58,6 +62,22 @@ def test_two_sizes_are_no_curve():
     assert found.doubled is found.level is None
     assert found.fitted == ()
     assert len(found.points) == 2
+
+
+def test_of_points_that_fall_nothing_is_foretold():
+    """A curve that never falls passes above the last of them: no gain of more labels is claimed, not even none."""
+    falling = {size: [np.full(40, 0.9 - size / 100) + one for one in _noise(40)] for size in (10, 20, 40)}
+    found = trace(falling, np.full(40, 0.4), [None] * 40)
+    assert found.doubled is found.level is None
+    assert found.fitted == ()
+    assert len(found.points) == 3
+
+
+def test_one_patient_has_no_interval():
+    """However many images of the patient there are."""
+    found = trace(_scores([12, 25, 50], seeds=1), np.full(60, 0.4), ["patient"] * 60)
+    assert found.points[-1].test.low is found.doubled.low is found.level.high is None
+    assert found.doubled.mean > 0
 
 
 def test_groups_widen_the_intervals():

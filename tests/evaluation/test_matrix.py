@@ -14,7 +14,8 @@ from segtune.core.errors import DataError, UsageError
 from segtune.evaluation.matrix import evaluate
 from segtune.evaluation.predict import predict_masks
 from segtune.evaluation.results import read_results, write_results
-from segtune.evaluation.scores import METRICS
+from segtune.evaluation.scores import metric_names
+from segtune.metrics import METRICS as HOUSE
 from segtune.segment.encoding import encode_image, evaluating
 
 
@@ -68,10 +69,25 @@ def test_every_cell_has_all_its_metrics(blobs, ten):
     result = evaluate({"pretrained": blobs(8), "tuned": blobs()}, ten)
     cells = {(row.model, row.mode, row.metric) for row in result.rows}
     assert len(cells) == len(result.rows) == 2 * 8 * 6 + 2 * 2 * 5
-    assert {metric for model, _, metric in cells if model == "tuned"} == set(METRICS)
+    assert {metric for model, _, metric in cells if model == "tuned"} == set(metric_names())
     assert all(0 <= row.pooled <= 1 for row in result.rows if row.metric != "loss")
     assert all(row.pooled is None for row in result.rows if row.metric == "loss")
     assert all(math.isfinite(row.mean) for row in result.rows)
+
+
+def test_a_metric_of_another_package_is_scored_too(blobs, ten, tmp_path, monkeypatch):
+    """It stands in the matrix, the tables and the size buckets, with an interval, and has no pooled figure."""
+    monkeypatch.setitem(HOUSE._targets, "touching", "elsewhere:touching")
+    monkeypatch.setitem(HOUSE._loaded, "touching", lambda one, other, ignore=None: (one & other).any((1, 2)).double())
+    result = evaluate({"pretrained": blobs(8), "tuned": blobs()}, ten, folder=tmp_path)
+    row = result.results().row("tuned", "box", "touching")
+    assert row.low <= row.mean <= row.high == 1
+    assert row.pooled is None
+    assert result.results().row("baseline:box", "box", "touching").mean == 1
+    assert result.results().difference("tuned", "pretrained", "box", "touching").n == row.n
+    assert any(one.metric == "touching" for one in result.buckets)
+    lines = list(csv.DictReader((tmp_path / "per_object.csv").open(encoding="utf-8")))
+    assert {line["touching"] for line in lines} <= {"0.000000", "1.000000"}
 
 
 def test_tuned_is_held_against_the_others_on_the_same_images(blobs, ten):
@@ -152,7 +168,7 @@ def test_size_buckets_hold_every_object_once(blobs, ten):
     result = evaluate({"m": blobs()}, ten, modes=["box"])
     cells = [one for one in result.buckets if (one.model, one.metric) == ("m", "iou")]
     assert sum(one.n for one in cells) == result.data["objects"]
-    assert {one.metric for one in result.buckets if one.model == "baseline:box"} == set(METRICS) - {"loss"}
+    assert {one.metric for one in result.buckets if one.model == "baseline:box"} == set(metric_names()) - {"loss"}
     assert all(one.n > 0 for one in cells)
 
 

@@ -42,6 +42,23 @@ def test_interval_covers_the_truth_as_often_as_it_says():
     assert abs(below - above) <= 20
 
 
+@pytest.mark.parametrize("units", [2, 3, 4, 5, 6, 8, 12])
+def test_few_units_claim_nothing_too_often(units):
+    """Of 400 means of a few scores around zero about one interval in twenty leaves zero out, not one in three."""
+    values = np.random.default_rng(5).normal(0, 1, (units, 400))
+    bootstrap = Bootstrap(values, seed=6, resamples=1000)
+    intervals = [bootstrap.interval(column) for column in range(400)]
+    assert np.mean([one.low > 0 or one.high < 0 for one in intervals]) < 0.09
+
+
+def test_two_small_samples_differ_no_more_often_than_they_should():
+    """A handful of images here and there, of one kind: the drop between them is seldom called clear."""
+    rng = np.random.default_rng(7)
+    here, there = (Bootstrap(rng.normal(0, 1, (units, 300)), seed=8, resamples=1000) for units in (4, 6))
+    intervals = [here.interval_from(column, there, column) for column in range(300)]
+    assert np.mean([one.low > 0 or one.high < 0 for one in intervals]) < 0.09
+
+
 def test_groups_are_drawn_whole():
     """Few patients tell less than their many images: only an interval over groups covers their mean."""
     rng = np.random.default_rng(5)
@@ -155,7 +172,7 @@ def test_no_difference_at_all_has_p_1():
 def test_bca_of_a_symmetric_case_is_the_percentile_interval():
     """Without bias and skew BCa reads off the percentiles."""
     drawn = np.linspace(-1, 1, 2001)
-    interval = bca(0.0, drawn, np.array([-1.0, 0.0, 1.0]))
+    interval = bca(0.0, drawn, np.array([-1.0, 0.0, 1.0]), 10**9)
     assert (interval.low, interval.high) == pytest.approx((-0.95, 0.95), abs=1e-9)
 
 

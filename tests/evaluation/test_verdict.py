@@ -72,11 +72,11 @@ def test_one_mode_is_spoken_of_as_one():
 
 
 def test_an_interval_never_seems_to_touch_zero():
-    """An end that rounds to nothing is written with a third digit; what is nothing at three digits has no sign."""
+    """An end that rounds to nothing is written with as many digits as it takes; nothing else is."""
     near = build_verdict(make({"box": (0.70, 0.75, 0.004, 0.11)}), "tuned", "pretrained")
     assert "(+.050, 95 % interval .004 to .110)" in near
     none = build_verdict(make({"box": (0.70, 0.75, -0.0001, 0.11)}), "tuned", "pretrained")
-    assert "interval .000 to .110" in none
+    assert "(+.050, 95 % interval -.0001 to .110)" in none
 
 
 def test_equal_models_are_called_equal():
@@ -130,7 +130,7 @@ def test_nothing_scored():
     [
         (0.714, {}, ".71"), (1.0, {}, "1.00"), (0.999, {}, "1.00"), (-0.054, {}, "-.05"),
         (0.15, {"signed": True}, "+.15"),
-        (0.0034, {"fine": True, "signed": True}, "+.003"), (None, {}, "–"), (12.5, {}, "12.50"), (0.0, {}, ".00"),
+        (0.0034, {"digits": 3, "signed": True}, "+.003"), (None, {}, "–"), (12.5, {}, "12.50"), (0.0, {}, ".00"),
     ],
 )  # fmt: skip
 def test_scores_are_written_as_in_papers(value, options, text):

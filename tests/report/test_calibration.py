@@ -22,6 +22,7 @@ def entry(model, mode, refitted=False):
     return Calibration(
         model, mode, refitted, 12, 24, 0.775, 0.7, 0.03 if refitted else 0.075, 0.02 if whole else None,
         0.11 if whole else None, 0.18, 0.15, 0.3, BINS if whole else (), CURVE if whole else (),
+        0.012 if whole else None,
     )  # fmt: skip
 
 
@@ -64,7 +65,7 @@ def test_the_report_has_the_section_where_there_are_figures(told):
     assert 'id="trust"' in page
     assert 'href="#trust"' in page
     text = (told / "report.md").read_text()
-    assert "| Tuned, refitted | .775 | .700 | .030 (.020–.110) | .180 | .150 | .300 |" in text
+    assert "| Tuned, refitted | .775 | .700 | .030 (.020–.110) | .012 | .180 | .150 | .300 |" in text
     for name in ("reliability", "risk"):
         assert f"figures/{name}.svg" in text
         assert (told / "figures" / f"{name}.svg").is_file()

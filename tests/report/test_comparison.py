@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,36 @@ def test_others_are_told_by_how_they_stand(tmp_path):
     alike = made(tmp_path / "a", {"dice": 0.0}, train=("full", "late:2"), seeds=2)
     same = Compared(alike.plan, _without_shift(alike), alike.done)
     assert "The other setting is not clearly better or worse on the test images." in describe_comparison(same)
+
+
+def test_what_was_not_compared_is_not_called_alike(tmp_path):
+    """Settings without a common seed, and test images of one group: nothing can show whether they differ."""
+    found = made(tmp_path, {"dice": 0.0}, train=("full", "late:2"), seeds=2)
+    base = np.linspace(0.3, 0.8, 60)
+    apart = [
+        Trial(cell.combination.values, number, 0.5, True, {"box": base + 0.1 * number}, {"box": base})
+        for number, cell in enumerate((found.done[0], found.done[-1]))
+    ]
+    told = describe_comparison(Compared(found.plan, compare_trials(apart, [None] * 60), found.done))
+    assert "Nothing here can show whether it differs from the other setting" in told
+    one_group = [replace(trial, seed=0) for trial in apart]
+    told = describe_comparison(Compared(found.plan, compare_trials(one_group, ["a"] * 60), found.done))
+    assert "Nothing here can show" in told
+
+
+def test_the_winner_is_of_those_with_most_seeds(tmp_path):
+    """A setting that lacks a seed may have scored better; the words leave room for it, and so does the headline."""
+    found = made(tmp_path, {"dice": 0.0}, train=("full", "late:2", "decoder"), seeds=2)
+    base = np.linspace(0.3, 0.8, 60)
+    scores = {"full": (0.8, False), "late:2": (0.95, True), "decoder": (0.7, False)}
+    trials = [
+        Trial(cell.combination.values, cell.seed, *scores[train], {"box": base}, {"box": base})
+        for cell in found.done
+        if (train := cell.combination.values["train"]) != "late:2" or not cell.seed
+    ]
+    short = Compared(found.plan, compare_trials(trials, [None] * 60), found.done)
+    assert "has the best validation score of 2 settings with 2 seeds (.800)" in describe_comparison(short)
+    assert "No setting beat the pretrained model" not in write_comparison(short).read_text(encoding="utf-8")
 
 
 def _without_shift(found: Compared):

@@ -53,6 +53,23 @@ def test_a_flat_curve_says_that_labels_hardly_help(tmp_path):
     assert "No fit beat the pretrained model" in told
 
 
+def test_falling_points_are_told_and_drawn_without_a_line(tmp_path):
+    """More labels that gave less: what more would bring is not made up."""
+    fallen = _curve(tmp_path, scale=-1.0)
+    assert "cannot be told: the fits on 50 images lie below those on fewer" in tell_curve(fallen)
+    assert "IoU(n)" not in build_curve(fallen)
+    assert "extrapolated" not in draw_curve(fallen.curve).standalone()
+
+
+def test_one_test_group_is_drawn_without_a_band(tmp_path):
+    """The line stays; no interval is claimed of a single patient."""
+    found = _curve(tmp_path)
+    scores = {point.images: [np.full(IMAGES, point.test.mean)] for point in found.curve.points}
+    alone = replace(found, curve=trace(scores, np.full(IMAGES, 0.4), ["one"] * IMAGES))
+    assert "interval" not in build_curve(alone).split("## How")[0]
+    assert "extrapolated" in draw_curve(alone.curve).standalone()
+
+
 def test_what_is_missing_is_told(tmp_path):
     """Fits that failed, fits that are to come, too few sizes, and no fit at all."""
     whole = _curve(tmp_path, failed=("images=50  seed 1",))

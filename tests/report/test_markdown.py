@@ -9,6 +9,7 @@ import pytest
 
 from segtune.report.markdown import escape
 from segtune.report.numbers import decimal
+from segtune.report.page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,20 @@ def test_pictures_are_there(reported, markdown):
 def test_special_characters_are_escaped():
     """Text from files cannot end a cell or start markup."""
     assert escape("a|b*c_d<e>\nf") == "a\\|b\\*c\\_d&lt;e&gt; f"
+
+
+def test_names_of_models_and_missing_intervals_break_no_table(run_folder):
+    """A model is called by its path, which may hold anything; one image has no interval, and no empty brackets."""
+    path = run_folder / "metrics.json"
+    text = path.read_text(encoding="utf-8").replace('"pretrained"', '"x<b>|y"')
+    content = json.loads(text)
+    for entry in (*content["rows"], *content["differences"]):
+        entry |= {"low": None, "high": None}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    write_report(run_folder)
+    table = (
+        (run_folder / "report.md").read_text(encoding="utf-8").split("## The prompt matrix")[1].split("<details>")[0]
+    )
+    assert "x&lt;b&gt;\\|y" in table
+    assert "()" not in table
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines() if row.startswith("|")}) == 1

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from segtune.core.files import read_json, write_json
 from segtune.evaluation.results import Difference
 from segtune.report.matrix import build_tables, change_of
 from segtune.report.numbers import decimal
@@ -41,6 +42,18 @@ def test_baselines_are_in_box_modes_only(run_folder):
     assert [cell.mean for cell in by_mode["click"].cells if cell.model.startswith("baseline")] == ["", ""]
     assert {mark.model for mark in by_mode["click"].marks} == {"tuned", "pretrained"}
     assert len(by_mode["box"].marks) == 4
+
+
+def test_models_that_read_alike_have_no_best(run_folder):
+    """A run that kept its pretrained weights has two equal columns."""
+    path = run_folder / "metrics.json"
+    content = read_json(path)
+    means = {(row["mode"], row["metric"]): row["mean"] for row in content["rows"] if row["model"] == "tuned"}
+    for row in content["rows"]:
+        row["mean"] = means.get((row["mode"], row["metric"]), row["mean"])
+    write_json(path, content)
+    tables = build_tables(read_run(run_folder))
+    assert not any(cell.best for table in tables for line in table.lines for cell in line.cells)
 
 
 def test_the_best_model_is_the_one_of_least_loss(run_folder):

@@ -23,6 +23,13 @@ def test_differences_carry_their_sign(value, text):
     assert signed(value) == text
 
 
+def test_an_end_that_is_not_zero_is_not_written_as_if_it_were():
+    """Whether an interval of differences contains zero is the point of it."""
+    assert signed_between(0.0003, 0.05) == "+.0003 to +.050"
+    assert signed_between(-0.03, -0.00004) == "−.030 to −.00004"
+    assert signed_between(0.0, 0.05) == ".000 to +.050"
+
+
 def test_intervals_need_both_ends():
     """An interval with a missing end is left out, not written halfway."""
     assert between(0.79, 0.831) == ".790–.831"

@@ -8,6 +8,7 @@ import pytest
 
 from segtune.core.files import read_json, write_json
 from segtune.evaluation.results import Suspect, read_results, write_results
+from segtune.evaluation.review import MOST_SUSPECTS
 from segtune.report.gallery import choose_pictures, store_pictures
 from segtune.report.page import write_report
 from segtune.report.review import LISTED, build_review
@@ -48,6 +49,16 @@ def test_each_object_is_told_with_its_figures(doubted):
     assert (first.rank, first.object, first.iou, first.doubt) == ("1", "0", ".310", ".900")
     assert found.verdict.startswith(f"{LISTED + 3} of 78 objects have a label that the tuned model sees otherwise")
     assert "--part train" in found.verdict
+
+
+def test_a_list_that_is_full_says_so(doubted):
+    """Beyond its end there may be more."""
+    path = doubted / "metrics.json"
+    review = tuple(_suspect("a.png", number, 0.5) for number in range(MOST_SUSPECTS))
+    write_results(path, replace(read_results(path), review=review))
+    verdict = build_review(read_run(doubted)).verdict
+    assert verdict.startswith("At least 200 of 78 objects have")
+    assert "The list ends there" in verdict
 
 
 def test_nothing_doubted_is_told_too(doubted):

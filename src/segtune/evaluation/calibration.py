@@ -69,6 +69,8 @@ class Calibration:
         aurc_chance: what it would be without any order, 1 − mean IoU.
         bins: of the reliability diagram, those that are not empty; for all modes together.
         curve: (coverage, risk) along the curve, likewise.
+        chance: what a model that is calibrated perfectly stays below in 95 % of such draws of images, likewise: an ECE
+            is a sum of absolute gaps, and above zero whatever the truth. An ECE up to it has an interval from 0 on.
     """
 
     model: str
@@ -86,6 +88,7 @@ class Calibration:
     aurc_chance: float
     bins: tuple[Bin, ...] = ()
     curve: tuple[tuple[float, float], ...] = ()
+    chance: float | None = None
 
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> Calibration:
@@ -199,28 +202,40 @@ class Judgements:
     def _measure(self, model: str, mode: str, refitted: bool, judged: Judged, seed: int) -> Calibration:
         columns = judged.predicted, judged.actual, judged.weight
         whole = mode == ALL
-        low, high = interval_of_error(judged, self.groups, seed) if whole else (None, None)
+        low, high, chance = interval_of_error(judged, self.groups, seed) if whole else (None, None, None)
         predicted, actual = (float(np.average(one, weights=columns[2])) for one in columns[:2])
         return Calibration(
             model=model, mode=mode, refitted=refitted, images=len(np.unique(judged.image)), answers=len(judged.image),
             predicted=predicted, actual=actual, ece=calibration_error(*columns), low=low, high=high,
             aurc=area_under_risk(*columns), aurc_best=area_under_risk(judged.actual, *columns[1:]),
             aurc_chance=1 - actual,
-            bins=_bins(*columns) if whole else (), curve=_curve(*columns) if whole else (),
+            bins=_bins(*columns) if whole else (), curve=_curve(*columns) if whole else (), chance=chance,
         )  # fmt: skip
 
 
 def interval_of_error(
     judged: Judged, groups: Sequence[str | None] | None = None, seed: int = 0
-) -> tuple[float | None, float | None]:
-    """Return the 95 % interval of the calibration error over images, or over their groups; (None, None) for one."""
+) -> tuple[float | None, float | None, float | None]:
+    """Return the ends of the calibration error's 95 % interval over images, or their groups, and what chance gives.
+
+    The last is `Calibration.chance`; for a single image or group there is none of the three.
+    """
     images, image = np.unique(judged.image, return_inverse=True)
     # ECE is a sum over bins of |mean over images of (predicted − actual) there|, so images can be drawn.
     gaps = np.zeros((len(images), BINS))
     np.add.at(gaps, (image, bin_of(judged.predicted)), judged.weight * (judged.predicted - judged.actual))
     named = None if groups is None or not any(groups) else [groups[place] for place in images.tolist()]
-    interval = Bootstrap(gaps, named, seed=seed).interval_of(lambda means: np.abs(means).sum(axis=1))
-    return (interval.low, interval.high) if interval else (None, None)
+    bootstrap = Bootstrap(gaps, named, seed=seed)
+    interval, chance = bootstrap.interval_of(_summed), bootstrap.by_chance(_summed)
+    if interval is None or chance is None:
+        return None, None, None
+    error = float(np.abs(gaps.mean(axis=0)).sum())
+    return (0.0 if error <= chance else min(interval.low, error)), max(interval.high, error), chance
+
+
+def _summed(means: Floats) -> Floats:
+    summed: Floats = np.abs(means).sum(axis=1)
+    return summed
 
 
 def _bins(predicted: Floats, actual: Floats, weight: Floats) -> tuple[Bin, ...]:

@@ -16,7 +16,7 @@ from segtune.evaluation.baselines import BASELINES
 from segtune.evaluation.modes import CLICK, Interaction, Mode, plan_interactions
 from segtune.evaluation.results import Suspect
 from segtune.evaluation.review import Opinion, find_suspects, gives_an_opinion
-from segtune.evaluation.scores import METRICS, Scores, losses_of, score_counts
+from segtune.evaluation.scores import Scores, losses_of, metric_names, score_counts
 from segtune.evaluation.targets import Target, draw_prompt, draw_targets
 from segtune.evaluation.views import View
 from segtune.models.family import PromptableModel
@@ -111,7 +111,7 @@ class Contest:
         return tuple(
             (model, mode, metric)
             for model, mode in self.keys
-            for metric in METRICS
+            for metric in metric_names()
             if metric != "loss" or not (model in BASELINES or (model, mode) in without_loss)
         )
 

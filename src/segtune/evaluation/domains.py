@@ -118,15 +118,18 @@ def _against_home(one: Unseen, home: str, subject: str, drops: Mapping[str, Drop
     said = [f"clearly lower in {lower}"] if lower else []
     said += [f"clearly higher in {higher}"] if higher else []
     words = " and ".join(said) if said else "not clearly different in any"
+    # A single image or group, here or there, has no interval.
+    if all(drop.low is None for drop in drops.values()):
+        words = "not shown to differ, for one image or group cannot show it, in any"
     modes = f"of {len(drops)} prompt mode{'s' if len(drops) > 1 else ''}"
     lead = next((drops[mode] for mode in LEADING_MODES if mode in drops), next(iter(drops.values())))
     row = one.row(subject, lead.mode)
     after = row.mean if row is not None else None
     before = None if after is None or lead.mean is None else after - lead.mean
-    change = format_score(lead.mean, fine=True, signed=True)
+    change = format_score(lead.mean, digits=3, signed=True)
     if lead.low is not None:
-        change += f", 95 % interval {format_score(lead.low, fine=True)} to {format_score(lead.high, fine=True)}"
+        change += f", 95 % interval {format_score(lead.low, digits=3)} to {format_score(lead.high, digits=3)}"
     return (
         f"IoU of {subject} on {one.name} ({one.images} image{'s' if one.images != 1 else ''}) is {words} {modes} "
-        f"against {home}; {lead.mode} {format_score(before, fine=True)} → {format_score(after, fine=True)} ({change})."
+        f"against {home}; {lead.mode} {format_score(before, digits=3)} → {format_score(after, digits=3)} ({change})."
     )

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.evaluation.clicks import Figure
-from segtune.evaluation.statistics import LEVEL
+from segtune.evaluation.statistics import percentiles
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,7 +49,8 @@ class LearningCurve:
     Attributes:
         points: by rising size.
         pretrained: test IoU without any label.
-        level: c, what the curve rises to; None where fewer than `FEWEST_SIZES` sizes are done.
+        level: c, what the curve rises to; None where fewer than `FEWEST_SIZES` sizes are done, and where the largest
+            size lies below all that a curve which never falls can pass through.
         scale: a.
         exponent: b.
         doubled: what doubling the labels would bring, from the curve at twice the largest size less the curve there.
@@ -86,36 +87,45 @@ def trace(
     """
     sizes = sorted(scores)
     rng = np.random.default_rng(seed)
-    weights = _draw_images(rng, groups)  # [B, n]
+    weights, units = _draw_images(rng, groups)  # [B, n]
     drawn = np.stack([_draw_size(rng, np.stack(scores[size]), weights) for size in sizes], axis=1)  # [B, k]
     means = np.array([np.mean(scores[size]) for size in sizes])
+
+    def figure(mean: float, resampled: Floats) -> Figure:
+        interval = percentiles(mean, resampled, units)
+        return Figure(mean, *((None, None) if interval is None else (interval.low, interval.high)))
+
     points = tuple(
-        Point(size, tuple(float(one.mean()) for one in scores[size]), _figure(float(mean), drawn[:, place]))
+        Point(size, tuple(float(one.mean()) for one in scores[size]), figure(float(mean), drawn[:, place]))
         for place, (size, mean) in enumerate(zip(sizes, means, strict=True))
     )
     seeds, images = max(map(len, scores.values())), len(pretrained)
     base = float(pretrained.mean())
+    unfitted = LearningCurve(points, base, None, None, None, None, None, (), seeds, images)
     if len(sizes) < FEWEST_SIZES:
-        return LearningCurve(points, base, None, None, None, None, None, (), seeds, images)
+        return unfitted
     n = np.array(sizes, dtype=np.float64)
     repeats = np.array([len(scores[size]) for size in sizes], dtype=np.float64)
     own, others = fit_power_law(n, means[None], repeats), fit_power_law(n, drawn, repeats)
     last = n[-1]
+    highest = points[-1].test.high
+    if highest is not None and _evaluate(own, n[-1:])[0, 0] > highest:
+        return unfitted
 
     def at(places: Floats) -> list[Figure]:
         curve, curves = _evaluate(own, places), _evaluate(others, places)
-        return [_figure(float(curve[0, place]), curves[:, place]) for place in range(len(places))]
+        return [figure(float(curve[0, place]), curves[:, place]) for place in range(len(places))]
 
     def gain(times: float) -> Figure:
         ends = np.array([last, times * last])
         curve, curves = _evaluate(own, ends), _evaluate(others, ends)
-        return _figure(float(curve[0, 1] - curve[0, 0]), curves[:, 1] - curves[:, 0])
+        return figure(float(curve[0, 1] - curve[0, 0]), curves[:, 1] - curves[:, 0])
 
     places = np.geomspace(n[0], 4 * last, 40)
     fitted = tuple(zip(places.tolist(), at(places), strict=True))
     level, scale, exponent = (part[0].item() for part in own)
     return LearningCurve(
-        points, base, _figure(level, others[0]), scale, exponent, gain(2), gain(4), fitted, seeds, images
+        points, base, figure(level, others[0]), scale, exponent, gain(2), gain(4), fitted, seeds, images
     )
 
 
@@ -154,14 +164,14 @@ def _evaluate(curve: tuple[Floats, Floats, Floats], places: Floats) -> Floats:
     return values
 
 
-def _draw_images(rng: np.random.Generator, groups: Sequence[str | None]) -> Floats:
-    """Return how often each image counts in each resample, as shares, [B, n]."""
+def _draw_images(rng: np.random.Generator, groups: Sequence[str | None]) -> tuple[Floats, int]:
+    """Return how often each image counts in each resample, as shares, [B, n], and how many units are drawn from."""
     known: dict[object, int] = {}
     keys = (place if group is None else group for place, group in enumerate(groups))
     unit = np.array([known.setdefault(key, len(known)) for key in keys])
     drawn = rng.multinomial(len(known), np.full(len(known), 1 / len(known)), size=RESAMPLES)[:, unit].astype(np.float64)
     shares: Floats = drawn / drawn.sum(axis=1, keepdims=True)
-    return shares
+    return shares, len(known)
 
 
 def _draw_size(rng: np.random.Generator, scores: Floats, weights: Floats) -> Floats:
@@ -170,8 +180,3 @@ def _draw_size(rng: np.random.Generator, scores: Floats, weights: Floats) -> Flo
     times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights)) / seeds  # [B, seeds]
     means: Floats = ((weights @ scores.T) * times).sum(axis=1)
     return means
-
-
-def _figure(mean: float, drawn: Floats) -> Figure:
-    ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Figure(mean, float(ends[0]), float(ends[1]))

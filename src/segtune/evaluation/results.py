@@ -23,11 +23,11 @@ class Row:
     Attributes:
         model: "pretrained", "tuned", "baseline:box", "baseline:ellipse" or a name.
         mode: prompt mode.
-        metric: "iou", "dice", "precision", "recall", "boundary_iou" or "loss".
+        metric: "iou", "dice", "precision", "recall", "boundary_iou", "loss", or one of another package.
         mean: over the objects of an image, then over images.
         low: lower end of the mean's 95 % interval; None for a single image or group.
         high: its upper end.
-        pooled: the metric of the summed pixels of all objects; None for the loss, which is not a ratio of counts.
+        pooled: the metric of the summed pixels of all objects; None for what is not a ratio of counts, as the loss.
         n: images.
     """
 

@@ -2,6 +2,9 @@
 
 The interval is BCa, the bias-corrected and accelerated bootstrap (Efron 1987; Efron and Tibshirani 1993, chapter 14):
 scores lie against their upper bound with a long tail below, and there the plain percentile interval is off to one side.
+Of few images every bootstrap interval is too narrow: a resample spreads less than what it is drawn from. So its ends
+are taken further out, as far as Student's lie beyond the normal's (the expanded percentiles of Hesterberg 2015, "What
+teachers should know about the bootstrap"), and below eight units, beyond the reach of resamples, they hold Student's.
 """
 
 from __future__ import annotations
@@ -14,12 +17,16 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 from scipy.stats import wilcoxon
 
 Floats = npt.NDArray[np.float64]
 
 RESAMPLES = 5000
 LEVEL = 0.95
+
+_FEW = 8
+"""Units below which resamples hardly ever reach as far as the truth may lie: of three, none leaves their range."""
 
 _DRAWS_AT_ONCE = 1 << 18
 """Indices drawn in one step: bounds memory whatever the number of images."""
@@ -81,7 +88,7 @@ class Bootstrap:
         if not math.isfinite(mean):
             return None
         drawn = self._means[:, column] - (0.0 if minus is None else self._means[:, minus])
-        return bca(mean, drawn, self._left_out(column, minus), level=level)
+        return bca(mean, drawn, self._left_out(column, minus), self.units, level=level)
 
     def interval_from(self, column: int, other: Bootstrap, its: int, *, level: float = LEVEL) -> Interval | None:
         """Return the BCa interval of a column's mean minus the mean of a column of other images.
@@ -108,7 +115,7 @@ class Bootstrap:
         mine, theirs = self._left_out(column, None), other._left_out(its, None)
         # Each set's deviations are from its own middle.
         left_out = np.concatenate([mine - mine.mean(), theirs.mean() - theirs]) + estimate
-        return bca(estimate, drawn, left_out, level=level)
+        return bca(estimate, drawn, left_out, min(self.units, other.units), level=level)
 
     def interval_of(self, statistic: Callable[[Floats], Floats], *, level: float = LEVEL) -> Interval | None:
         """Return the BCa interval of a figure that follows from the columns' means, as a ratio of two does.
@@ -129,7 +136,26 @@ class Bootstrap:
         estimate, drawn, without = (statistic(values) for values in means)
         if not all(np.isfinite(values).all() for values in (estimate, drawn, without)):
             return None
-        return bca(float(estimate[0]), drawn, without, level=level)
+        return bca(float(estimate[0]), drawn, without, self.units, level=level)
+
+    def by_chance(self, statistic: Callable[[Floats], Floats], *, level: float = LEVEL) -> float | None:
+        """Return what a figure stays below by chance alone, at this level, if every column's true mean is zero.
+
+        For figures that cannot be negative, such as a sum of absolute means: they are above zero whatever the truth.
+
+        Args:
+            statistic: as of `interval_of`.
+            level: as of `interval`.
+
+        Returns:
+            None for fewer than two units.
+        """
+        if self.units < 2:
+            return None
+        middle = self._sums.sum(axis=0) / self._images.sum()
+        # Resamples spread less than what they are drawn from.
+        spread = math.sqrt(self.units / (self.units - 1))
+        return float(np.quantile(statistic((self._means - middle) * spread), level))
 
     def wilcoxon(self, column: int, minus: int) -> float | None:
         """Return the two-sided p of Wilcoxon's signed-rank test on the differences of the units' means.
@@ -171,13 +197,14 @@ class Bootstrap:
         return means
 
 
-def bca(estimate: float, drawn: Floats, left_out: Floats, *, level: float = LEVEL) -> Interval:
-    """Return the BCa interval of an estimate.
+def bca(estimate: float, drawn: Floats, left_out: Floats, units: int, *, level: float = LEVEL) -> Interval:
+    """Return the BCa interval of an estimate, made as wide as few units need.
 
     Args:
         estimate: the statistic on all units.
         drawn: [B], the statistic on each resample.
         left_out: [u], the statistic with each unit left out, for the acceleration.
+        units: how many independent units there are, 2 or more; of two samples those of the smaller.
         level: probability that the interval is meant to cover.
     """
     normal = NormalDist()
@@ -192,11 +219,47 @@ def bca(estimate: float, drawn: Floats, left_out: Floats, *, level: float = LEVE
     # Kept off 0 and 1, where the normal's quantile is infinite.
     bias = normal.inv_cdf(min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn)))
 
-    def end(probability: float) -> float:
-        shifted = bias + normal.inv_cdf(probability)
-        return float(np.quantile(drawn, normal.cdf(bias + shifted / (1 - acceleration * shifted))))
+    def share(quantile: float) -> float:
+        shifted = bias + quantile
+        room = 1 - acceleration * shifted
+        # Far out the correction passes its pole: there the end is the last resample.
+        return normal.cdf(bias + shifted / room) if room > 0 else float(quantile > 0)
 
-    return Interval(end((1 - level) / 2), end((1 + level) / 2))
+    reach = _reach(units, level)
+    return _widened(estimate, drawn, (share(-reach), share(reach)), units, level)
+
+
+def percentiles(estimate: float, drawn: Floats, units: int, *, level: float = LEVEL) -> Interval | None:
+    """Return the percentile interval of an estimate, made as wide as few units need; None for fewer than two.
+
+    Args:
+        estimate: the statistic on all units.
+        drawn: [B], the statistic on each resample.
+        units: how many independent units there are.
+        level: probability that the interval is meant to cover.
+    """
+    if units < 2:
+        return None
+    tail = NormalDist().cdf(-_reach(units, level))
+    return _widened(estimate, drawn, (tail, 1 - tail), units, level)
+
+
+def _reach(units: int, level: float) -> float:
+    """Return how many standard deviations of the resamples the ends lie from the middle, were these normal."""
+    return math.sqrt(units / (units - 1)) * _quantile(units, level)
+
+
+def _quantile(units: int, level: float) -> float:
+    return float(student.ppf((1 + level) / 2, units - 1))
+
+
+def _widened(estimate: float, drawn: Floats, shares: tuple[float, float], units: int, level: float) -> Interval:
+    low, high = (float(end) for end in np.quantile(drawn, shares))
+    if units >= _FEW:
+        return Interval(low, high)
+    # Resamples spread less than the statistic by the factor that a variance over n lacks beside one over n - 1.
+    reach = _reach(units, level) * float(drawn.std())
+    return Interval(min(low, estimate - reach), max(high, estimate + reach))
 
 
 def _units(images: int, groups: Sequence[str | None] | None) -> npt.NDArray[np.int64]:

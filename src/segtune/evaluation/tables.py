@@ -11,7 +11,7 @@ from typing import Any
 
 from segtune.core.files import replacing
 from segtune.evaluation.contest import ImageScores
-from segtune.evaluation.scores import METRICS
+from segtune.evaluation.scores import metric_names
 from segtune.evaluation.targets import SIZES
 
 PER_IMAGE = "per_image.csv"
@@ -20,8 +20,15 @@ PER_OBJECT = "per_object.csv"
 EMPTY = "empty"
 """Stands for the mode in the rows of images without objects; `false_mask` says whether the click gave a mask."""
 
-IMAGE_COLUMNS = ("image", "group", "objects", *SIZES, "model", "mode", *METRICS, "quality", "false_mask")
-OBJECT_COLUMNS = ("image", "object", "share", "size", "model", "mode", *METRICS, "quality")
+
+def image_columns() -> tuple[str, ...]:
+    """Return the columns of `per_image.csv`."""
+    return ("image", "group", "objects", *SIZES, "model", "mode", *metric_names(), "quality", "false_mask")
+
+
+def object_columns() -> tuple[str, ...]:
+    """Return the columns of `per_object.csv`."""
+    return ("image", "object", "share", "size", "model", "mode", *metric_names(), "quality")
 
 
 class Tables:
@@ -58,7 +65,7 @@ def open_tables(folder: Path) -> Iterator[Tables]:
     """
     with ExitStack() as stack:
         writers = []
-        for name, columns in ((PER_IMAGE, IMAGE_COLUMNS), (PER_OBJECT, OBJECT_COLUMNS)):
+        for name, columns in ((PER_IMAGE, image_columns()), (PER_OBJECT, object_columns())):
             # Entered first, left last: the file is closed before it gets its name.
             path = stack.enter_context(replacing(folder / name))
             file = stack.enter_context(path.open("w", newline="", encoding="utf-8"))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from segtune.evaluation.contest import Column, ImageScores, Key
 from segtune.evaluation.results import Bucket, Empty
 from segtune.evaluation.review import SuspectList
-from segtune.evaluation.scores import METRICS, score_counts
+from segtune.evaluation.scores import metric_names, score_counts
 from segtune.evaluation.targets import SIZES
 
 
@@ -76,7 +76,7 @@ class Tally:
         for key in self.keys:
             scores = image.scores[key]
             by_object = scores.by_object()
-            # In the order of METRICS, as `columns` has them.
+            # In the order of `metric_names`, as `columns` has them.
             means += [float(values.mean()) for values in by_object.values()]
             # Whole numbers: sums over millions of pixels stay exact.
             self._counts[key] = self._counts.get(key, 0) + scores.counts.sum(axis=0)
@@ -94,7 +94,7 @@ class Tally:
         )
 
     def pooled(self) -> dict[Column, float]:
-        """Return the metrics of all objects' pixels taken together; none for the loss."""
+        """Return the metrics of all objects' pixels taken together, for those that follow from their numbers."""
         return {
             (*key, metric): float(values[0])
             for key, counts in self._counts.items()
@@ -115,7 +115,7 @@ class Tally:
             for (model, mode, size), totals in self._sizes.items()
             if self._in_size[size]
             # Not all have a loss, which is the last of the metrics.
-            for metric, total in zip(METRICS, totals, strict=False)
+            for metric, total in zip(metric_names(), totals, strict=False)
         )
 
     def _add_sizes(self, key: Key, image: ImageScores, values: npt.NDArray[np.float64]) -> None:

@@ -12,6 +12,8 @@ LEADING_MODES = ("box", "point_box", "click")
 _FINE = 0.01
 """Differences below this are written with a third digit."""
 
+_MOST_DIGITS = 6
+
 _SHAPES = {"baseline:box": "the box itself", "baseline:ellipse": "the ellipse in the box"}
 
 _NAMES = {"iou": "IoU", "dice": "Dice", "boundary_iou": "boundary IoU"}
@@ -43,11 +45,10 @@ def build_verdict(
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def format_score(value: float | None, *, fine: bool = False, signed: bool = False) -> str:
-    """Return a score as papers write it: .71, 1.00, +.15; three digits when `fine`, a dash where there is none."""
+def format_score(value: float | None, *, digits: int = 2, signed: bool = False) -> str:
+    """Return a score as papers write it, .71, 1.00, +.15; a dash where there is none."""
     if value is None:
         return "–"
-    digits = 3 if fine else 2
     # What rounds to nothing has no sign.
     value = value if round(value, digits) else 0.0
     text = f"{value:{'+' if signed and value else ''}.{digits}f}"
@@ -105,11 +106,18 @@ def _quote(results: Results, one: Difference) -> str:
         return f"{one.mode} stays at {format_score(after.mean if after else None)}"
     # An end that is not zero is not written as if it were: whether the interval contains zero is the whole point.
     ends = [one.mean or 0.0, one.low or 0.0, one.high or 0.0]
-    fine = abs(ends[0]) < _FINE or any(end and not round(end, 2) for end in ends)
-    figures = [format_score(row.mean if row else None, fine=fine) for row in (before, after)]
-    interval = f"{format_score(one.low, fine=fine)} to {format_score(one.high, fine=fine)}"
-    change = format_score(one.mean, fine=fine, signed=True)
+    digits = 3 if abs(ends[0]) < _FINE or any(end and not round(end, 2) for end in ends) else 2
+    figures = [format_score(row.mean if row else None, digits=digits) for row in (before, after)]
+    interval = " to ".join(format_score(end, digits=_digits_of(end, digits)) for end in ends[1:])
+    change = format_score(one.mean, digits=digits, signed=True)
     return f"{one.mode} {figures[0]} → {figures[1]} ({change}, 95 % interval {interval})"
+
+
+def _digits_of(end: float, digits: int) -> int:
+    """Return as many digits as it takes for a number that is not zero to be written as such."""
+    while end and digits < _MOST_DIGITS and not round(end, digits):
+        digits += 1
+    return digits
 
 
 def _beside_baselines(results: Results, model: str, metric: str) -> str:

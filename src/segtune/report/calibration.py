@@ -31,6 +31,7 @@ class CalibrationLine:
     actual: str
     error: str
     interval: str
+    by_chance: str
     area: str
     best: str
     chance: str
@@ -41,7 +42,8 @@ def calibration_lines(run: RunView) -> tuple[CalibrationLine, ...]:
     return tuple(
         CalibrationLine(
             one.model, _label(one), decimal(one.predicted), decimal(one.actual), decimal(one.ece),
-            between(one.low, one.high), decimal(one.aurc), decimal(one.aurc_best), decimal(one.aurc_chance),
+            between(one.low, one.high), decimal(one.chance), decimal(one.aurc), decimal(one.aurc_best),
+            decimal(one.aurc_chance),
         )
         for one in _over_all_modes(run)
     )  # fmt: skip

@@ -199,7 +199,8 @@ def _place_figure(statistics: Mapping[str, Any]) -> Figure:
     places = np.array(statistics["places"])
     # Very long images would leave a line of a map.
     aspect = float(np.clip(statistics["image_size"]["aspect"]["median"], 0.5, 2.0))
-    words = f"How often a place is object, at most on {percent(float(places.max()))} of the images."
+    most = percent(float(places.max()))
+    words = f"Mean share of a place that is object, over the images with objects; {most} where it is largest."
     return Figure("Where objects lie", heat_map(places, aspect, "Map of where objects lie"), words)
 
 

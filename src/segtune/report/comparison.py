@@ -27,8 +27,8 @@ _LONGEST_LABEL = 48
 
 READING: Mapping[str, str] = {
     "Validation": "The score that the best epoch was chosen by, mean IoU over prompt modes, averaged over the seeds; "
-    "beside it the lowest and the highest seed. The setting of the highest score wins. It is a choice: the best of "
-    "many epochs and settings looks a little better here than it is.",
+    "beside it the lowest and the highest seed. Of the settings with most seeds that of the highest score wins. It is "
+    "a choice: the best of many epochs and settings looks a little better here than it is.",
     "Test": "IoU on images that no fit trained on or chose by, mean over prompt modes and seeds, with its 95 % "
     "interval over images (groups of them where known). It tells how good a setting is; choosing by it would spoil it.",
     "Gain": "Test IoU less that of the pretrained model on the same images and prompts.",
@@ -77,9 +77,11 @@ def _sentences(ablation: Ablation) -> list[str]:
     name, part = label(winner.setting), f"{count(ablation.images)} test image{'s' if ablation.images != 1 else ''}"
     seeds = f"{len(winner.seeds)} seed{'s' if len(winner.seeds) > 1 else ''}"
     said = f"On {part} it has IoU {_with(winner.test)}, {_gain(winner.gain)} against the pretrained model."
-    first = (
-        f"{name} has the best validation score of {len(others) + 1} settings ({decimal(winner.validation)}, {seeds})."
-    )
+    # A setting that lacks seeds does not win, whatever the others say.
+    having = sum(len(one.seeds) == len(winner.seeds) for one in others) + 1
+    among = f"{having} settings with {seeds}" if having <= len(others) else f"{having} settings"
+    said_seeds = "" if having <= len(others) else f", {seeds}"
+    first = f"{name} has the best validation score of {among} ({decimal(winner.validation)}{said_seeds})."
     sentences = [first if others else f"{name}: validation score {decimal(winner.validation)}, {seeds}.", said]
     if not winner.crowned:
         sentences.append("It never beat the pretrained model on the validation images.")
@@ -89,21 +91,30 @@ def _sentences(ablation: Ablation) -> list[str]:
 
 
 def _beside(others: Sequence[Standing]) -> str:
-    tones = [_tone(one) for one in others]
-    number = f"the {len(others)} other settings" if len(others) > 1 else ""
+    compared = [one for one in others if one.behind is not None and one.behind.low is not None]
+    if not compared:
+        which = "any of the other settings" if len(others) > 1 else "the other setting"
+        return (
+            f"Nothing here can show whether it differs from {which}: that takes a common seed, and test images of two "
+            "groups."
+        )
+    apart = len(others) - len(compared)
+    left = f" {apart} more could not be compared." if apart else ""
+    tones = [_tone(one) for one in compared]
+    number = f"the {len(compared)} other settings" if len(compared) > 1 else ""
     if not any(tones):
         who = f"None of {number} is" if number else "The other setting is not"
-        return f"{who} clearly better or worse on the test images."
+        return f"{who} clearly better or worse on the test images.{left}"
     words = {"bad": "clearly worse", "good": "clearly better", "": "not clearly different"}
     if len(set(tones)) == 1:
         who = f"All of {number} are" if number else "The other setting is"
-        return f"{who} {words[tones[0]]} on the test images."
+        return f"{who} {words[tones[0]]} on the test images.{left}"
     parts = [
         f"{tones.count(tone)} {'is' if tones.count(tone) == 1 else 'are'} {word}"
         for tone, word in words.items()
         if tone in tones
     ]
-    return f"Of {number}, on the test images, {_join(parts)}."
+    return f"Of {number}, on the test images, {_join(parts)}.{left}"
 
 
 def draw_comparison(ablation: Ablation) -> Chart:
@@ -200,13 +211,15 @@ def build_comparison_page(found: Compared, chart: Chart) -> str:
         lstrip_blocks=True,
     )  # fmt: skip
     ablation = _ablation(found)
+    any_crowned = any(one.crowned for one in ablation.standings)
     environment.filters |= {"decimal": decimal, "signed": signed, "count": count}
     return environment.get_template("comparison.html.j2").render(
         # Inside the page, which is one file.
         style=Markup(environment.loader.get_source(environment, "style.css")[0]),  # type: ignore[union-attr]
         verdict=describe_comparison(found),
         tone="warning" if found.failed or found.stopped or not ablation.winner.crowned else "good",
-        ablation=ablation, winner=ablation.winner, chart=Markup(chart.inline("c")), axes=found.plan.axes,
+        ablation=ablation, winner=ablation.winner, any_crowned=any_crowned, chart=Markup(chart.inline("c")),
+        axes=found.plan.axes,
         facts=_facts(found), rows=[_row(found, one) for one in ablation.standings], failed=found.failed,
         more=max(0, len(ablation.standings) - _MOST_ROWS), interval=_interval, mode_term=mode_term,
         modes=in_order(ablation.modes, MODES), reading=READING.items(), common=_common_settings(found),

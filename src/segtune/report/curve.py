@@ -73,6 +73,11 @@ def _now(curve: LearningCurve) -> str:
 
 def _more(curve: LearningCurve) -> str:
     if curve.doubled is None or curve.fourfold is None:
+        if len(curve.points) >= FEWEST_SIZES:
+            return (
+                f"What more labels would bring cannot be told: the fits on {count(curve.points[-1].images)} images lie "
+                "below those on fewer, as no curve of labels that help does. Look at these fits, or give more --seeds."
+            )
         return f"What more labels would bring takes {FEWEST_SIZES} sizes at least; {len(curve.points)} are done."
     twice, gain = count(2 * curve.points[-1].images), curve.doubled
     what = f"Doubling the labels to {twice} would bring about {signed(gain.mean, 2)}{_bracketed(gain, 2)}"
@@ -117,7 +122,8 @@ def _paint_line(axes: Axes, curve: LearningCurve) -> None:
     last = curve.points[-1].images
     places = [place for place, _ in curve.fitted]
     low, high = ([getattr(one, end) for _, one in curve.fitted] for end in ("low", "high"))
-    axes.fill_between(places, low, high, color=SERIES[0], alpha=0.15, linewidth=0)
+    if None not in low:  # a single image or group has no interval
+        axes.fill_between(places, low, high, color=SERIES[0], alpha=0.15, linewidth=0)
     means = [one.mean for _, one in curve.fitted]
     beyond = next(row for row, place in enumerate(places) if place > last)
     axes.plot(places[:beyond], means[:beyond], color=SERIES[0], linewidth=2)
@@ -146,7 +152,8 @@ def build_curve(found: Curve) -> str:
     parts.append("\n".join(f"| {' | '.join(row)} |" for row in (heads, ["--:"] * 4 + [":--"], *rows)))
     if curve.level is not None and curve.scale is not None and curve.exponent is not None:
         formula = f"IoU(n) = {decimal(curve.level.mean)} − {curve.scale:.3g}·n^(−{curve.exponent:.2g})"
-        parts.append(f"The line is {formula}; the level it rises to has the interval {_interval(curve.level)}.")
+        level = _interval(curve.level)
+        parts.append(f"The line is {formula}{f'; the level it rises to has the interval {level}' if level else ''}.")
     if found.compared.failed:
         failed = (f"- {escape(name)}: {escape(reason)}" for name, reason in found.compared.failed.items())
         parts += ["## Failed", "\n".join(failed)]

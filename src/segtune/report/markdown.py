@@ -11,7 +11,7 @@ from segtune.report.doctor import describe_data, list_findings
 from segtune.report.forgetting import build_forgetting
 from segtune.report.gallery import FOLDER, Example, Gallery, choose_examples, choose_failures
 from segtune.report.glossary import metric_term, mode_term, model_label
-from segtune.report.matrix import Cell, Table, build_tables
+from segtune.report.matrix import Cell, Change, Table, build_tables
 from segtune.report.numbers import decimal, plain, signed
 from segtune.report.review import ReviewLine, build_review
 from segtune.report.run import RunView
@@ -78,13 +78,13 @@ def _matrix_table(table: Table) -> str:
     compared = any(line.change for line in table.lines)
     head = [
         table.term.label,
-        *(model_label(model) for model in table.models),
+        *(escape(model_label(model)) for model in table.models),
         *(["Change", "p"] if compared else []),
         "Images",
     ]
     rows = []
     for line in table.lines:
-        change = [f"{line.change.mean} ({line.change.interval})", line.change.p] if line.change else ["–", "–"]
+        change = [_with_interval(line.change), line.change.p] if line.change else ["–", "–"]
         cells = [_cell(cell) for cell in line.cells]
         rows.append([f"{line.term.label} `{line.mode}`", *cells, *(change if compared else []), line.n])
     return _table(head, rows, left=1)
@@ -97,20 +97,24 @@ def _cell(cell: Cell) -> str:
     return f"{mean}{f' ({cell.interval})' if cell.interval else ''}{f' *{cell.pooled}*' if cell.pooled else ''}"
 
 
+def _with_interval(change: Change) -> str:
+    return f"{change.mean}{f' ({change.interval})' if change.interval else ''}"
+
+
 def _forgetting(run: RunView) -> str:
     table, general = build_forgetting(run), run.results.general
     if table is None or general is None:
         return ""
-    compared = [f"Change, {model}" for model in table.compared]
+    compared = [f"Change, {escape(model)}" for model in table.compared]
     rows = [
         [
             line.label,
             *line.means,
-            *(f"{one.mean} ({one.interval})" if one else "–" for one in line.changes_and_gain),
+            *(_with_interval(one) if one else "–" for one in line.changes_and_gain),
         ]
         for line in table.lines
     ]
-    head = ["IoU on general images", *table.models, *compared, f"{table.subject} on your images"]
+    head = ["IoU on general images", *map(escape, table.models), *compared, f"{escape(table.subject)} on your images"]
     text = f"{escape(general.verdict)} {escape(table.note)}"
     picture = f"![Change of IoU on your images and on general ones]({FOLDER}/general.svg)"
     return "\n\n".join(["## Gain and forgetting", text, picture, _table(head, rows, left=1), *_blend(run)])
@@ -137,11 +141,8 @@ def _unseen(run: RunView) -> str:
     rows = [
         [
             escape(line.domain),
-            line.model,
-            *(
-                f"{cell.mean} {cell.drop.mean} ({cell.drop.interval})" if cell.drop else cell.mean
-                for cell in line.cells
-            ),
+            escape(line.model),
+            *(f"{cell.mean} {_with_interval(cell.drop)}" if cell.drop else cell.mean for cell in line.cells),
         ]
         for line in table.lines
     ]
@@ -176,7 +177,7 @@ def _failures(run: RunView) -> str:
         found = choose_failures(run, mode)
         if found:
             rows = [[one.title, escape(one.image), decimal(one.before), decimal(one.after)] for one in found]
-            heads = [model_label(model) if model else "" for model in reversed(run.pair)]
+            heads = [escape(model_label(model)) if model else "" for model in reversed(run.pair)]
             parts.append(f"{mode_term(mode).label}\n\n{_table(['#', 'Image', *heads], rows, left=2)}")
     return "\n\n".join(["## Where it fails", *parts]) if parts else ""
 
@@ -239,17 +240,18 @@ def _trust(run: RunView, charts: Mapping[str, str]) -> str:
     lines = calibration_lines(run)
     if not lines:
         return ""
-    head = ["Model", "Predicted IoU", "True IoU", "ECE", "AURC", "AURC, true order", "AURC, no order"]
+    head = ["Model", "Predicted IoU", "True IoU", "ECE", "ECE by chance", "AURC", "AURC, true order", "AURC, no order"]
     rows = [
         [
             escape(one.label), one.predicted, one.actual, f"{one.error}{f' ({one.interval})' if one.interval else ''}",
-            one.area, one.best, one.chance,
+            one.by_chance, one.area, one.best, one.chance,
         ]
         for one in lines
     ]  # fmt: skip
     pictures = [f"![{name} of predicted quality]({file})" for name, file in charts.items()]
     meaning = (
-        "Predicted quality beside the true one, over all prompt modes. ECE: mean gap in ten bins. AURC: mean error, "
+        "Predicted quality beside the true one, over all prompt modes. ECE: mean gap in ten bins; perfectly "
+        "calibrated, it stays below the one by chance in 95 % of such draws of images. AURC: mean error, "
         "1 − IoU, when only the answers predicted best are kept."
     )
     return "\n\n".join(["## Can its own judgement be believed?", meaning, _table(head, rows, left=1), *pictures])

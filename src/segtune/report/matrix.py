@@ -145,7 +145,10 @@ def _best(rows: dict[str, Row], term: Term) -> str | None:
     if len(rows) < 2:
         return None
     choose = max if term.higher_is_better else min
-    return choose(rows, key=lambda model: rows[model].mean or 0.0)
+    best = choose(rows, key=lambda model: rows[model].mean or 0.0)
+    # Of several that read alike none is.
+    alike = sum(decimal(row.mean, term.places) == decimal(rows[best].mean, term.places) for row in rows.values())
+    return best if alike == 1 else None
 
 
 def _mark(row: Row, top: float) -> Mark:

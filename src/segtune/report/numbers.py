@@ -7,6 +7,8 @@ from datetime import datetime
 
 MISSING = "–"
 
+_MOST_PLACES = 6
+
 
 def decimal(value: float | None, places: int = 3) -> str:
     """Return .856, 1.000 or −.034; a dash where there is no finite number."""
@@ -33,10 +35,19 @@ def between(low: float | None, high: float | None, places: int = 3) -> str:
 
 
 def signed_between(low: float | None, high: float | None, places: int = 3) -> str:
-    """Return an interval of differences, +.131 to +.180; nothing where there is none."""
+    """Return an interval of differences, +.131 to +.180; nothing where there is none.
+
+    More places are written where an end that is not zero would read as if it were: whether zero is in it is the point.
+    """
     if low is None or high is None:
         return ""
-    return f"{signed(low, places)} to {signed(high, places)}"
+    return " to ".join(signed(end, _places_of(end, places)) for end in (low, high))
+
+
+def _places_of(end: float, places: int) -> int:
+    while end and places < _MOST_PLACES and not round(end, places):
+        places += 1
+    return places
 
 
 def p_value(p: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from segtune.evaluation.review import MOST_SUSPECTS
 from segtune.report.gallery import Place
 from segtune.report.glossary import model_label
 from segtune.report.numbers import count, decimal
@@ -54,9 +55,12 @@ def build_review(run: RunView) -> Review | None:
     verdict = f"Of {objects} objects none has a label that the {model} model is sure to see otherwise."
     if number:
         have = "objects have a label" if number > 1 else "object has a label"
-        verdict = f"{count(number)} of {objects} {have} that the {model} model sees otherwise, and is sure of it."
+        most = "At least " if number >= MOST_SUSPECTS else ""
+        verdict = f"{most}{count(number)} of {objects} {have} that the {model} model sees otherwise, and is sure of it."
     # Labels that were learned from are the ones where mistakes do harm.
     part = run.results.data.get("part")
+    if number >= MOST_SUSPECTS:
+        verdict += " The list ends there, with those of most doubt."
     if part == "test":
         verdict += " These are test images; segtune evaluate RUN DATA --part train looks at those it was trained on."
     meaning = (
