@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 
 import pytest
@@ -149,6 +150,16 @@ def test_an_adapter_of_other_shapes_is_refused(sam):
         attach(build_sam(MICRO), "decoder", {})
     with pytest.raises(ModelError, match=r"does not fit this sam model\. There is no way"):
         attach(build_sam(MICRO), "from-tomorrow", {})
+
+
+def test_alpha_means_the_same_to_every_way_of_low_rank(sam):
+    """What is added is scaled by alpha / r, also where peft begins with a surplus of ranks and divides by that."""
+    for way in ("lora", "adalora"):
+        model = copy.deepcopy(sam)
+        train_only(model, f"{way}:r=2,alpha=6,in=decoder,targets=attention")
+        layer = next(module for module in model.modules() if hasattr(module, "lora_A") and module.lora_A)
+        surplus = float(layer.ranknum["default"]) if way == "adalora" else 1.0
+        assert layer.scaling["default"] / surplus == pytest.approx(3.0), way
 
 
 def test_ranks_go_down_to_the_budget_and_stay(sam):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -165,6 +166,20 @@ def test_the_machine_s_own_errors(error: BaseException, code: int, words: str, f
     failing(error)
     assert main(["fit"]) == code
     assert words in capsys.readouterr().err
+
+
+def test_nobody_on_stderr_changes_no_result(failing, capsys, monkeypatch) -> None:
+    """A pipe that closed elsewhere is an error like any other, and one that cannot be told still has its code."""
+    failing(BrokenPipeError(32, "Broken pipe"))
+    assert main(["fit"]) == 70
+    failing(DataError("nothing there"))
+
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    assert main(["fit"]) == DataError.exit_code
 
 
 def test_a_closed_pipe_is_no_error() -> None:

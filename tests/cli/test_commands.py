@@ -175,6 +175,38 @@ def test_demo_draws_and_fits(tmp_path: Path, stand_in, reports, capsys: pytest.C
     assert capsys.readouterr().out.startswith("Better.")
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["calibrate", "RUN", "--only", "quality", "--points-per-side", "8"], "which --only quality leaves alone"),
+        (["blend", "RUN", "--out", "OUT", "--alpha", "0.5", "--keep", "0.8"], "--alpha says which blend to take"),
+        (["blend", "RUN", "--out", "OUT", "--alpha", "0.5", "--alphas", "0.5"], "--alpha says which blend to take"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(words, told, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is opened."""
+    assert main(words) == UsageError.exit_code
+    assert told in capsys.readouterr().err
+
+
+def test_a_demo_that_has_begun_keeps_its_images(
+    tmp_path: Path, stand_in, reports, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked for others it says so."""
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "settings.yaml").touch()
+    assert main(["demo", "--out", str(tmp_path / "demo"), "--seed", "3"]) == UsageError.exit_code
+    assert "Leave out --images and --seed" in capsys.readouterr().err
+
+
+def test_a_demo_in_the_folder_one_is_in(tmp_path: Path, stand_in, reports, monkeypatch: pytest.MonkeyPatch) -> None:
+    """'.' has no name of its own; the images go beside the folder all the same."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["demo", "--out", ".", "--images", "20"]) == 0
+    assert (tmp_path / "here-data" / "images").is_dir()
+
+
 def test_a_demo_that_was_cut_off_goes_on(tmp_path: Path, stand_in, reports) -> None:
     """A run that has begun is resumed on the images it has."""
     calls = stand_in(FINETUNE, fit_result())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
+import torch
 import typer
 from typer.exceptions import TyperException
 
@@ -49,6 +52,22 @@ def test_wrong_usage_points_to_the_help_of_its_own_command():
     with pytest.raises(TyperException) as caught, typer.main.get_command(app).make_context("segtune", ["fit"]) as group:
         group.command.invoke(group)
     assert describe(caught.value).message.endswith("See segtune fit --help.")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "2.00 GiB"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "micro_batch"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on the disk"),
+        (OSError(errno.ENOSPC, "No space left on device", "/d/x"), "(/d/x)"),
+    ],
+)
+def test_memory_and_disk_that_ran_out_are_told_as_such(error, words):
+    """Whoever ran out, torch or a file without a name: exit code 6 and a remedy."""
+    found = describe(error)
+    assert (found.kind, found.exit_code) == ("ResourceError", ResourceError.exit_code)
+    assert words in found.message
 
 
 def test_a_file_s_error_names_the_file_and_another_one_is_ours(tmp_path):

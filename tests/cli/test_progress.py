@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import io
+import sys
 from types import SimpleNamespace
 
 import pytest
 
-from segtune.cli import progress
+from segtune.cli import output, progress
 from segtune.core.progress import SILENT
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, stderr: io.StringIO) -> None:
+    """Let a file stand for stderr, in tests that pytest captures besides."""
+    system = SimpleNamespace(stderr=stderr)
+    monkeypatch.setattr(progress, "sys", system)
+    monkeypatch.setattr(output, "sys", system)
 
 
 @pytest.fixture
@@ -16,7 +24,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A terminal on stderr that remembers what was drawn."""
     drawn = io.StringIO()
     drawn.isatty = lambda: True
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=drawn))
+    stand_in(monkeypatch, drawn)
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("NO_COLOR", "1")
     return drawn
@@ -25,7 +33,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def test_no_bars_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log file gets no bars, yet the line that must be known before the start."""
     stderr = io.StringIO()
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stderr))
+    stand_in(monkeypatch, stderr)
     with progress.shown() as shown:
         with shown.stage("epoch 1", 3) as advance:
             advance(3, "IoU .8")
@@ -37,7 +45,7 @@ def test_no_bars_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """A log file on stderr."""
     stderr = io.StringIO()
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stderr))
+    stand_in(monkeypatch, stderr)
     return stderr
 
 
@@ -143,3 +151,27 @@ def test_an_error_inside_a_stage_passes(screen: io.StringIO) -> None:
     """The display neither swallows an error nor stays on the screen."""
     with pytest.raises(ValueError, match="broken"), progress.shown() as shown, shown.stage("work"):
         raise ValueError("broken")
+
+
+class _Gone(io.StringIO):
+    """A terminal that was closed."""
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_terminal_that_is_gone_ends_no_work(is_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody reads any longer is dropped, and so is all that follows; the work goes on to its end."""
+    gone = _Gone()
+    gone.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", gone)
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    monkeypatch.setattr(progress, "_BETWEEN", 0.0)
+    with progress.shown() as shown:
+        shown.say("one")
+        with shown.stage("epoch 1", 3) as advance:
+            advance(3, "IoU .8")
+        shown.say("two")
+    assert sys.stderr is not gone
+    sys.stderr.write("nowhere")

@@ -87,6 +87,22 @@ def test_medsam_is_known_by_its_name_or_said(sam: Sam, tmp_path: Path) -> None:
     assert open_model(tmp_path / "tuned").preparation.kind == "stretched"
 
 
+def test_only_its_own_name_tells_of_medsam(
+    sam: Sam, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder that a model lies in does, but for a repository's in the hub's cache; '.' has the folder's name."""
+    inside = tmp_path / "medsam-against-sam"
+    inside.mkdir()
+    save_original(sam, inside / "sam.pth")
+    assert open_model(inside / "sam.pth").preparation.kind == "longest_side"
+    plain = tmp_path / "hub" / "models--wanglab--medsam-vit-base" / "snapshots" / "a1"
+    shutil.copytree(folder, plain)
+    (plain / "segtune.json").unlink(missing_ok=True)
+    assert open_model(plain).preparation.kind == "stretched"
+    monkeypatch.chdir(shutil.copytree(plain, tmp_path / "medsam"))
+    assert open_model(".").preparation.kind == "stretched"
+
+
 def test_the_record_outweighs_the_name(sam: Sam, tmp_path: Path) -> None:
     """A folder that happens to be called medsam keeps the preparation its record states."""
     save_model(sam, tmp_path / "medsam-experiments" / "model", extra={})
@@ -204,6 +220,25 @@ def test_a_hub_id_without_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         open_model("somebody/sam-vit-nowhere")
     assert "'nano' is built in" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02", b"cos\n", b"\xff\xfe" * 20, b"(lp0\n", b"K"])
+def test_bytes_that_are_no_weights_are_named(tmp_path: Path, content: bytes) -> None:
+    """However torch's reader stumbles over them."""
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(ModelError, match=r"x\.pth cannot be read as a file of weights"):
+        open_model(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("name", ["config.json", "segtune.json", "preprocessor_config.json"])
+def test_a_folder_s_json_that_is_cut_short_is_named(sam: Sam, tmp_path: Path, name: str) -> None:
+    """Each of the files that say what the weights are."""
+    save_model(sam, tmp_path)
+    if name == "preprocessor_config.json":
+        (tmp_path / "segtune.json").unlink()
+    (tmp_path / name).write_text('{"image_mean": [')
+    with pytest.raises(ModelError, match=f"{name} cannot be read as JSON"):
+        open_model(tmp_path)
 
 
 def test_a_hub_id_comes_from_the_hub(sam: Sam, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from segtune.adapters.scopes import train_only
 from segtune.core.errors import UsageError
+from segtune.models.quality import QualityMap
 from segtune.models.sam.model import Sam
 from segtune.models.sam.resize import resized
+from segtune.models.sides import at_side
 
 
 def test_only_positions_change(sam: Sam) -> None:
@@ -23,6 +26,21 @@ def test_only_positions_change(sam: Sam) -> None:
     }
     kept = [name for name in sam.state_dict() if name not in changed]
     assert all(torch.equal(sam.state_dict()[name], larger.state_dict()[name]) for name in kept)
+
+
+def test_what_was_fitted_to_it_comes_along(sam: Sam) -> None:
+    """Thresholds and the map of its quality are the model's, at any side."""
+    sam.thresholds, sam.quality_map = {"pred_iou_thresh": 0.5}, QualityMap(2.0, 0.1)
+    larger = resized(sam, 96)
+    assert (larger.thresholds, larger.quality_map) == (sam.thresholds, sam.quality_map)
+
+
+def test_an_adapter_that_stays_on_it_is_not_left_behind(sam: Sam) -> None:
+    """A bottleneck cannot be merged, so another side is refused rather than trained without it."""
+    train_only(sam, "bottleneck:width=2,in=encoder")
+    with pytest.raises(UsageError, match="carries the adapter 'bottleneck"):
+        at_side(sam, 96)
+    assert at_side(sam, sam.side) is sam
 
 
 def test_the_same_side_is_the_same_model(sam: Sam) -> None:

@@ -54,6 +54,17 @@ def two_prompts() -> Prompts:
     )
 
 
+def test_mixed_precision_moves_no_click(model: TransformersModel) -> None:
+    """Places of clicks, boxes and cells are the same bits in a bf16 training as in use; rounded, neighbours are one."""
+    frame = model.preparation.frame((64, 48))
+    with torch.no_grad():
+        exact, positions = model._tokens(two_prompts(), (frame,))[0], model._positions()
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed, mixed_positions = model._tokens(two_prompts(), (frame,))[0], model._positions()
+    assert torch.equal(mixed, exact)
+    assert torch.equal(mixed_positions, positions)
+
+
 @pytest.mark.parametrize("scope", ["decoder", "decoder+prompt", "late:1", "full"])
 def test_a_step_moves_what_is_named_and_nothing_else(model: TransformersModel, scope: str) -> None:
     """After a step on a scope the loss is lower, what was named has moved and every other weight is bit-equal."""

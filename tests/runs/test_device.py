@@ -42,3 +42,12 @@ def test_a_gpu_that_is_not_there(gpus):
     gpus(0)
     with pytest.raises(UsageError, match="device=cpu"):
         pick_device("cuda:0")
+
+
+def test_a_device_that_nobody_knows(gpus):
+    """A name of torch's, and a number there is."""
+    gpus(2)
+    with pytest.raises(UsageError, match="'gpu' is none that torch knows"):
+        pick_device("gpu")
+    with pytest.raises(UsageError, match="torch sees 2 here"):
+        pick_device("cuda:2")

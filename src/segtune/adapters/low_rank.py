@@ -89,7 +89,9 @@ def _adalora(model: PromptableModel, options: RankOptions, fresh: bool) -> Insta
         model, "adalora", options,
         # Of the steps, which are not known yet, only `RankAllocation` makes use.
         lambda peft, layers: peft.AdaLoraConfig(
-            target_modules=layers, init_r=begin, target_r=options.r, lora_alpha=options.strength, total_step=1
+            # peft divides by the rank it begins with, for good; what is asked for is alpha over the rank that is left.
+            target_modules=layers, init_r=begin, target_r=options.r, lora_alpha=options.strength * begin / options.r,
+            total_step=1,
         ),
         make=partial(RankAdapter, rank=options.r),
     )  # fmt: skip

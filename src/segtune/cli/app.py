@@ -19,7 +19,7 @@ from segtune.cli.demo import demo
 from segtune.cli.evaluate import evaluate
 from segtune.cli.failures import describe
 from segtune.cli.fit import fit
-from segtune.cli.output import complain
+from segtune.cli.output import NobodyReadsError, complain, finish
 from segtune.cli.pretrain import pretrain
 from segtune.cli.report import report
 from segtune.cli.segment import segment
@@ -78,14 +78,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}
     # Taken out here, so that it may stand anywhere and no command needs to know it.
     words = [word for word in words if word != TRACEBACK]
+    code = 0
     try:
         code = _run(words)
-        # Now, not when Python ends: a closed pipe or a full disk then still meets the handling below.
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output (`head`) has enough. Python must not find the closed pipe again when it ends.
+        finish()
+    except NobodyReadsError:
+        # Python must not find the closed pipe again when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return code
     # KeyboardInterrupt is no Exception.
     except (Exception, KeyboardInterrupt) as error:
         failure = describe(error)

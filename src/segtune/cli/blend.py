@@ -19,7 +19,7 @@ Alpha = Annotated[
 Alphas = Annotated[
     str | None, typer.Option(metavar="A,B,…", help="Shares of the tuned model to try. [default: .1 to .9 by .1]")
 ]
-Keep = Annotated[float, typer.Option(metavar="SHARE", help="Share of the gain that must stay.")]
+Keep = Annotated[float | None, typer.Option(metavar="SHARE", help="Share of the gain that must stay. [default: 0.9]")]
 General = Annotated[
     str | None,
     typer.Option(metavar="suite|FOLDER", help="General images to forget least of. [default: as in the run]"),
@@ -31,7 +31,7 @@ def blend(
     out: Out,
     alpha: Alpha = None,
     alphas: Alphas = None,
-    keep: Keep = 0.9,
+    keep: Keep = None,
     general: General = None,
     json: AsJson = False,
 ) -> int:
@@ -50,6 +50,10 @@ def blend(
     from segtune.runs.blend import ALPHAS
     from segtune.runs.blend import blend as make
 
+    if alpha is not None and (alphas is not None or keep is not None):
+        raise UsageError(
+            "--alpha says which blend to take, --alphas and --keep how to choose one. Leave out one or the others."
+        )
     try:
         shares = tuple(float(share) for share in alphas.split(",")) if alphas else ALPHAS
     except ValueError as error:
@@ -57,7 +61,8 @@ def blend(
             f"--alphas takes numbers separated by commas, as in .25,.5,.75; this was '{alphas}'."
         ) from error
     with shown() as progress:
-        made = make(run, out, alphas=shares, fixed=alpha, keep=keep, general=general, progress=progress)
+        share = 0.9 if keep is None else keep
+        made = make(run, out, alphas=shares, fixed=alpha, keep=share, general=general, progress=progress)
         page = write_report(out, pictures_of(made.proof), progress)
     results = made.proof.results
     forgotten = results.general.verdict if results.general else ""

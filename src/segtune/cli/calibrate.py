@@ -22,12 +22,14 @@ Data = Annotated[
     Path | None, typer.Option(metavar="DATA", help="Labelled images. [default: the run's validation images]")
 ]
 Most = Annotated[int, typer.Option("--images", min=1, metavar="N", help="Images looked at, at most.")]
-Points = Annotated[int, typer.Option("--points-per-side", min=1, metavar="N", help="Clicks along each side.")]
+Points = Annotated[
+    int | None, typer.Option("--points-per-side", min=1, metavar="N", help="Clicks along each side. [default: 16]")
+]
 Only = Annotated[Literal["quality", "thresholds"] | None, typer.Option(help="Fit one of the two. [default: both]")]
 
 
 def calibrate(
-    run: Run, data: Data = None, most: Most = 50, points: Points = 16, only: Only = None, json: AsJson = False
+    run: Run, data: Data = None, most: Most = 50, points: Points = None, only: Only = None, json: AsJson = False
 ) -> int:
     """Fit what a model says of its own masks, on labelled images that it was not trained on.
 
@@ -47,12 +49,15 @@ def calibrate(
 
         segtune calibrate runs/cells
     """
+    from segtune.core.errors import UsageError
     from segtune.report.page import write_report
     from segtune.runs.calibrate import calibrate as fit
     from segtune.runs.folder import run_of
 
+    if only == "quality" and points is not None:
+        raise UsageError("--points-per-side is for the thresholds, which --only quality leaves alone. Leave one out.")
     with shown() as progress:
-        found = fit(run, data, most=most, points_per_side=points, only=only, progress=progress)
+        found = fit(run, data, most=most, points_per_side=points or 16, only=only, progress=progress)
         of = run_of(run)
         if found.quality and of is not None and of.metrics.is_file():
             write_report(of.path, progress=progress)

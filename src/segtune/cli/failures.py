@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from typer.exceptions import Abort, TyperException
@@ -10,6 +11,9 @@ from segtune.core.errors import INTERRUPTED, ResourceError, SegtuneError, UsageE
 
 UNEXPECTED = 70
 """Exit code of a fault of segtune's own, as BSD's sysexits.h has it for software errors."""
+
+_QUOTED = 200
+"""Characters of torch's own words that are shown."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,16 @@ def describe(error: BaseException) -> Failure:
             return Failure("UsageError", _usage(error), UsageError.exit_code)
         case MemoryError():
             return _resource("Memory ran out. Close other programs, or give the work smaller pieces at a time.")
+        # torch has no one class for it, and is not loaded here.
+        case RuntimeError() if _ran_out(error):
+            return _resource(
+                "Memory ran out in torch. Give the work smaller pieces at a time (in a training "
+                "--set training.optimizer.micro_batch=1), take a smaller model or side, or close other programs. "
+                f"({' '.join(str(error).split())[:_QUOTED]})"
+            )
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            where = f" ({error.filename})" if error.filename else ""
+            return _resource(f"No space left on the disk{where}. Make room, and run the same command again.")
         # Without a file's name it is rather a fault inside than the user's.
         case OSError(strerror=str() as reason, filename=filename) if filename is not None:
             return _resource(
@@ -46,6 +60,11 @@ def describe(error: BaseException) -> Failure:
             )
         case _:
             return Failure(type(error).__name__, _unexpected(error), UNEXPECTED)
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    told = str(error).lower()
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in told or "out of memory" in told
 
 
 def _resource(message: str) -> Failure:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import textwrap
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -22,18 +24,50 @@ def answer(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
         text: the same for people.
         as_json: which of the two.
     """
-    print(json.dumps(facts, allow_nan=False) if as_json else text)  # noqa: T201 - the one place that prints results
+    try:
+        print(json.dumps(facts, allow_nan=False) if as_json else text)  # noqa: T201 - the one place that prints results
+    except BrokenPipeError as error:
+        raise NobodyReadsError from error
+
+
+def finish() -> None:
+    """Write out what is printed but still held back; when Python ends, a full disk would meet nobody."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise NobodyReadsError from error
+
+
+class NobodyReadsError(Exception):
+    """Whoever read stdout has enough, as `head` does."""
+
+
+def whisper(text: str) -> None:
+    """Print on stderr; where nobody reads it any longer, a closed terminal or pipe, drop this and all that follows."""
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except OSError:
+        silence_stderr()
+
+
+def silence_stderr() -> None:
+    """Let what is written to stderr go nowhere from now on, also what Python would still write when it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):  # an stderr without a number, as in a test
+        os.dup2(nowhere, sys.stderr.fileno())
+    sys.stderr = os.fdopen(nowhere, "w")
 
 
 def complain(failure: Failure, *, as_json: bool, traceback_of: BaseException | None = None) -> None:
     """Print why a command failed: one paragraph on stderr, or for programs `{"error": {…}}` on stdout."""
     if traceback_of is not None:
-        traceback.print_exception(traceback_of)
+        whisper("".join(traceback.format_exception(traceback_of)).rstrip())
     if as_json:
         # On stdout: a program reads one stream, whatever came of it.
         answer({"error": asdict(failure)}, "", as_json=True)
     elif failure.message:
-        print(_paragraph(f"Error: {failure.message}"), file=sys.stderr)  # noqa: T201
+        whisper(_paragraph(f"Error: {failure.message}"))
 
 
 def _paragraph(text: str) -> str:

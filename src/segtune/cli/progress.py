@@ -8,8 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from segtune.cli.output import silence_stderr, whisper
 from segtune.core.progress import SILENT, Advance, Progress
 from segtune.report.numbers import duration
 
@@ -79,8 +80,7 @@ class SpokenProgress:
 
     def say(self, text: str) -> None:
         """Print a line on stderr."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        whisper(text)
 
 
 class _Pace:
@@ -154,6 +154,28 @@ class BarProgress:
         self._bars.console.print(text, markup=False, highlight=False)
 
 
+class Lasting:
+    """Stderr as a file that stays open to whoever draws on it, whatever becomes of the terminal behind it."""
+
+    def write(self, text: str) -> int:
+        """Write, or drop the text where nobody reads it any longer."""
+        try:
+            return sys.stderr.write(text)
+        except OSError:
+            silence_stderr()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush likewise."""
+        try:
+            sys.stderr.flush()
+        except OSError:
+            silence_stderr()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
 def _patient_bars() -> Bars:
     # Imported here: `--help` and programs without a terminal do not pay for it.
     from rich.console import Console, RenderableType
@@ -172,7 +194,7 @@ def _patient_bars() -> Bars:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", style="dim", markup=False),
-        console=Console(file=sys.stderr),
+        console=Console(file=cast(IO[str], Lasting())),
         transient=True,  # `stage` leaves a line of its own
         redirect_stdout=False,  # stdout is the answer's, byte for byte
     )

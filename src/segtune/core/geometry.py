@@ -70,8 +70,10 @@ def frame_scales(frames: tuple[Frame, ...], image_index: Tensor) -> Tensor:
 def logits_to_image(logits: Tensor, frame: Frame) -> Tensor:
     """Bring logits of one image from the model's frame to original pixels.
 
-    Enlarged to the square, padding cut off, then resized to the original: the order of the published code, kept
-    because another order gives other pixels at the rim.
+    Enlarged to the square, padding cut off, then resized to the original: the order of SAM's published code, kept
+    because another order gives other pixels at the rim. The published code of SAM 2, SAM 3 and MedSAM enlarges once,
+    straight to the original; masks of objects narrower than ten cells of the logits differ by a pixel at the rim (IoU
+    of discs with each other .98 at a radius of 1.2 cells, .999 at five, 1 from ten on).
 
     Args:
         logits: [..., h, w] over the model's square, of one image.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from segtune.core.errors import ModelError
-from segtune.core.files import RUN_SETTINGS, read_json
+from segtune.core.files import RUN_SETTINGS
 from segtune.models import FAMILIES
 from segtune.models.attach import ATTACHING
 from segtune.models.family import Family, PromptableModel
@@ -20,12 +21,15 @@ from segtune.models.preparation import Preparation
 from segtune.models.quality import QualityMap
 from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, QUALITY, RECORD, THRESHOLDS
 from segtune.models.sides import at_side
-from segtune.models.tensors import read_pickle, read_safetensors
+from segtune.models.tensors import read_model_json, read_pickle, read_safetensors
 
 NANO = Path(__file__).parent / "nano"
 """Weights of the built-in base."""
 
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+_ORIGINALS = ("*mobile_sam.pt",)
+"""Weights of model folders in another layout than transformers'."""
+
 _CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
 
 
@@ -40,8 +44,8 @@ def open_model(
             before what the hub may have.
         device: where its weights go.
         preparation: "longest_side" (SAM), "stretched" (MedSAM) or "stretched_normalized" (SAM 2 and 3). None takes
-            what the model's own files say, and for files that say nothing the family's; of a SAM whose name contains
-            "medsam", MedSAM's.
+            what the model's own files say, and for files that say nothing the family's; of a SAM whose file, folder or
+            repository has "medsam" in its own name, MedSAM's.
 
     Raises:
         ModelError: there is no such model, its files are damaged or incomplete, or the hub cannot be reached.
@@ -94,27 +98,36 @@ def fetch(repository: str) -> Path:
     from huggingface_hub import snapshot_download
 
     # The pickle, which may be beside them, only where there are no safetensors.
-    weights = (["*.safetensors", "*.safetensors.index.json"], ["pytorch_model.bin"])
+    # segtune's own folders besides: of MobileSAM in its original layout, of adapters with their base.
+    weights = (["*.safetensors", "*.safetensors.index.json", *_ORIGINALS], ["pytorch_model.bin"])
     for patterns in weights:
         try:
-            folder = Path(snapshot_download(repository, allow_patterns=["*config.json", RECORD, *patterns]))
+            folder = Path(snapshot_download(repository, allow_patterns=["*config.json", f"*{RECORD}", *patterns]))
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise _not_fetched(repository, error) from error
+            raise
         except Exception as error:  # the hub's client lets errors of several network libraries through
-            raise ModelError(
-                f"The model '{repository}' is not on this machine and could not be fetched from the Hugging Face hub "
-                f"({type(error).__name__}). Check the name and the network, or download the repository on a machine "
-                "that has one and give the folder's path instead; 'nano' is built in and needs no network."
-            ) from error
-        if any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model.bin")):
+            raise _not_fetched(repository, error) from error
+        if any(any(folder.glob(pattern)) for pattern in patterns):
             break
     return folder
 
 
+def _not_fetched(repository: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"The model '{repository}' is not on this machine and could not be fetched from the Hugging Face hub "
+        f"({type(error).__name__}). Check the name and the network, or download the repository on a machine "
+        "that has one and give the folder's path instead; 'nano' is built in and needs no network."
+    )
+
+
 def _open_folder(folder: Path, name: str, preparation: str | None) -> PromptableModel:
     record = folder / RECORD
-    told = read_json(record) if record.is_file() else {}
+    told = read_model_json(record) if record.is_file() else {}
     if ADAPTER in told:
         return _open_adapted(folder, told, preparation)
-    config = read_json(folder / "config.json")
+    config = read_model_json(folder / "config.json")
     family = _family_of(str(config.get("model_type")), folder)
     known = Preparation.from_json(told["preparation"]) if told else None
     model = family.read_folder(folder, known)
@@ -204,9 +217,15 @@ def _prepared(model: PromptableModel, name: str, asked: str | None, *, said: boo
     """Give the model the preparation asked for, or MedSAM's where only the name tells of it."""
     if asked is not None:
         model.preparation = model.preparation.as_kind(asked)
-    elif not said and model.preparation.kind == "longest_side" and "medsam" in name.lower():  # MedSAM2 is a SAM 2
+    elif not said and model.preparation.kind == "longest_side" and _is_medsam(name):  # MedSAM2 is a SAM 2
         model.preparation = Preparation.stretched(model.side)
     return model
+
+
+def _is_medsam(name: str) -> bool:
+    """Say whether a model's own name, or its repository's in the hub's cache, tells of MedSAM."""
+    parts = Path(name).expanduser().resolve().parts
+    return any("medsam" in part.lower() for part in parts if part is parts[-1] or part.startswith("models--"))
 
 
 def _require_nano() -> Path:

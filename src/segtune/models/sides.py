@@ -11,10 +11,17 @@ def at_side(model: PromptableModel, side: int) -> PromptableModel:
     """Return the model for a square input of `side` pixels: itself where that is its own, else a copy near to it.
 
     Raises:
-        UsageError: its network is made for one side, or its patches do not fill this one.
+        UsageError: its network is made for one side, its patches do not fill this one, or it carries an adapter that no
+            plain weights can express.
     """
     if side == model.side:
         return model
+    if model.attached is not None:
+        raise UsageError(
+            f"model.side is {side}, but the model carries the adapter '{model.attached.spec}' at {model.side} pixels, "
+            "which cannot be merged and is not carried over to another side. Leave model.side out, or start from the "
+            "adapter's own base."
+        )
     make = FAMILIES[model.family].at_side
     if make is None:
         raise UsageError(

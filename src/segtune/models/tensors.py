@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -28,7 +27,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     if whole.exists():
         return read_safetensors(whole)
     if index.exists():
-        shards = sorted(set(read_json(index)["weight_map"].values()))
+        shards = sorted(set(read_model_json(index)["weight_map"].values()))
         return {name: value for shard in shards for name, value in read_safetensors(folder / shard).items()}
     if pickled.exists():
         return read_pickle(pickled)
@@ -60,10 +59,13 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)  # it may name a GPU that is not here
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, MemoryError):
+        raise
+    # Bytes that are no pickle make its reader fail in any way: IndexError, KeyError, UnicodeDecodeError and others.
+    except Exception as error:
         raise ModelError(
             f"{path} cannot be read as a file of weights: it is damaged, or holds code besides tensors, which is never "
-            f"run. Download it again, or save the plain state dict. ({str(error).splitlines()[0]})"
+            f"run. Download it again, or save the plain state dict. ({first_line(error)})"
         ) from error
     for key in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -71,6 +73,23 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise ModelError(f"{path} holds no state dict, which is a mapping from names to tensors. Save the model's.")
     return dict(content)
+
+
+def read_model_json(path: Path) -> Any:
+    """Return what a JSON file of a model says.
+
+    Raises:
+        ModelError: it is missing, cut short or no JSON.
+    """
+    try:
+        return read_json(path)
+    except (FileNotFoundError, ValueError) as error:  # what is no UTF-8 is a ValueError too
+        raise ModelError(f"{path} cannot be read as JSON ({error}). Copy or download it again.") from error
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in its first line; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

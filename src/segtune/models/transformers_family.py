@@ -178,10 +178,10 @@ class TransformersModel(PromptableModel):
         points, boxes = in_frame(prompts, frames)
         kinds = _kinds(encoder)  # not object, object, a box's first corner, its second
         # The half pixel that moves an index to the pixel's centre is for corners too, as published.
-        clicks = encoder.shared_embedding((points + 0.5) / self.side) + kinds[labels.clamp(0, 1)]
+        clicks = self._places((points + 0.5) / self.side) + kinds[labels.clamp(0, 1)]
         nothing = encoder.not_a_point_embed.weight  # [1, C]
         clicks = torch.where((labels == POINT_NOT_A_POINT)[..., None], nothing, clicks)
-        corners = encoder.shared_embedding((boxes.reshape(-1, 2, 2) + 0.5) / self.side) + kinds[2:]
+        corners = self._places((boxes.reshape(-1, 2, 2) + 0.5) / self.side) + kinds[2:]
         tokens = torch.cat([clicks, nothing.expand(len(labels), 1, -1), corners], dim=1)
         return tokens, existing_tokens(labels, prompts.has_box, always_padded=self.always_padded)
 
@@ -198,8 +198,14 @@ class TransformersModel(PromptableModel):
     def _positions(self) -> Tensor:
         centres = (torch.arange(self._grid, device=self._device) + 0.5) / self._grid
         y, x = torch.meshgrid(centres, centres, indexing="ij")
-        encoded: Tensor = self.prompt_encoder.shared_embedding(torch.stack([x, y], dim=-1))
-        return encoded.permute(2, 0, 1)[None]  # [1, C, h, w]
+        return self._places(torch.stack([x, y], dim=-1)).permute(2, 0, 1)[None]  # [1, C, h, w]
+
+    def _places(self, shares: Tensor) -> Tensor:
+        """Encode places [..., 2], as shares of the side: [..., C]."""
+        # Mixed precision would round the angle, and with it neighbouring places to one.
+        with torch.autocast(self._device.type, enabled=False):
+            encoded: Tensor = self.prompt_encoder.shared_embedding(shares.float())
+        return encoded
 
     @property
     def _grid(self) -> int:

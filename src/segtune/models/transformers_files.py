@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from segtune.core.errors import MissingExtraError, ModelError
-from segtune.core.files import read_json, write_json
+from segtune.core.files import write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
-from segtune.models.tensors import read_tensors, write_tensors
+from segtune.models.tensors import first_line, read_model_json, read_tensors, write_tensors
 from segtune.models.transformers_family import TransformersModel
 from segtune.models.weights import load_strictly, require_same_names
 
@@ -90,7 +90,7 @@ def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | 
             network = getattr(transformers, layout.network_class)(made)
     except Exception as error:  # errors of several libraries come through, all caused by what the file says
         raise ModelError(
-            f"config.json makes no {layout.network} ({str(error).splitlines()[0]}). Copy or download the folder again."
+            f"config.json makes no {layout.network} ({first_line(error)}). Copy or download the folder again."
         ) from error
     side = int(made.prompt_encoder_config.image_size)
     return layout.assemble(network, preparation or layout.usual(side)).eval()
@@ -108,10 +108,10 @@ def read_folder(layout: Layout, folder: Path, preparation: Preparation | None) -
         MissingExtraError: transformers, or what the family needs besides, is not installed.
         ModelError: the weights do not fit the configuration.
     """
-    model = build(layout, read_json(folder / "config.json"), preparation)
+    model = build(layout, read_model_json(folder / "config.json"), preparation)
     processor = folder / "preprocessor_config.json"
     if preparation is None and processor.is_file():
-        model.preparation = model.preparation.with_processor(read_json(processor))
+        model.preparation = model.preparation.with_processor(read_model_json(processor))
     load_state(layout, model, read_tensors(folder))
     return model
 

@@ -8,6 +8,15 @@ from segtune.models.sides import at_side
 from segtune.runs.settings import ModelSettings
 
 
+def open_start(asked: ModelSettings, device: str) -> PromptableModel:
+    """Open the base as it is, at its own side: what a tuned model is held against.
+
+    Raises:
+        ModelError: there is no such base.
+    """
+    return open_model(asked.base, device=device, preparation=asked.preparation)
+
+
 def open_base(asked: ModelSettings, device: str) -> PromptableModel:
     """Open the base and bring it to the side of the input asked for; without one it stays as it is.
 
@@ -15,5 +24,5 @@ def open_base(asked: ModelSettings, device: str) -> PromptableModel:
         ModelError: there is no such base.
         UsageError: its network is made for one side, or its patches do not fill this one.
     """
-    model = open_model(asked.base, device=device)
+    model = open_start(asked, device)
     return model if asked.side is None else at_side(model, asked.side)

@@ -20,7 +20,7 @@ from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
 from segtune.models.save import BLEND, RECORD, save_model
 from segtune.models.sides import at_side
-from segtune.runs.base import open_base
+from segtune.runs.base import open_base, open_start
 from segtune.runs.blend_curve import Ends, Question, kept_curve
 from segtune.runs.data import RunData, stored_data
 from segtune.runs.device import pick_device
@@ -160,7 +160,7 @@ def _open_ends(run: RunFolder, device: str) -> Ends:
             f"The run in {run.path} kept its pretrained weights, since no epoch beat them, so there is nothing to "
             "blend them with. Tune again with other settings."
         )
-    pretrained = open_model(settings.model.base, device=device)
+    pretrained = open_start(settings.model, device)
     if tuned.attached is not None and pretrained.attached is None:
         raise ModelError(
             f"The adapter '{tuned.attached.spec}' of the run in {run.path} cannot be merged: plain weights cannot "

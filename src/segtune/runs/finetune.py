@@ -25,7 +25,7 @@ from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_model
 from segtune.runs.adapter import write_adapter
-from segtune.runs.base import open_base
+from segtune.runs.base import open_base, open_start
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, learned_besides, prepare_data
 from segtune.runs.device import pick_device
@@ -252,7 +252,7 @@ def _conclude(
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
         model.quality_map = None  # the base's, whose quality head was another
     # At its own side, as it would be used: with another one it does worse until it is tuned.
-    pretrained = open_model(settings.model.base, device=pick_device(settings.device))
+    pretrained = open_start(settings.model, pick_device(settings.device))
     # Both alike: else a difference of rounding would count as one of training.
     pretrained.encoder_precision = model.encoder_precision
     about = {

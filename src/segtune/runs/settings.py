@@ -17,6 +17,7 @@ from segtune.data.images import PIXEL_LIMIT
 from segtune.data.splits import check_fractions
 from segtune.evaluation import SENSITIVITY_IMAGES, default_modes
 from segtune.evaluation.modes import find_modes
+from segtune.models.preparation import Kind
 from segtune.models.save import BLEND, RECORD
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.presets import PRESETS, by_base
@@ -67,6 +68,11 @@ class ModelSettings(Section):
     base: str = Field("nano", description="nano, a run folder, a local folder, an original .pth, or a hub id.")
     side: int | None = Field(
         None, gt=0, description="Side of the square input in pixels; null: the base's own. More is finer, and slower."
+    )
+    preparation: Kind | None = Field(
+        None,
+        description="How images are brought to the square: longest_side (SAM), stretched (MedSAM) or "
+        "stretched_normalized (SAM 2, 3); null: as the base's files say, of a SAM file called medsam as MedSAM's.",
     )
     train: str = Field("full", description="NAME[:key=value,...]: full, decoder, late:N, lora:r=8,in=encoder, …")
     encoder_precision: Literal["auto", "fp32", "bf16"] = Field(

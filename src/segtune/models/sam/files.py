@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segtune.core.errors import ModelError
-from segtune.core.files import read_json, write_json
+from segtune.core.files import write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam.build import build_sam
@@ -17,7 +17,7 @@ from segtune.models.sam.configuration import config_of_sizes, processor_of, size
 from segtune.models.sam.model import Sam, SegmentAnything
 from segtune.models.sam.resize import resized
 from segtune.models.sam.sizes import MICRO
-from segtune.models.tensors import read_tensors, write_tensors
+from segtune.models.tensors import read_model_json, read_tensors, write_tensors
 from segtune.models.weights import from_transformers, load_strictly, require_same_names, sizes_of_state, to_transformers
 
 
@@ -31,11 +31,11 @@ def read_folder(folder: Path, preparation: Preparation | None) -> Sam:
     Raises:
         ModelError: the weights do not fit the configuration.
     """
-    sizes = sizes_of_config(read_json(folder / "config.json"))
+    sizes = sizes_of_config(read_model_json(folder / "config.json"))
     if preparation is None:
         processor = folder / "preprocessor_config.json"
         usual = Preparation.longest_side(sizes.side)
-        preparation = usual.with_processor(read_json(processor)) if processor.exists() else usual
+        preparation = usual.with_processor(read_model_json(processor)) if processor.exists() else usual
     model = build_sam(sizes, preparation=preparation)
     load_strictly(model, from_transformers(read_tensors(folder), sizes, model.state_dict()))
     return model

@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from segtune.core.errors import ModelError
-from segtune.core.files import read_json, write_json
+from segtune.core.files import write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam.build import build_mobile_sam
 from segtune.models.sam.files import embedding_shapes
 from segtune.models.sam.model import MobileSam
 from segtune.models.sam.sizes import MOBILE_MICRO, MobileSizes
-from segtune.models.tensors import read_pickle, write_pickle
+from segtune.models.tensors import read_model_json, read_pickle, write_pickle
 from segtune.models.weights import count_of, load_strictly, prompt_sizes_of_state, require_same_names
 
 WEIGHTS: Final = "mobile_sam.pt"
@@ -119,7 +119,7 @@ def _read_sizes(state: Mapping[str, Tensor]) -> MobileSizes:
 
 
 def _sizes_of_config(path: Path) -> MobileSizes:
-    said: dict[str, Any] = dict(read_json(path).get("sizes") or {})
+    said: dict[str, Any] = dict(read_model_json(path).get("sizes") or {})
     odd = {field.name for field in fields(MobileSizes)} ^ said.keys()
     if odd:
         raise ModelError(

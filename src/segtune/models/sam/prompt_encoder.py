@@ -73,7 +73,8 @@ class PromptEncoder(nn.Module):
 
         Returns:
             Tokens [P, T, width] and bool [P, T], which of them exist. A prompt without a box has the not-a-point
-            token exactly once, as the published code pads it.
+            token exactly once, as the published code pads clicks. One of a mask alone has it too: there the published
+            code gives no token at all, which no training of it has seen either.
         """
         # [P, K + 1 + 2, width]: clicks, not-a-point, a box's corners
         tokens = torch.cat([self._points(points, labels), self._not_a_point(len(points)), self._corners(boxes)], dim=1)

@@ -26,7 +26,8 @@ def resized(model: Sam, side: int) -> Sam:
     check_side(side, model.sizes.patch)
     sizes = replace(model.sizes, side=side)
     other = build_sam(sizes, preparation=replace(model.preparation, side=side))
-    other.encoder_precision, other.thresholds = model.encoder_precision, model.thresholds
+    other.encoder_precision, other.variant = model.encoder_precision, model.variant
+    other.thresholds, other.quality_map = model.thresholds, model.quality_map
     wanted = other.state_dict()
     state = {name: _fitted(name, value, wanted[name].shape) for name, value in model.state_dict().items()}
     other.load_state_dict(state, strict=True)
