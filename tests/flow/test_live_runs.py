@@ -13,6 +13,7 @@ import pytest
 from disc_data import SMALL
 
 from segtune.core.errors import NOT_CROWNED
+from segtune.core.files import read_json
 
 FEW_MODES = ("--set", "validation.modes=[box]", "--set", "evaluation.modes=[click,box]")
 PATIENCE_SECONDS = 120
@@ -163,6 +164,13 @@ def test_two_processes_are_one_run_and_resume_after_a_kill(discs, micro, tmp_pat
     assert [line["loss"] for line in two[:4]] == pytest.approx([line["loss"] for line in one[:4]], abs=1e-5)
     # Before the first step both are the pretrained model, and who validates which image changes nothing.
     assert validations(folder)[0] == validations(tmp_path / "alone")[0]
+    # And so who scores which test image at the end: of the pretrained model every figure is the same.
+    tables = [read_json(run / "metrics.json") for run in (tmp_path / "alone", folder)]
+    figures = [[row for row in table["rows"] if row["model"] != "tuned"] for table in tables]
+    assert figures[0] == figures[1]
+    assert len(figures[0]) > 8
+    assert tables[0]["general"]["images"] == tables[1]["general"]["images"]
+    assert (folder / "per_object.csv").read_text().count("pretrained") > 4
     assert (folder / "report.html").exists()
 
 

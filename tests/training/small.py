@@ -100,6 +100,9 @@ def stopped_elsewhere(monkeypatch, after: int) -> Processes:
         def any(self, flag: bool) -> bool:
             return flag or len(steps) >= after
 
+        def wait_while_busy(self) -> None:
+            """Nobody is busy elsewhere."""
+
     return Beside()
 
 

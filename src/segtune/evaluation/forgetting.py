@@ -12,7 +12,7 @@ from dataclasses import replace
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.evaluation.conclusion import differences_from
-from segtune.evaluation.matrix import Embedder, evaluate
+from segtune.evaluation.matrix import Embedder, Scorer, evaluate, score_images
 from segtune.evaluation.results import General, Results
 from segtune.evaluation.verdict import build_verdict
 from segtune.models.family import PromptableModel
@@ -30,6 +30,7 @@ def measure_forgetting(
     seed: int = 0,
     left_out: int = 0,
     embed: Embedder | None = None,
+    score: Scorer = score_images,
     progress: Progress = SILENT,
 ) -> General:
     """Score models on general images and say what they have lost against the pretrained one.
@@ -43,14 +44,16 @@ def measure_forgetting(
         seed: of prompts and intervals.
         left_out: images that are not in `general` because a model has learned from them.
         embed: hands in embeddings.
+        score: as of `evaluate`.
         progress: hears of every image.
 
     Raises:
         DataError: not one image could be scored.
     """
     matrix = evaluate(
-        models, general, modes=modes, seed=seed, baselines=False, subject=subject, embed=embed, progress=progress
-    )
+        models, general, modes=modes, seed=seed, baselines=False, subject=subject, embed=embed, score=score,
+        progress=progress,
+    )  # fmt: skip
     # The matrix compares its subject alone; here each model is held to the same standard.
     against = differences_from(matrix.scores, PRETRAINED, seed) if matrix.scores.names else ()
     results = Results(matrix.rows, against)

@@ -16,6 +16,7 @@ from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.leakage import find_leaks
+from segtune.evaluation.matrix import Scorer, evaluate
 from segtune.evaluation.results import General
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.embedding_cache import EmbeddingCache
@@ -38,7 +39,7 @@ from segtune.runs.precision import settle_precision
 from segtune.runs.proof import Proof, prove
 from segtune.runs.rehearsal import make_reference, open_rehearsal
 from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
-from segtune.runs.validation import score_means, validation_part
+from segtune.runs.validation import score_means, sharing, validation_part
 from segtune.training.batches import BatchSource
 from segtune.training.checkpoints import CheckpointFolder
 from segtune.training.examples import ExampleSource, ViewPlan
@@ -111,15 +112,17 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         keep_large_blocks()
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
-            general = general and without_learned(general, folder.fingerprints, progress)
+        # Alike in all of them, for they share the scoring.
+        general = general and without_learned(general, folder.fingerprints, progress if processes.is_first else SILENT)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
         job = _assemble(tree, folder, data, rehearsal, model, trainable, processes, stop, progress, begun=begun)
         state = train(job, resume=begun)
-        # One process proves and writes; the others are done.
-        if not processes.is_first:
-            return None
-        return _conclude(tree, folder, data, general, model, trainable, state, progress)
+        heard = processes.busy_with(progress)
+        if processes.is_first:
+            _save(tree, folder, model, trainable, state, heard)
+        processes.wait_while_busy()
+        return _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
@@ -233,28 +236,24 @@ def _validate(
     )
 
 
-def _conclude(
+def _save(
     settings: Settings,
     folder: RunFolder,
-    data: RunData,
-    general: GeneralImages | None,
     model: PromptableModel,
     trainable: Trainable,
     state: TrainingState,
     progress: Progress,
-) -> FitResult:
-    """Crown or not, save, open what was saved, score it."""
+) -> None:
+    """Crown or not, and save."""
     # Of an earlier end of this run: until another is written it has none, so that what is cut off now is seen to be.
     folder.report.unlink(missing_ok=True)
     # Epoch 0 is the pretrained model: where it stayed the best, nothing is crowned.
     crowned = state.best_epoch > 0
+    pretrained = open_start(settings.model, pick_device(settings.device))
+    pretrained.encoder_precision = model.encoder_precision
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
         model.quality_map = None  # the base's, whose quality head was another
-    # At its own side, as it would be used: with another one it does worse until it is tuned.
-    pretrained = open_start(settings.model, pick_device(settings.device))
-    # Both alike: else a difference of rounding would count as one of training.
-    pretrained.encoder_precision = model.encoder_precision
     about = {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     }  # fmt: skip
@@ -263,27 +262,52 @@ def _conclude(
     if crowned and trainable.adapter is not None:
         write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
     _save_result(folder, result, about)
+
+
+def _conclude(
+    settings: Settings,
+    folder: RunFolder,
+    data: RunData,
+    general: GeneralImages | None,
+    model: PromptableModel,
+    trainable: Trainable,
+    state: TrainingState,
+    processes: Processes,
+    progress: Progress,
+) -> FitResult | None:
+    """Open what was saved, score it together, and let the first process write what came of it."""
+    # At its own side, as it would be used: with another one it does worse until it is tuned.
+    pretrained = open_start(settings.model, pick_device(settings.device))
     # What is scored is the file that was saved, not the model in memory.
+    folder.require_shared(folder.model / RECORD)
     saved = open_model(folder.model, device=pick_device(settings.device))
-    saved.encoder_precision = pretrained.encoder_precision
+    # All alike: else a difference of rounding would count as one of training.
+    pretrained.encoder_precision = saved.encoder_precision = model.encoder_precision
+    crowned, modes, seed = state.best_epoch > 0, settings.evaluation.modes, settings.evaluation.seed
     test, part = (data.test, "test") if len(data.test) else (data.val, "val")
     # Of models that see images at two sides nothing that is kept of one serves the other.
     cache = recorded_cache(settings.cache, pretrained, folder) if pretrained.side == saved.side else None
+    embed, score = None if cache is None else CachedEmbedder(test, cache), sharing(processes)
+    models = {PRETRAINED: pretrained, "tuned": saved}
+    forgotten = _measure_forgetting(settings, models, general, cache, score, progress)
+    if not processes.is_first:
+        evaluate(models, test, modes=modes, seed=seed, embed=embed, review=True, score=score)
+        return None
     # A split of the user's own may part what belongs together; the report says so in red.
     leakage = find_leaks(test, {"tuned": Fingerprints.read(folder.fingerprints)} if part == "test" else {}, progress)
-    models = {PRETRAINED: pretrained, "tuned": saved}
     proof = prove(
         models,
         test,
         folder.path,
-        modes=settings.evaluation.modes,
-        seed=settings.evaluation.seed,
+        modes=modes,
+        seed=seed,
         data={"dataset": data.describe(), "part": part, "leaks": len(leakage.names)},
         split=describe_split(data.split),
         crowned=crowned,
         sensitivity_images=settings.evaluation.sensitivity_images,
-        embed=None if cache is None else CachedEmbedder(test, cache),
-        general=_measure_forgetting(settings, models, general, cache, progress),
+        embed=embed,
+        general=forgotten,
+        score=score,
         progress=progress,
     )
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
@@ -297,6 +321,7 @@ def _measure_forgetting(
     models: dict[str, PromptableModel],
     general: GeneralImages | None,
     cache: EmbeddingCache | None,
+    score: Scorer,
     progress: Progress,
 ) -> General | None:
     if general is None:
@@ -304,7 +329,7 @@ def _measure_forgetting(
     return measure_forgetting(
         models, general.reported, subject="tuned", source=general.source, modes=settings.evaluation.general_modes,
         seed=settings.evaluation.seed, left_out=general.left_out,
-        embed=None if cache is None else CachedEmbedder(general.reported, cache), progress=progress,
+        embed=None if cache is None else CachedEmbedder(general.reported, cache), score=score, progress=progress,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
 from segtune.evaluation import SENSITIVITY_IMAGES
 from segtune.evaluation.domains import Domain, measure_domains
-from segtune.evaluation.matrix import Embedder, evaluate
+from segtune.evaluation.matrix import Embedder, Scorer, evaluate, score_images
 from segtune.evaluation.results import General, Results, write_matrix, write_results
 from segtune.evaluation.review import FILE, write_suspects
 from segtune.evaluation.sensitivity import measure_sensitivity
@@ -61,6 +61,7 @@ def prove(
     general: General | None = None,
     sensitivity_images: int = SENSITIVITY_IMAGES,
     unseen: Sequence[Domain] = (),
+    score: Scorer = score_images,
     progress: Progress = SILENT,
 ) -> Proof:
     """Score models and write metrics.json, matrix.csv, labels_to_review.csv and the tables of scores into `folder`.
@@ -80,13 +81,14 @@ def prove(
         general: how the models fare on general images, for metrics.json.
         sensitivity_images: images on which it is measured how far masks follow the prompt.
         unseen: images of other domains, which are scored as well, each into a folder of its name below `unseen`.
+        score: scores the images of `dataset`: a way to share them with other processes.
         progress: what people see.
     """
     folder.mkdir(parents=True, exist_ok=True)
     modes = None if modes is None else tuple(modes)
     matrix = evaluate(
         models, dataset, modes=modes, seed=seed, folder=folder, subject=subject, embed=embed, cleanups=cleanups,
-        review=True, progress=progress,
+        review=True, score=score, progress=progress,
     )  # fmt: skip
     sensitivity = measure_sensitivity(
         models, dataset, images=sensitivity_images, seed=seed, embed=embed, cleanups=cleanups, progress=progress

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset, SetAside
 from segtune.evaluation.contest import Contest, ImageScores
-from segtune.evaluation.matrix import Embedder, evaluate, score_images
+from segtune.evaluation.matrix import Embedder, Scorer, evaluate, score_images
 from segtune.models.family import PromptableModel
 from segtune.runs.draw import blind_order, filled
 from segtune.runs.settings import Settings
@@ -40,15 +41,11 @@ def score_means(
         embed: hands in cached embeddings of a frozen encoder.
         processes: share the images, and all learn the means of all.
     """
-    sharing = processes or Processes()
-
-    def score(contest: Contest, images: Dataset, known: Embedder | None) -> Iterator[ImageScores | SetAside]:
-        return _score_together(sharing, contest, images, known)
-
     # Baselines do not learn: their figures would be the same in every epoch.
     matrix = evaluate(
-        {"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed, score=score
-    )
+        {"model": model}, part, modes=modes, seed=seed, baselines=False, progress=progress, embed=embed,
+        score=sharing(processes or Processes()),
+    )  # fmt: skip
     return matrix.means("model")
 
 
@@ -66,8 +63,13 @@ def validation_part(settings: Settings, part: Dataset) -> Dataset:
     return part.subset(part.names[row] for row in sorted(rows))
 
 
+def sharing(processes: Processes) -> Scorer:
+    """Return a way to score images that the processes share: all of them evaluate alike, and all learn all scores."""
+    return score_images if processes.world == 1 else partial(_score_together, processes)
+
+
 def _score_together(
-    processes: Processes, contest: Contest, part: Dataset, embed: Embedder | None
+    processes: Processes, contest: Contest, part: Dataset, embed: Embedder | None = None
 ) -> Iterator[ImageScores | SetAside]:
     """Yield the scores of all images in their order; each process makes those of its own."""
     rank, world = processes.rank, processes.world
