@@ -54,7 +54,7 @@ def test_the_layout_is_that_of_schema_1():
     assert content["schema"] == 1
     assert set(content["rows"][0]) == {"model", "mode", "metric", "mean", "low", "high", "pooled", "n"}
     assert set(content["differences"][0]) == {
-        "model", "against", "mode", "metric", "mean", "low", "high", "p", "n",
+        "model", "against", "mode", "metric", "mean", "low", "high", "p", "n", "groups",
     }  # fmt: skip
     assert set(content["empty"][0]) == {"model", "n", "false_masks", "share"}
 

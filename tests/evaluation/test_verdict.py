@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from segtune.evaluation.results import Difference, Results, Row
@@ -23,6 +25,14 @@ def make(changes: dict, model: str = "tuned", against: str = "pretrained", ellip
         for name, low, high in (("baseline:box", 0.1, 0.2), ("baseline:ellipse", *ellipse[1:])):
             differences.append(Difference(model, name, "box", "iou", 0.1, low, high, 0.01, n))
     return Results(tuple(rows), tuple(differences))
+
+
+def test_groups_are_told_beside_the_images():
+    """Three patients prove less than their three hundred images: the number that the interval is over is said."""
+    results = make({"box": (0.71, 0.86, 0.13, 0.17)}, n=300)
+    grouped = Results(results.rows, tuple(replace(one, groups=3) for one in results.differences))
+    assert "on 300 images of 3 groups; box" in build_verdict(grouped, "tuned", "pretrained")
+    assert "on 300 images; box" in build_verdict(results, "tuned", "pretrained")
 
 
 def test_a_gain_everywhere():

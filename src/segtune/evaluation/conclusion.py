@@ -116,7 +116,7 @@ def conclude(
         "seed": contest.seed,
         "sizes": {name: list(limits) for name, limits in SIZES.items()},
         "interval": {
-            "method": "BCa bootstrap",
+            "method": "BCa bootstrap, widened for few units",
             "level": LEVEL,
             "resamples": RESAMPLES,
             "unit": "image" if groups is None else "group",
@@ -184,7 +184,8 @@ def _difference(
     interval = bootstrap.interval(one, other)
     low, high = (interval.low, interval.high) if interval else (None, None)
     mean, p = bootstrap.mean(one, other), bootstrap.wilcoxon(one, other)
-    return Difference(column[0], rival[0], *column[1:], mean, low, high, p, images)
+    groups = bootstrap.units if bootstrap.units < images else None
+    return Difference(column[0], rival[0], *column[1:], mean, low, high, p, images, groups)
 
 
 def _describe_everything(contest: Contest) -> dict[str, Any]:

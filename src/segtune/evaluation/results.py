@@ -73,6 +73,7 @@ class Difference(_Interval):
         high: its upper end.
         p: of Wilcoxon's signed-rank test, two-sided.
         n: images.
+        groups: of images, where these were resampled and are fewer.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Difference(_Interval):
     high: float | None
     p: float | None
     n: int
+    groups: int | None = None
 
 
 @dataclass(frozen=True)

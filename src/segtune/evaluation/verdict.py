@@ -61,6 +61,8 @@ def _compare(results: Results, pairs: Sequence[Difference]) -> str:
     subject, object_ = ("Tuning", "") if (model, against) == ("tuned", "pretrained") else (model, f" against {against}")
     modes = f"{len(pairs)} prompt mode{'s' if len(pairs) > 1 else ''}"
     images = f"{pairs[0].n} image{'s' if pairs[0].n > 1 else ''}"
+    if pairs[0].groups is not None:
+        images += f" of {pairs[0].groups} group{'s' if pairs[0].groups > 1 else ''}"
     # A single image or group, which has no interval.
     if pairs[0].low is None:
         return f"{images} in one piece cannot show whether {model} differs from {against}: a second one is needed."
