@@ -191,3 +191,13 @@ def test_a_closed_pipe_is_no_error() -> None:
     )
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_an_error_that_nobody_reads_keeps_its_code(tmp_path) -> None:
+    """As JSON it is told on stdout, whose reader may be gone."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "segtune", "check", str(tmp_path / "nowhere"), "--json"]
+    result = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (DataError.exit_code, "")

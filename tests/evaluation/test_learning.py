@@ -67,10 +67,11 @@ def test_two_sizes_are_no_curve():
 def test_of_points_that_fall_nothing_is_foretold():
     """A curve that never falls passes above the last of them: no gain of more labels is claimed, not even none."""
     falling = {size: [np.full(40, 0.9 - size / 100) + one for one in _noise(40)] for size in (10, 20, 40)}
-    found = trace(falling, np.full(40, 0.4), [None] * 40)
-    assert found.doubled is found.level is None
-    assert found.fitted == ()
-    assert len(found.points) == 3
+    for groups in ([None] * 40, ["one"] * 40):
+        found = trace(falling, np.full(40, 0.4), groups)
+        assert found.doubled is found.level is None
+        assert found.fitted == ()
+        assert len(found.points) == 3
 
 
 def test_one_patient_has_no_interval():

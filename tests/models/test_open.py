@@ -99,6 +99,8 @@ def test_only_its_own_name_tells_of_medsam(
     shutil.copytree(folder, plain)
     (plain / "segtune.json").unlink(missing_ok=True)
     assert open_model(plain).preparation.kind == "stretched"
+    (inside / "medsam_vit_b.pth").symlink_to(inside / "sam.pth")
+    assert open_model(inside / "medsam_vit_b.pth").preparation.kind == "stretched"
     monkeypatch.chdir(shutil.copytree(plain, tmp_path / "medsam"))
     assert open_model(".").preparation.kind == "stretched"
 
@@ -238,6 +240,25 @@ def test_a_folder_s_json_that_is_cut_short_is_named(sam: Sam, tmp_path: Path, na
         (tmp_path / "segtune.json").unlink()
     (tmp_path / name).write_text('{"image_mean": [')
     with pytest.raises(ModelError, match=f"{name} cannot be read as JSON"):
+        open_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("config.json", "[]", "holds no JSON object"),
+        ("segtune.json", '{"a": 1}', "does not say 'preparation'"),
+        ("segtune.json", "[1]", "does not say 'preparation'"),
+        ("model.safetensors.index.json", "{}", "does not say 'weight_map'"),
+    ],
+)
+def test_json_that_says_something_else_is_named(sam: Sam, tmp_path: Path, name: str, content: str, told: str) -> None:
+    """It can be read, and is not what its name says."""
+    save_model(sam, tmp_path)
+    if "index" in name:
+        (tmp_path / "model.safetensors").unlink()
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ModelError, match=f"{name} {told}"):
         open_model(tmp_path)
 
 

@@ -51,3 +51,5 @@ def test_a_device_that_nobody_knows(gpus):
         pick_device("gpu")
     with pytest.raises(UsageError, match="torch sees 2 here"):
         pick_device("cuda:2")
+    with pytest.raises(UsageError, match="'mps' is none that segtune computes on"):
+        pick_device("mps")

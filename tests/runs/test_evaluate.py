@@ -48,6 +48,19 @@ def _write_run(folder, base):
     return str(folder)
 
 
+def test_a_base_is_prepared_as_the_fit_was_told(tmp_path):
+    """Its files say nothing of it; prepared otherwise it would do worse, and the gain look larger."""
+    (tmp_path / "run").mkdir()
+    overrides = ["model.preparation=stretched"]
+    load_settings(data="d", out=tmp_path / "run", model="w.pth", overrides=overrides).write(
+        tmp_path / "run" / "settings.yaml"
+    )
+    found = name_contestants([str(tmp_path / "run"), "w.pth", "nano"])
+    assert [(one.name, one.preparation) for one in found] == [
+        ("tuned", None), ("pretrained", "stretched"), ("nano", None)
+    ]  # fmt: skip
+
+
 def test_a_run_and_its_base_are_tuned_and_pretrained(tmp_path):
     """The first run and what it started from are known by what they are, all others by their own names."""
     first = _write_run(tmp_path / "first", "facebook/sam-vit-base")

@@ -179,6 +179,8 @@ def test_scenes_with_cut_outs_train_another_model(done, discs, tmp_path):
     assert set(result.validation) == {"box"}
     with pytest.raises(UsageError, match="none are drawn here"):
         pretrain(settings(tmp_path / "none", given, data__sources=(str(discs),)))
+    with pytest.raises(UsageError, match="names no folder"):
+        pretrain(settings(tmp_path / "share", "data.cutout_share=0.8"))
     with pytest.raises(DataError, match="has no cut-out"):
         pretrain(settings(tmp_path / "empty", f"data.cutouts={discs}"))
 

@@ -83,15 +83,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(words)
         finish()
     except NobodyReadsError:
-        # Python must not find the closed pipe again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_stdout()
         return code
     # KeyboardInterrupt is no Exception.
     except (Exception, KeyboardInterrupt) as error:
         failure = describe(error)
-        complain(failure, as_json="--json" in words, traceback_of=error if traceback_wanted else None)
+        try:
+            complain(failure, as_json="--json" in words, traceback_of=error if traceback_wanted else None)
+            finish()
+        except NobodyReadsError:
+            _let_go_of_stdout()
         return failure.exit_code
     return code
+
+
+def _let_go_of_stdout() -> None:
+    """Close what nobody reads, or Python would find the closed pipe again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(words: list[str]) -> int:

@@ -157,23 +157,31 @@ class BarProgress:
 class Lasting:
     """Stderr as a file that stays open to whoever draws on it, whatever becomes of the terminal behind it."""
 
+    def __init__(self) -> None:
+        # Kept, for while bars are shown rich puts a file of its own in its place, which writes here.
+        self._file = sys.stderr
+
     def write(self, text: str) -> int:
         """Write, or drop the text where nobody reads it any longer."""
         try:
-            return sys.stderr.write(text)
+            return self._file.write(text)
         except OSError:
-            silence_stderr()
+            self._end()
             return len(text)
 
     def flush(self) -> None:
         """Flush likewise."""
         try:
-            sys.stderr.flush()
+            self._file.flush()
         except OSError:
-            silence_stderr()
+            self._end()
+
+    def _end(self) -> None:
+        silence_stderr()
+        self._file = sys.stderr
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stderr, name)
+        return getattr(self._file, name)
 
 
 def _patient_bars() -> Bars:

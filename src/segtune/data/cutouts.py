@@ -30,12 +30,14 @@ class Cutouts:
         names: of the files that can be used, sorted.
         share: of the things of a scene that are cut-outs, 0 to 1.
         fingerprint: a hash that changes with the pictures and their share.
+        pixel_limit: most pixels a picture may have.
     """
 
     root: Path
     names: tuple[str, ...]
     share: float
     fingerprint: str
+    pixel_limit: int = PIXEL_LIMIT
 
     @classmethod
     def open(cls, root: Path, share: float, *, pixel_limit: int = PIXEL_LIMIT) -> Cutouts:
@@ -61,11 +63,11 @@ class Cutouts:
         digest = hashlib.sha256(str(share).encode())
         for name in names:
             digest.update(f"\n{name}\n".encode() + (root / name).read_bytes())
-        return cls(root, names, share, digest.hexdigest())
+        return cls(root, names, share, digest.hexdigest(), pixel_limit)
 
     def draw(self, rng: np.random.Generator) -> FloatArray:
         """Draw one of the pictures, as `read_cutout` returns it."""
-        return read_cutout(self.root / self.names[int(rng.integers(len(self.names)))])
+        return read_cutout(self.root / self.names[int(rng.integers(len(self.names)))], self.pixel_limit)
 
 
 def read_cutout(path: Path, pixel_limit: int = PIXEL_LIMIT) -> FloatArray:

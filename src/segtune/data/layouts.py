@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from segtune.data.cutouts import recolour
+from segtune.data.cutouts import Cutouts, recolour
 from segtune.data.painting import Look, Scene, draw_look, paint, paint_cutout, paint_faint, paint_thing
 from segtune.data.shapes import SHAPES, Contour, Outline, Patch, ellipse, rasterise, rectangle, turn
 from segtune.data.textures import Material, Palette, draw_material, natural_colour
@@ -100,7 +100,7 @@ def crowd(scene: Scene) -> None:
     kind = pick(rng, ["blob", "ellipse", "ellipse", "blob", *scene.shapes])
     look = draw_look(rng, soft=float(rng.gamma(1.2, 0.003)))
     if scene.cutouts is not None and rng.random() < scene.cutouts.share:
-        herd(scene, look)
+        herd(scene, scene.cutouts, look)
         return
     for place, reach in swarm(scene):
         pose = turn(float(rng.uniform(0, 6.3)), reach * float(np.exp(rng.normal(0, 0.2))))
@@ -109,12 +109,10 @@ def crowd(scene: Scene) -> None:
         paint(scene, scene.shapes[kind](rng).moved(pose, place), one, look, scene.canvas.add(kind))
 
 
-def herd(scene: Scene, look: Look) -> None:
-    """Paint one cut-out again and again, in colours that hardly differ."""
+def herd(scene: Scene, cutouts: Cutouts, look: Look) -> None:
+    """Paint one cut-out again and again, at different sizes and turns."""
     rng = scene.rng
-    if scene.cutouts is None:
-        return
-    picture, angle = recolour(scene.cutouts.draw(rng), rng), pick(rng, (0.1, 0.1, 3.1))
+    picture, angle = recolour(cutouts.draw(rng), rng), pick(rng, (0.1, 0.1, 3.1))
     for place, reach in swarm(scene):
         scale = reach * float(np.exp(rng.normal(0, 0.2)))
         pose = turn(float(rng.normal(0, angle)), scale * pick(rng, (-1, 1)), scale)

@@ -19,7 +19,7 @@ from segtune.evaluation.matrix import evaluate
 from segtune.evaluation.results import Drop, Results, Unseen
 from segtune.evaluation.statistics import Bootstrap
 from segtune.evaluation.tally import ScoreTable
-from segtune.evaluation.verdict import LEADING_MODES, build_verdict, format_score
+from segtune.evaluation.verdict import LEADING_MODES, build_verdict, format_interval, format_score
 from segtune.models.family import PromptableModel
 from segtune.segment.refine import Cleanup
 
@@ -127,8 +127,8 @@ def _against_home(one: Unseen, home: str, subject: str, drops: Mapping[str, Drop
     after = row.mean if row is not None else None
     before = None if after is None or lead.mean is None else after - lead.mean
     change = format_score(lead.mean, digits=3, signed=True)
-    if lead.low is not None:
-        change += f", 95 % interval {format_score(lead.low, digits=3)} to {format_score(lead.high, digits=3)}"
+    if lead.low is not None and lead.high is not None:
+        change += f", 95 % interval {format_interval(lead.low, lead.high, digits=3)}"
     return (
         f"IoU of {subject} on {one.name} ({one.images} image{'s' if one.images != 1 else ''}) is {words} {modes} "
         f"against {home}; {lead.mode} {format_score(before, digits=3)} → {format_score(after, digits=3)} ({change})."

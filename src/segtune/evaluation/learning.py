@@ -24,6 +24,9 @@ FEWEST_SIZES = 3
 
 RESAMPLES = 2000
 
+_RESIDUE = 0.01
+"""How far a curve may miss a point that has no interval."""
+
 _EXPONENTS = np.geomspace(0.05, 2.0, 48)
 
 
@@ -108,8 +111,7 @@ def trace(
     repeats = np.array([len(scores[size]) for size in sizes], dtype=np.float64)
     own, others = fit_power_law(n, means[None], repeats), fit_power_law(n, drawn, repeats)
     last = n[-1]
-    highest = points[-1].test.high
-    if highest is not None and _evaluate(own, n[-1:])[0, 0] > highest:
+    if _passes_above(own, points[-1]):
         return unfitted
 
     def at(places: Floats) -> list[Figure]:
@@ -127,6 +129,12 @@ def trace(
     return LearningCurve(
         points, base, figure(level, others[0]), scale, exponent, gain(2), gain(4), fitted, seeds, images
     )
+
+
+def _passes_above(curve: tuple[Floats, Floats, Floats], last: Point) -> bool:
+    """Say whether a curve, which never falls, lies above all that the last point may be."""
+    highest = last.test.mean + _RESIDUE if last.test.high is None else last.test.high
+    return bool(_evaluate(curve, np.array([float(last.images)]))[0, 0] > highest)
 
 
 def fit_power_law(n: Floats, values: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:

@@ -110,9 +110,14 @@ def _quote(results: Results, one: Difference) -> str:
     ends = [one.mean or 0.0, one.low or 0.0, one.high or 0.0]
     digits = 3 if abs(ends[0]) < _FINE or any(end and not round(end, 2) for end in ends) else 2
     figures = [format_score(row.mean if row else None, digits=digits) for row in (before, after)]
-    interval = " to ".join(format_score(end, digits=_digits_of(end, digits)) for end in ends[1:])
+    interval = format_interval(ends[1], ends[2], digits=digits)
     change = format_score(one.mean, digits=digits, signed=True)
     return f"{one.mode} {figures[0]} → {figures[1]} ({change}, 95 % interval {interval})"
+
+
+def format_interval(low: float, high: float, *, digits: int = 2) -> str:
+    """Return the ends of an interval of differences; one that is not zero is not written as if it were."""
+    return " to ".join(format_score(end, digits=_digits_of(end, digits)) for end in (low, high))
 
 
 def _digits_of(end: float, digits: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def _not_fetched(repository: str, error: Exception) -> ModelError:
 
 def _open_folder(folder: Path, name: str, preparation: str | None) -> PromptableModel:
     record = folder / RECORD
-    told = read_model_json(record) if record.is_file() else {}
+    told = read_model_json(record, "preparation") if record.is_file() else {}
     if ADAPTER in told:
         return _open_adapted(folder, told, preparation)
     config = read_model_json(folder / "config.json")
@@ -224,7 +225,8 @@ def _prepared(model: PromptableModel, name: str, asked: str | None, *, said: boo
 
 def _is_medsam(name: str) -> bool:
     """Say whether a model's own name, or its repository's in the hub's cache, tells of MedSAM."""
-    parts = Path(name).expanduser().resolve().parts
+    # Not resolved: a link is called what it is called, whatever the file behind it.
+    parts = Path(os.path.abspath(Path(name).expanduser())).parts  # noqa: PTH100 - pathlib's own follows links
     return any("medsam" in part.lower() for part in parts if part is parts[-1] or part.startswith("models--"))
 
 

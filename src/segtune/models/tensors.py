@@ -27,7 +27,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     if whole.exists():
         return read_safetensors(whole)
     if index.exists():
-        shards = sorted(set(read_model_json(index)["weight_map"].values()))
+        shards = sorted(set(read_model_json(index, "weight_map")["weight_map"].values()))
         return {name: value for shard in shards for name, value in read_safetensors(folder / shard).items()}
     if pickled.exists():
         return read_pickle(pickled)
@@ -75,16 +75,25 @@ def read_pickle(path: Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def read_model_json(path: Path) -> Any:
+def read_model_json(path: Path, *needed: str) -> dict[str, Any]:
     """Return what a JSON file of a model says.
 
+    Args:
+        path: the file.
+        needed: names that it must hold.
+
     Raises:
-        ModelError: it is missing, cut short or no JSON.
+        ModelError: it is missing, cut short, no JSON object, or lacks a name.
     """
     try:
-        return read_json(path)
+        told = read_json(path)
     except (FileNotFoundError, ValueError) as error:  # what is no UTF-8 is a ValueError too
         raise ModelError(f"{path} cannot be read as JSON ({error}). Copy or download it again.") from error
+    lacking = [name for name in needed if not isinstance(told, dict) or name not in told]
+    if lacking or not isinstance(told, dict):
+        what = f"does not say '{lacking[0]}'" if lacking else "holds no JSON object"
+        raise ModelError(f"{path} {what}, so it is not what its name says. Copy or download it again.")
+    return told
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,6 @@ from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.clicks import MOST_CLICKS, ClickResult, score_clicks
 from segtune.models.allocator import keep_large_blocks
-from segtune.models.open import open_model
 from segtune.runs.device import pick_device
 from segtune.runs.evaluate import Part, name_contestants, select
 from segtune.runs.folder import describe_surroundings, now, other_than_a_run
@@ -58,7 +57,7 @@ def click_models(
     chosen = select(dataset, contestants, split, part, progress)
     keep_large_blocks()
     place = pick_device(device)
-    models = {one.name: open_model(one.spec, device=place) for one in contestants}
+    models = {one.name: one.open(place) for one in contestants}
     surroundings = describe_surroundings()
     folder.path.mkdir(parents=True, exist_ok=True)
     result = score_clicks(models, chosen.dataset, limit=limit, seed=seed, folder=folder.path, progress=progress)

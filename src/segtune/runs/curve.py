@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ from segtune.runs.compare import (
 from segtune.runs.data import learned_besides, prepare_data
 from segtune.runs.folder import RunFolder
 from segtune.runs.grid import Axis
-from segtune.runs.rehearsal import open_rehearsal
+from segtune.runs.rehearsal import SCENES, open_rehearsal
 from segtune.runs.settings import Settings, load_settings
 
 _LEAST = 2
@@ -93,7 +94,7 @@ def plan_curve(
     folder.path.mkdir(exist_ok=True)
     # Kept as soon as a fit has begun on it; before, other data, another seed or a mistake may have made it.
     has_begun = _has_begun(out)
-    seen = None if has_begun else _learned_besides(settings, seeds, progress)
+    seen = None if has_begun else _learned_besides(settings, progress)
     data = prepare_data(settings.data, folder, progress, fresh=not has_begun, seen=seen)
     values = tuple(str(size) for size in parse_sizes(sizes, len(data.split.train)))
     axis = Axis(_KEY, "data.train_images", values)
@@ -103,16 +104,16 @@ def plan_curve(
     return plan_grid((axis,), seeds, out, preset=preset, overrides=fixed, seeded=seeded, **given)
 
 
-def _learned_besides(settings: Settings, seeds: int, progress: Progress) -> Fingerprints | None:
-    """Return the fingerprints of what any of the fits learns from beside the data: each seed rehearses its own."""
-    found: Fingerprints | None = None
-    for seed in range(seeds):
-        training = settings.training.model_copy(update={"seed": seed})
-        # Of drawn scenes, whose side this is, nothing need be remembered.
-        rehearsal = open_rehearsal(settings.model_copy(update={"training": training}), side=SMALLEST_SIDE)
-        one = learned_besides(settings.model.base, rehearsal, progress)
-        found = one if found is None or one is None else found.with_earlier(one)
-    return found
+def _learned_besides(settings: Settings, progress: Progress) -> Fingerprints | None:
+    """Return the fingerprints of what any fit may learn from beside the data, of whatever seeds there will be."""
+    training = settings.training
+    # Each seed rehearses a draw of its own: all of the folder is kept out of what is tested.
+    rehearsal = training.rehearsal.model_copy(update={"images": sys.maxsize})
+    whole = settings.model_copy(update={"training": training.model_copy(update={"rehearsal": rehearsal})})
+    # Of drawn scenes, whose side this is, nothing need be remembered.
+    drawn = training.rehearsal.source == SCENES
+    found = None if drawn else open_rehearsal(whole, side=SMALLEST_SIDE)
+    return learned_besides(settings.model.base, found, progress)
 
 
 def _has_begun(out: Path) -> bool:

@@ -23,6 +23,8 @@ def pick_device(asked: str) -> str:
         device = torch.device(asked)
     except RuntimeError as error:
         raise UsageError(f"The device '{asked}' is none that torch knows. Take cpu, cuda, cuda:N or auto.") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(f"The device '{asked}' is none that segtune computes on. Take cpu, cuda, cuda:N or auto.")
     if asked.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError(f"The device '{asked}' was asked for, but torch sees no GPU here. Use --set device=cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -15,6 +15,7 @@ from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
+from segtune.models.preparation import Kind
 from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
 from segtune.runs.known import known_to, open_as_trained, stored_split
@@ -35,11 +36,21 @@ class Contestant:
         name: in the results.
         spec: as the user named it.
         run: the folder of the fit or pretraining it came of, or None.
+        preparation: how images are brought to its square where a fit from it was told so; None: as its files say.
     """
 
     name: str
     spec: str
     run: RunFolder | None
+    preparation: Kind | None = None
+
+    def open(self, device: str) -> PromptableModel:
+        """Open the model.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        return open_model(self.spec, device=device, preparation=self.preparation)
 
 
 @dataclass(frozen=True)
@@ -161,18 +172,19 @@ def name_contestants(specs: Sequence[str]) -> list[Contestant]:
     runs = [run_of(spec) for spec in specs]
     fit = runs[0] if runs[0] is not None and runs[0].is_fit else None
     # By what the run says it started from, so that the figures read "pretrained → tuned".
-    base = read_settings(fit.settings).settings.model.base if fit is not None else None
+    start = read_settings(fit.settings).settings.model if fit is not None else None
     found: list[Contestant] = []
     for number, (spec, run) in enumerate(zip(specs, runs, strict=True)):
+        is_base = start is not None and spec == start.base
         if number == 0 and fit is not None:
             name = "tuned"
-        elif base is not None and spec == base:
+        elif is_base:
             name = "pretrained"
         else:
             name = Path(spec).name
         if name in {one.name for one in found}:
             name = f"{name} ({spec})"
-        found.append(Contestant(name, spec, run))
+        found.append(Contestant(name, spec, run, start.preparation if start is not None and is_base else None))
     return found
 
 
@@ -187,7 +199,7 @@ def _open_models(
 ) -> dict[str, PromptableModel]:
     models: dict[str, PromptableModel] = {}
     for one in contestants:
-        opened = open_model(one.spec, device=device)
+        opened = one.open(device)
         # Side by side in the table, the plain one first: it is what the other is held against.
         models |= {one.name: opened} | ({extra[one.name]: averaged(opened, tta)} if extra else {})
     return models

@@ -190,6 +190,8 @@ def _refuse_held_out_scenes(settings: PretrainSettings) -> None:
 def _open_cutouts(settings: PretrainSettings) -> Cutouts | None:
     asked = settings.data
     if asked.cutouts is None:
+        if asked.cutout_share != SourceSettings().cutout_share:
+            raise UsageError("data.cutout_share says how many things are cut-outs, but data.cutouts names no folder.")
         return None
     if SCENES not in (*asked.sources, *(settings.mae.sources or ())):
         raise UsageError(

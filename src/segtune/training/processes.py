@@ -20,7 +20,7 @@ from segtune.core.progress import Advance, Progress
 
 _BUCKET_BYTES = 32 << 20
 _PATIENCE = timedelta(hours=4)
-"""How long a process waits for the others: the first one writes and tests while the rest stand still."""
+"""How long a process waits for the others: the first one writes while the rest stand still."""
 
 _SIGN_OF_LIFE = 60.0
 """Seconds of long work after which those that wait hear of it."""
