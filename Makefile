@@ -19,9 +19,10 @@ setup: ## Set up .venv; no CUDA packages where there is no NVIDIA GPU
 demo: setup ## Run the main job on drawn data: check, fine-tune, prove; the report is runs/demo/report.html
 	$(python) -m segtune demo --out runs/demo
 
-# One thread a worker: with two workers on two cores, more of them only wait for each other.
+# One thread a worker: with two workers on two cores, more of them only wait for each other. Whoever is done takes
+# tests from the other: the long ones lie together.
 test: setup ## Run every test (TESTS=tests/cli for some, WORKERS=8 for more processes)
-	OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) $(TESTS)
+	OMP_NUM_THREADS=1 $(python) -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 lint: setup ## Look for faults and for unformatted code
 	$(python) -m ruff check .

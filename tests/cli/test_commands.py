@@ -201,9 +201,11 @@ def test_a_demo_that_has_begun_keeps_its_images(
 
 def test_a_demo_in_the_folder_one_is_in(tmp_path: Path, stand_in, reports, monkeypatch: pytest.MonkeyPatch) -> None:
     """'.' has no name of its own; the images go beside the folder all the same."""
+    calls = stand_in(FINETUNE, fit_result())
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert main(["demo", "--out", ".", "--images", "20"]) == 0
+    assert calls.args[0].settings.data.path == str(tmp_path / "here-data")
     assert (tmp_path / "here-data" / "images").is_dir()
 
 

@@ -5,7 +5,7 @@ import json
 
 def test_the_demo_proves_a_gain(tmp_path, answer):
     """Tuned on drawn lumps, nano gains: the 95 % interval of the mean lies above zero for a single click."""
-    code, found = answer("demo", "--out", tmp_path / "demo", "--images", "100", "--epochs", "3")
+    code, found = answer("demo", "--out", tmp_path / "demo", "--images", "80", "--epochs", "2")
     assert code == 0
     assert found["crowned"] is True
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
