@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from segtune.core.digits import digits_shown
 from segtune.evaluation.results import Difference, Results, Row
 
 LEADING_MODES = ("box", "point_box", "click")
@@ -11,8 +12,6 @@ LEADING_MODES = ("box", "point_box", "click")
 
 _FINE = 0.01
 """Differences below this are written with a third digit."""
-
-_MOST_DIGITS = 6
 
 _SHAPES = {"baseline:box": "the box itself", "baseline:ellipse": "the ellipse in the box"}
 
@@ -117,14 +116,7 @@ def _quote(results: Results, one: Difference) -> str:
 
 def format_interval(low: float, high: float, *, digits: int = 2) -> str:
     """Return the ends of an interval of differences; one that is not zero is not written as if it were."""
-    return " to ".join(format_score(end, digits=_digits_of(end, digits)) for end in (low, high))
-
-
-def _digits_of(end: float, digits: int) -> int:
-    """Return as many digits as it takes for a number that is not zero to be written as such."""
-    while end and digits < _MOST_DIGITS and not round(end, digits):
-        digits += 1
-    return digits
+    return " to ".join(format_score(end, digits=digits_shown(end, digits)) for end in (low, high))
 
 
 def _beside_baselines(results: Results, model: str, metric: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
-MISSING = "–"
+from segtune.core.digits import digits_shown
 
-_MOST_PLACES = 6
+MISSING = "–"
 
 
 def decimal(value: float | None, places: int = 3) -> str:
@@ -41,13 +41,7 @@ def signed_between(low: float | None, high: float | None, places: int = 3) -> st
     """
     if low is None or high is None:
         return ""
-    return " to ".join(signed(end, _places_of(end, places)) for end in (low, high))
-
-
-def _places_of(end: float, places: int) -> int:
-    while end and places < _MOST_PLACES and not round(end, places):
-        places += 1
-    return places
+    return " to ".join(signed(end, digits_shown(end, places)) for end in (low, high))
 
 
 def p_value(p: float | None) -> str:

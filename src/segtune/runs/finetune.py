@@ -249,18 +249,21 @@ def _save(
     folder.report.unlink(missing_ok=True)
     # Epoch 0 is the pretrained model: where it stayed the best, nothing is crowned.
     crowned = state.best_epoch > 0
-    pretrained = open_start(settings.model, pick_device(settings.device))
-    pretrained.encoder_precision = model.encoder_precision
+    device = pick_device(settings.device)
     if crowned:
         load_trained_weights(model, CheckpointFolder(folder.checkpoints).load("best").tensors["weights"])
         model.quality_map = None  # the base's, whose quality head was another
     about = {
         "base": settings.model.base, "crowned": crowned, "best_epoch": state.best_epoch, "train": trainable.scope,
     }  # fmt: skip
-    result = _calibrated(folder, model if crowned else pretrained, about)
+    result = model if crowned else open_start(settings.model, device)
+    result.encoder_precision = model.encoder_precision
+    result = _calibrated(folder, result, about)
     shutil.rmtree(folder.adapter, ignore_errors=True)
     if crowned and trainable.adapter is not None:
-        write_adapter(folder, model, trainable.adapter, about, base=pretrained, progress=progress)
+        # A base of its own: the model's is tuned by now. Opened only here, for a large one takes a while.
+        base = open_start(settings.model, device)
+        write_adapter(folder, model, trainable.adapter, about, base=base, progress=progress)
     _save_result(folder, result, about)
 
 

@@ -57,7 +57,6 @@ class SourceSettings(ReadingSettings):
     sources: tuple[str, ...] = Field((SCENES,), min_length=1, description="scenes (drawn), or folders with masks.")
     shares: tuple[float, ...] | None = Field(None, description="Share of the images by source; null: all alike.")
     first: int = Field(0, ge=0, description="Seed of the first drawn scene: another training sees others from another.")
-
     cutouts: str | None = Field(
         None, description="A folder of pictures on a transparent ground; drawn scenes for training then hold them too."
     )
