@@ -166,6 +166,21 @@ def test_gradients_reach_every_part(model: PromptableModel) -> None:
         assert not still, f"{part}: {still}"
 
 
+def test_it_trains_in_mixed_precision(model: PromptableModel) -> None:
+    """A mask fed back, boxes and clicks: bfloat16 answers as fp32 does but for rounding, and gradients are finite."""
+    prompts = ragged_prompts(model.train(), torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        expected = run(model, prompts, mixed_answers(prompts)).logits
+    with torch.autocast("cpu", torch.bfloat16):
+        prediction = run(model, prompts, mixed_answers(prompts))
+    logits = prediction.logits.float()
+    # As pictures, not cell by cell: a few roundings move a logit by some per cent of what logits span.
+    assert float((logits - expected).abs().mean()) < 0.05 * float(expected.std())
+    (logits.square().mean() + prediction.quality[prediction.present].float().square().mean()).backward()
+    gradients = [parameter.grad for part in model.parts.values() for parameter in part.parameters()]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
 def test_a_model_that_trains_does_not_diverge_from_one_that_is_alike(model: PromptableModel) -> None:
     """What is distilled is 0 with the same weights: both answer a prompt for one mask with the same of their masks."""
     prompts = ragged_prompts(model, torch.Generator().manual_seed(11))

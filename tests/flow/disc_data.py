@@ -8,8 +8,9 @@ import numpy as np
 SMALL = (
     "--set", "training.prompts.corrections=1", "--set", "training.workers=0", "--set", "training.optimizer.lr=2e-3",
     "--set", "training.optimizer.warmup_steps=2", "--set", "evaluation.general_images=2",
+    "--set", "training.optimizer.precision=fp32",
 )  # fmt: skip
-"""What makes a fit small enough for a test."""
+"""What makes a fit small enough for a test, and end alike on machines that have bfloat16 and that have not."""
 
 
 def write_discs(folder, count, *, seed=0, empty=()):

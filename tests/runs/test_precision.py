@@ -1,4 +1,4 @@
-"""The encoder's precision: settled once, from then on read from the record."""
+"""Precision, the encoder's and the training's: settled once, from then on read from the record."""
 
 import json
 from dataclasses import replace
@@ -10,9 +10,11 @@ from small import discs
 from segtune.core.files import read_json
 from segtune.data.dataset import Dataset
 from segtune.models import precision as measuring
+from segtune.runs import precision as settling
 from segtune.runs.folder import RunFolder
-from segtune.runs.precision import _boxed, settle_precision
+from segtune.runs.precision import _boxed, settle_precision, settle_training_precision
 from segtune.training.processes import Processes
+from segtune.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -85,3 +87,43 @@ def test_the_boxes_masks_are_compared_on_are_the_same_every_time(micro, crowd):
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
     (alone,) = (prompts.boxes for _, prompts in _boxed(micro, crowd.subset(["disc-3"])))
     assert torch.equal(alone, first[1])
+
+
+@pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "fp32")])
+def test_training_takes_bf16_where_it_is_computed_fast(folder, monkeypatch, fast, chosen):
+    """Unasked; what was chosen stands in the record, and nothing else of the recipe changes."""
+    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: fast)
+    recipe = Recipe.model_validate({"epochs": 3, "optimizer": {"lr": 0.5}})
+    settled = settle_training_precision(recipe, "cpu", folder, Processes())
+    assert settled == Recipe.model_validate({"epochs": 3, "optimizer": {"lr": 0.5, "precision": chosen}})
+    noted = read_json(folder.record)["training_precision"]
+    assert noted["precision"] == chosen
+    assert noted["reason"] == f"This machine's cpu has {'' if fast else 'no '}bfloat16 arithmetic of its own."
+
+
+def test_a_resumed_training_goes_on_as_it_began(folder, monkeypatch):
+    """On a machine of another kind too: its steps would be others."""
+    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: True)
+    settle_training_precision(Recipe(), "cpu", folder, Processes())
+    before = folder.record.read_bytes()
+    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: False)
+    assert settle_training_precision(Recipe(), "cpu", folder, Processes()).optimizer.precision == "bf16"
+    assert folder.record.read_bytes() == before
+
+
+@pytest.mark.parametrize("asked", ["fp32", "bf16"])
+def test_a_training_precision_that_is_asked_for_is_taken(folder, monkeypatch, asked):
+    """Whatever the machine is good at."""
+    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: asked == "fp32")
+    recipe = Recipe.model_validate({"optimizer": {"precision": asked}})
+    assert settle_training_precision(recipe, "cpu", folder, Processes()) == recipe
+    assert read_json(folder.record)["training_precision"]["reason"] == "It was asked for."
+
+
+def test_other_processes_train_as_the_first_does(folder, monkeypatch):
+    """Else the gradients that are added up would be of two kinds."""
+    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: False)
+    monkeypatch.setattr(Processes, "share", lambda self, value: "bf16")
+    before = folder.record.read_bytes()
+    assert settle_training_precision(Recipe(), "cpu", folder, Processes(1, 2)).optimizer.precision == "bf16"
+    assert folder.record.read_bytes() == before

@@ -193,7 +193,8 @@ class TransformersModel(PromptableModel):
             return nothing
         limit = self.largest_logit
         drawn: Tensor = encoder.mask_embed(prompts.mask_logits[own][:, None].to(nothing).clamp(-limit, limit))
-        return nothing.expand(len(own), *drawn.shape[1:]).index_put((own.nonzero().flatten(),), drawn)
+        # In mixed precision what was drawn is half, and the learned value is not.
+        return nothing.expand(len(own), *drawn.shape[1:]).index_put((own.nonzero().flatten(),), drawn.to(nothing))
 
     def _positions(self) -> Tensor:
         centres = (torch.arange(self._grid, device=self._device) + 0.5) / self._grid

@@ -1,20 +1,23 @@
-"""Which precision the image encoder of a run gets: as asked, or bf16 where it is frozen and masks agree."""
+"""Which precision a run computes in: as asked, or bf16 where that is fast and, of a frozen encoder, masks agree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+
+import torch
 
 from segtune.core.files import read_json
 from segtune.core.types import Image, Prompts
 from segtune.data.dataset import Dataset
 from segtune.models.family import Precision, PromptableModel
-from segtune.models.precision import PrecisionChoice, choose_precision
+from segtune.models.precision import PrecisionChoice, choose_precision, has_fast_bf16
 from segtune.prompts import PROMPTS
 from segtune.prompts.collate import collate
 from segtune.runs.folder import RunFolder
 from segtune.training.examples import choose_objects, generator
 from segtune.training.processes import Processes
+from segtune.training.recipe import Recipe
 
 _IMAGES = 4
 _OBJECTS = 4
@@ -35,17 +38,42 @@ def settle_precision(
         train_part: images to compare masks on.
         processes: who trains together.
     """
+    model.encoder_precision = _settled(
+        "encoder_precision", asked, lambda: choose_precision(model, _boxed(model, train_part)), folder, processes
+    )
+    return model.encoder_precision
+
+
+def settle_training_precision(recipe: Recipe, device: str, folder: RunFolder, processes: Processes) -> Recipe:
+    """Return the recipe with the precision its steps are taken in, chosen and noted as the image encoder's is.
+
+    Args:
+        recipe: precision "auto" asks for bf16 where the first process's device multiplies it natively.
+        device: where it trains.
+        folder: of the run.
+        processes: who trains together.
+    """
+    fast = has_fast_bf16(torch.device(device))
+    told = f"This machine's {device.split(':')[0]} has {'' if fast else 'no '}bfloat16 arithmetic of its own."
+    choice = PrecisionChoice("bf16" if fast else "fp32", None, told)
+    optimizer = recipe.optimizer
+    chosen = _settled("training_precision", optimizer.precision, lambda: choice, folder, processes)
+    return recipe.model_copy(update={"optimizer": optimizer.model_copy(update={"precision": chosen})})
+
+
+def _settled(
+    name: str, asked: str, choose: Callable[[], PrecisionChoice], folder: RunFolder, processes: Processes
+) -> Precision:
     # From the record where it is there: a choice made anew could fall otherwise, and a resume must give the same bytes.
-    if processes.is_first and "encoder_precision" not in read_json(folder.record):
+    if processes.is_first and name not in read_json(folder.record):
         if asked == "auto":
-            choice = choose_precision(model, _boxed(model, train_part))
+            choice = choose()
         else:
             choice = PrecisionChoice("bf16" if asked == "bf16" else "fp32", None, "It was asked for.")
-        folder.write_record(encoder_precision=asdict(choice))
+        folder.write_record(**{name: asdict(choice)})
     # Told rather than read by the others: a network disk may show them an older record.
-    own: Precision = read_json(folder.record)["encoder_precision"]["precision"] if processes.is_first else "fp32"
-    model.encoder_precision = processes.share(own)
-    return model.encoder_precision
+    own: Precision = read_json(folder.record)[name]["precision"] if processes.is_first else "fp32"
+    return processes.share(own)
 
 
 def _boxed(model: PromptableModel, part: Dataset) -> Iterator[tuple[Image, Prompts]]:

@@ -26,6 +26,7 @@ from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.masked_start import start_on_masked_images
+from segtune.runs.precision import settle_training_precision
 from segtune.runs.pretrain_data import PretrainSource, open_pretrain_data
 from segtune.runs.pretrain_settings import MAE, PretrainSettings
 from segtune.runs.settings_tree import Composed, read_composed
@@ -92,6 +93,8 @@ def pretrain(
         train_only(model, "full")
         if processes.is_first and not resume:
             _write_beginning(settings, folder)
+        recipe = settle_training_precision(tree.training, device, folder, processes)
+        tree = tree.model_copy(update={"training": recipe})
         if data.unlabelled and isinstance(model, Sam):
             images, place = data.unlabelled, folder.masked_start
             if not start_on_masked_images(tree, model, images, place, processes, stop, progress, resume=resume):

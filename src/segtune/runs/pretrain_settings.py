@@ -38,7 +38,6 @@ RECIPE: dict[str, Any] = {
     "training.optimizer.final_lr": 0.02,
     "training.optimizer.batch": 16,
     "training.optimizer.micro_batch": 8,
-    "training.optimizer.precision": "bf16",
 }  # fmt: skip
 """SAM's recipe (paper, appendix A) with what fresh weights need besides, where it differs from a fit's."""
 

@@ -126,7 +126,9 @@ class OptimizerRecipe(Section):
     final_lr: float = Field(0.1, ge=0, le=1, description="Share of lr left at the end of the cosine (SAM 2: 1/10).")
     batch: int = Field(8, ge=1, description="Images a step, over all processes together.")
     micro_batch: int = Field(8, ge=1, description="Images a forward pass; gradients add up to the batch.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 runs matrix products in bfloat16 by autocast.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="bf16: matrix products in bfloat16 by autocast; auto: where the device is fast at it."
+    )
 
 
 class Recipe(Section):
