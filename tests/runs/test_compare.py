@@ -50,7 +50,7 @@ class Fits:
         training = {"validation_score": 0.9 if loss == "dice" else 0.8}
         folder.write_record(stopped=stopped, crowned=True, training=training, model={"parameters_trained": 5})
         folder.report.write_text("<html>")
-        return SimpleNamespace(stopped=stopped)
+        return SimpleNamespace(stopped=stopped, interrupted=stopped or told == "too late")
 
 
 def test_all_fits_run_and_are_compared(tmp_path):
@@ -99,6 +99,16 @@ def test_a_fit_that_was_stopped_ends_the_comparison_and_goes_on_later(tmp_path):
     assert fits.ran == [("dice", 0, True), ("bce", 0, False)]
     assert not found.stopped
     assert len(found.done) == 2
+
+
+def test_ctrl_c_at_a_fit_s_end_ends_the_comparison(tmp_path):
+    """Its training was over, so that fit is done; the next is not begun, and the same command begins it."""
+    found = run_comparison(plan(tmp_path), Fits(dice="too late"))
+    assert found.stopped
+    assert len(found.done) == 1
+    fits = Fits()
+    run_comparison(plan(tmp_path), fits)
+    assert fits.ran == [("bce", 0, False)]
 
 
 def test_a_fit_that_fails_is_told_and_the_others_go_on(tmp_path):

@@ -1,5 +1,6 @@
 """What the assembler decides by itself: room in the cache, images of the validation, the place of the result."""
 
+import signal
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -99,8 +100,29 @@ def test_another_process_that_was_asked_to_stop_is_believed(micro, tmp_path, mon
         epochs=3, overrides=quick,
     )  # fmt: skip
     result = finetune(settings)
-    assert (result.stopped, result.summary["steps"]) == (True, 1)
+    assert (result.stopped, result.interrupted, result.summary["steps"]) == (True, True, 1)
     assert read_json(tmp_path / "run" / "run.json")["stopped"] is True
+
+
+def test_a_stop_that_is_asked_during_the_proof_is_told(micro, tmp_path, monkeypatch):
+    """The run is whole; whoever makes several learns that there is to be no other."""
+    save_model(micro, tmp_path / "base", extra={})
+    quick = ("training.workers=0", "validation.modes=[box]", "evaluation.modes=[box]", "evaluation.general=none",
+             "training.prompts.corrections=0", "evaluation.sensitivity_images=0", "device=cpu")  # fmt: skip
+    settings = load_settings(
+        data=write_discs(tmp_path / "discs", 8), out=tmp_path / "run", model=str(tmp_path / "base"), train="full",
+        epochs=1, overrides=quick,
+    )  # fmt: skip
+    prove = module.prove
+
+    def interrupted(*given, **named):
+        signal.raise_signal(signal.SIGINT)
+        return prove(*given, **named)
+
+    monkeypatch.setattr(module, "prove", interrupted)
+    result = finetune(settings)
+    assert (result.stopped, result.interrupted) == (False, True)
+    assert read_json(tmp_path / "run" / "run.json")["stopped"] is False
 
 
 def test_a_process_that_does_not_see_the_run_says_so(tmp_path, monkeypatch):

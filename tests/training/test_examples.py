@@ -16,6 +16,7 @@ from segtune.data.augment import IDENTITY, AugmentSettings
 from segtune.data.dataset import Dataset
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
+from segtune.prompts.correction import cells_to_points
 from segtune.training.examples import ExampleSource, ViewPlan, choose_objects, generator, shrunk, valid_cells
 from segtune.training.loop import train
 
@@ -155,6 +156,21 @@ def test_cells_of_the_padding_and_of_ignored_pixels_do_not_count():
     valid = valid_cells(ignore, frame, (16, 16))
     assert valid[:8, :8].all()
     assert valid.sum() == 64
+
+
+def test_no_cell_is_clicked_on_an_ignored_pixel():
+    """An outline that is ignored, as of VOC, narrower than a cell: where it runs through a cell's middle, it is out."""
+    frame = Frame.longest_side((160, 160), 160)
+    ignore = np.zeros((160, 160), dtype=bool)
+    ignore[32:37] = True  # below the middle of the cells from 32 to 48, which is at 39.5
+    ignore[:, 86:91] = True  # through that of those from 80 to 96
+    valid = valid_cells(ignore, frame, (10, 10))
+    assert valid.sum() == 90
+    assert not valid[:, 5].any()
+    rows, columns = valid.nonzero(as_tuple=True)
+    cells = torch.stack([columns, rows], dim=1) + 0.5
+    points = cells_to_points(cells, torch.zeros(90, dtype=torch.int64), (frame,), (10, 10)).round().long()
+    assert not ignore[points[:, 1], points[:, 0]].any()
 
 
 def test_an_image_that_is_cached_is_not_decoded(tmp_path):

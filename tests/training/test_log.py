@@ -50,6 +50,12 @@ def test_a_resumed_log_is_cut_off_where_the_checkpoint_was_made(opened, tmp_path
     assert _events(tmp_path) == [{"event": "step", "step": 1}, {"event": "step", "step": 2, "loss": 0.1}]
 
 
+def test_of_a_log_that_was_lost_nothing_is_made_up(opened, tmp_path):
+    """A file grown to the length it once had would be zeros, which no reader of JSON lines takes."""
+    opened(keep=500, step=2).write("step", step=2)
+    assert _events(tmp_path) == [{"event": "step", "step": 2}]
+
+
 def test_a_new_run_starts_an_empty_log(opened, tmp_path):
     """Of a start that was cut off before its first checkpoint no line is left."""
     opened().write("step", step=1)

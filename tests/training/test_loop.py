@@ -350,6 +350,59 @@ def test_the_best_tuned_weights_stay_though_nothing_is_crowned(tmp_path):
     assert job.checkpoints.load("best").values == {"epoch": 2, "score": 0.45}
 
 
+def test_what_has_to_be_beaten_may_be_another_than_the_model_as_it_came(tmp_path):
+    """A model brought to another side does worse until it is tuned; the pretrained one is scored as it is."""
+    scores = iter([0.4, 0.45])
+    job = small_training(
+        tmp_path, validate=lambda: {"box": {"iou": next(scores)}}, validate_start=lambda: {"box": {"iou": 0.5}}
+    )
+    state = train(job)
+    assert (state.best_epoch, state.pretrained_score, state.tuned_score) == (0, 0.5, 0.45)
+    assert [event["score"] for event in _events(tmp_path, "epoch")] == [0.5, 0.4, 0.45]
+
+
+def test_a_stop_that_is_asked_when_all_is_done_stops_nothing(tmp_path):
+    """During the last validation: the training is whole, and says so; during an earlier one it is not."""
+    asked = []
+
+    def validated_then_asked(epoch):
+        def validate():
+            asked.append(len(asked) == epoch)
+            return {"box": {"iou": 0.5 + len(asked) / 10}}
+
+        return validate
+
+    for epoch, stopped in ((2, False), (1, True)):
+        asked.clear()
+        job = small_training(tmp_path / str(epoch), validate=validated_then_asked(epoch), stop=lambda: any(asked))
+        assert train(job).stopped == stopped
+
+
+def test_the_best_weights_are_told_as_what_they_are_after_a_kill_and_a_stop(tmp_path, monkeypatch):
+    """Killed with the best of epoch 2 written and the state not; taken up, and stopped before that epoch's end."""
+    scores = iter([0.5, 0.6, 0.7])
+    job = small_training(tmp_path, recipe=small_recipe(epochs=3), validate=lambda: {"box": {"iou": next(scores)}})
+    saved = job.checkpoints.save
+
+    def dying(name, *given):
+        saved(name, *given)
+        if name == "best" and given[-1]["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(job.checkpoints, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        train(job)
+    resumed = small_training(tmp_path, recipe=small_recipe(epochs=3), stop=lambda: True)
+    state = train(resumed, resume=True)
+    assert resumed.checkpoints.load("best").values == {"epoch": 2, "score": 0.7}
+    assert (state.epoch, state.stopped, state.best_epoch, state.best_score) == (2, True, 2, 0.7)
+    # Gone on with, the epoch is done again and judged as if nothing had been.
+    scores = iter([0.7, 0.65])
+    whole = small_training(tmp_path, recipe=small_recipe(epochs=3), validate=lambda: {"box": {"iou": next(scores)}})
+    state = train(whole, resume=True)
+    assert (state.epoch, state.best_epoch, state.best_score, state.stale) == (4, 2, 0.7, 1)
+
+
 def test_patience_ends_a_run(tmp_path):
     """After two epochs without a better score the third is not begun."""
     scores = iter([0.5, 0.6, 0.5, 0.5, 0.9])

@@ -11,10 +11,11 @@ from small import discs, small_recipe, small_training, weights
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.rollout import ask
+from segtune.runs.rehearsal import make_reference
 from segtune.training.batches import BatchSource, Collate
 from segtune.training.loop import train, trained_weights
 from segtune.training.processes import Processes
-from segtune.training.recipe import KeepRecipe
+from segtune.training.recipe import KeepRecipe, TuningRecipe
 from segtune.training.reference import Answers, Reference
 from segtune.training.rehearsal import with_rehearsal
 from segtune.training.step import PromptedMasks
@@ -232,6 +233,16 @@ def test_a_resumed_run_is_bit_equal(tmp_path, frozen):
     train(again, resume=True)
     expected = weights(whole)
     assert all(torch.equal(value, expected[name]) for name, value in weights(again).items())
+
+
+def test_both_models_encode_alike():
+    """Else what the cache holds of the one would not be what the other makes, and a resumed run another one."""
+    model = _base()
+    model.encoder_precision = "bf16"
+    recipe = TuningRecipe.model_validate({"keep": {"distill": 0.1}})
+    reference = make_reference(recipe, model, _base)
+    assert reference is not None
+    assert reference.model.encoder_precision == "bf16"
 
 
 def test_names_of_the_terms_are_told(tmp_path):

@@ -22,6 +22,11 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
+def is_half_written(path: Path) -> bool:
+    """Say whether a file is one that `replacing` left behind where its process was killed."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{12}\.tmp(\.[^.]*)?", path.name) is not None
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.

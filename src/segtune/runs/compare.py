@@ -223,7 +223,7 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
 def _run(cell: Cell, fit: Fit) -> bool:
     """Run a fit and say whether the user stopped it; its models are let go before the next one's are made."""
     result = fit(cell.settings, cell.folder.path.exists())
-    return result is not None and result.stopped
+    return result is not None and result.interrupted
 
 
 def require_own_folder(out: Path) -> None:

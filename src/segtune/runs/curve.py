@@ -99,7 +99,7 @@ def plan_curve(
     values = tuple(str(size) for size in parse_sizes(sizes, len(data.split.train)))
     axis = Axis(_KEY, "data.train_images", values)
     # Of the curve's own, so that files added later change no part of it.
-    fixed = [*overrides, f"data.split={json.dumps(str(folder.split))}"]
+    fixed = [*overrides, f"data.split={json.dumps(str(folder.split), ensure_ascii=False)}"]
     seeded = ("training.seed", "data.train_seed")
     return plan_grid((axis,), seeds, out, preset=preset, overrides=fixed, seeded=seeded, **given)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.general import GeneralImages, open_general, without_learned
 from segtune.runs.interrupt import StopOnInterrupt
-from segtune.runs.precision import settle_precision
+from segtune.runs.precision import settle_precision, settle_training_precision
 from segtune.runs.proof import Proof, prove
 from segtune.runs.rehearsal import make_reference, open_rehearsal
 from segtune.runs.settings import Settings, SettingsWithOrigins, read_settings
@@ -61,6 +61,7 @@ class FitResult:
         proof: the prompt matrix, with the models and images it was made of.
         layout: what `model/` is written in: transformers' layout, or a family's original one.
         stopped: the user ended it early; what is there is the best so far.
+        interrupted: the user asked to stop, if only when the training was at its end already.
         summary: figures for programs.
     """
 
@@ -69,6 +70,7 @@ class FitResult:
     proof: Proof
     layout: str
     stopped: bool = False
+    interrupted: bool = False
     summary: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -115,6 +117,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         # Alike in all of them, for they share the scoring.
         general = general and without_learned(general, folder.fingerprints, progress if processes.is_first else SILENT)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
+        recipe = settle_training_precision(tree.training, device, folder, processes)
+        tree = tree.model_copy(update={"training": recipe})
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
         job = _assemble(tree, folder, data, rehearsal, model, trainable, processes, stop, progress, begun=begun)
         state = train(job, resume=begun)
@@ -122,7 +126,8 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         if processes.is_first:
             _save(tree, folder, model, trainable, state, heard)
         processes.wait_while_busy()
-        return _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
+        result = _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
+        return result and replace(result, interrupted=result.stopped or stop.asked)
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:
@@ -205,7 +210,13 @@ def _assemble(
     weights = weigh_objects(train_part, recipe.loss, recipe.prompts, progress)
     source = ExampleSource(train_part, model.preparation, model.mask_size, view_plan, recipe.prompts, cache, weights)
     batches = BatchSource(with_rehearsal(source, rehearsal, recipe.rehearsal.share), recipe, processes)
-    fresh = partial(open_base, settings.model, pick_device(settings.device))
+    device = pick_device(settings.device)
+    fresh = partial(open_base, settings.model, device)
+
+    def start() -> Validation:
+        # At its own side, as the proof has it: at another one the base does worse until it is tuned.
+        return _validate(settings, open_start(settings.model, device), validated, None, processes, progress)
+
     return Training(
         model=model,
         objective=PromptedMasks(model, recipe, cache, make_reference(recipe, model, fresh)),
@@ -218,6 +229,7 @@ def _assemble(
         follower=None if trainable.adapter is None else trainable.adapter.follow(batches.order.total_steps),
         stop=stop,
         progress=progress,
+        validate_start=None if settings.model.side is None else start,
     )
 
 
@@ -316,7 +328,7 @@ def _conclude(
     weights = {"pretrained": hash_weights(pretrained), "tuned" if crowned else "kept": hash_weights(saved)}
     summary, stopped = _summary(state), state.stopped
     folder.write_record(finished=now(), stopped=stopped, crowned=crowned, training=summary, weights_sha256=weights)
-    return FitResult(folder.path, crowned, proof, layout_of(saved), stopped, summary)
+    return FitResult(folder.path, crowned, proof, layout_of(saved), stopped=stopped, summary=summary)
 
 
 def _measure_forgetting(

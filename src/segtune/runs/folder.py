@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segtune.core.errors import ModelError, UsageError
-from segtune.core.files import RUN_SETTINGS, read_json, write_json
+from segtune.core.files import RUN_SETTINGS, is_half_written, read_json, write_json
 
 _LATE_SECONDS = 60
 """A network disk may show a file to another host so much later: what it has not found it remembers for a while."""
@@ -110,9 +110,11 @@ class RunFolder:
     @property
     def is_unbegun(self) -> bool:
         """Whether a run in this folder was cut off before its data was split: nothing is there to go on from."""
-        return self.path.is_dir() and not self.holds_a_run and {each.name for each in self.path.iterdir()} <= {
-            self.check.name, self.split.name, self.fingerprints.name, self.record.name
-        }  # fmt: skip
+        if not self.path.is_dir() or self.holds_a_run:
+            return False
+        # Killed while it wrote one of them, what was half written is still there beside it.
+        whole = {each.name for each in self.path.iterdir() if not is_half_written(each)}
+        return whole <= {self.check.name, self.split.name, self.fingerprints.name, self.record.name}
 
     def require_free(self) -> None:
         """Refuse a folder for a new run that holds one.

@@ -73,4 +73,6 @@ def make_reference(
         device = next(model.parameters()).device
         start = {name: value.to(device) for name, value in trained_weights(model).items()}
     base = open_base().eval().requires_grad_(False) if is_asked else None
+    if base is not None:
+        base.encoder_precision = model.encoder_precision  # alike, or what the cache holds would be another's
     return Reference(keep, base, start, model.encoder_frozen, rehearsal.soft)

@@ -25,6 +25,7 @@ from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, appl
 from segtune.data.dataset import Dataset
 from segtune.models.preparation import Preparation
 from segtune.prompts import PROMPTS
+from segtune.prompts.correction import cells_to_points
 from segtune.prompts.objects import ObjectPrompt
 from segtune.training.recipe import PromptRecipe
 from segtune.training.weights import ObjectWeights
@@ -306,6 +307,16 @@ def shrunk(
 
 
 def valid_cells(ignore: BoolMask | None, frame: Frame, mask_size: tuple[int, int]) -> Tensor:
-    """Return bool [h, w]: cells of the model's output of which more than half holds image that is not ignored."""
+    """Return bool [h, w]: cells of the model's output of which more than half holds image that is not ignored.
+
+    The middle of each is not ignored either: that is where it is clicked.
+    """
     counted = torch.ones((1, *frame.original)) if ignore is None else torch.from_numpy(~ignore)[None].float()
-    return masks_to_frame(counted, frame, mask_size)[0] > 0.5
+    valid = masks_to_frame(counted, frame, mask_size)[0] > 0.5
+    if ignore is None or not ignore.any():
+        return valid
+    rows, columns = valid.nonzero(as_tuple=True)
+    cells = torch.stack([columns, rows], dim=1) + 0.5
+    x, y = cells_to_points(cells, torch.zeros(len(cells), dtype=torch.int64), (frame,), mask_size).round().long().T
+    valid[rows, columns] = torch.from_numpy(~ignore)[y, x]
+    return valid

@@ -28,8 +28,9 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         with storage_errors(self.path):
             self._file = self.path.open("r+b" if self.path.exists() else "w+b")  # "wb" would empty what is kept
-            self._file.truncate(keep)
-            self._file.seek(keep)
+            # Of a log that was lost or cut since there is less to keep; a file grown to a length is filled with zeros.
+            self._file.truncate(min(keep, self._file.seek(0, os.SEEK_END)))
+            self._file.seek(0, os.SEEK_END)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 
     @property

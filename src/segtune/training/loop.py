@@ -79,6 +79,8 @@ class Training:
         recipe: how to train.
         validate: scores the model as it is; called by all processes, which may share the images. None: no validation,
             every epoch is taken as the best so far.
+        validate_start: scores the pretrained model, where that is another than the model as it came: then it is what
+            has to be beaten.
         checkpoints: where state is kept.
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
@@ -98,13 +100,15 @@ class Training:
     follower: Follower | None = None
     stop: Callable[[], bool] = lambda: False
     progress: Progress = SILENT
+    validate_start: Callable[[], Validation] | None = None
 
 
 def train(job: Training, *, resume: bool = False) -> TrainingState:
     """Train until the last epoch, until nothing improves any more, or until asked to stop.
 
-    Epoch 0 is the model as it came. After each epoch the model is validated over all prompt modes; the weights of the
-    best tuned epoch are the checkpoint "best", whether or not it beat the pretrained model; `best_epoch` says that.
+    Epoch 0 is the model as it came, or what `validate_start` scores. After each epoch the model is validated over all
+    prompt modes; the weights of the best tuned epoch are the checkpoint "best", whether or not it beat the pretrained
+    model; `best_epoch` says that.
 
     Raises:
         ModelError: the loss is no longer a finite number; or nothing to resume from.
@@ -138,8 +142,11 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
             state.seconds = 0.0
             _save(job, optimizer, state, log)
-            state.stopped = processes.any(job.stop())
+            # Asked during the last validation it stops nothing any more.
+            state.stopped = processes.any(job.stop()) and _has_more(state, job) and not _is_stale(state, recipe)
 
+    if state.stopped:
+        _take_back_best(job, state)
     if log is not None:
         log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=state.stopped)
         log.close()
@@ -233,7 +240,8 @@ def _judge(
     train: dict[str, float] | None = None,
 ) -> None:
     job.model.eval()
-    validation = None if job.validate is None else job.validate()
+    validate = job.validate_start if state.epoch == 0 and job.validate_start is not None else job.validate
+    validation = None if validate is None else validate()
     score = job.processes.share(None if validation is None else score_of(validation))
     is_best = score is None or (state.epoch > 0 and score > state.best_score)
     if state.epoch == 0:
@@ -259,6 +267,17 @@ def _judge(
         log.scalars({f"train/{name}": value for name, value in (train or {}).items()}, state.step)
         for mode, metrics in (validation or {}).items():
             log.scalars({f"validation/{metric}/{mode}": value for metric, value in metrics.items()}, state.step)
+
+
+def _take_back_best(job: Training, state: TrainingState) -> None:
+    """Count an epoch whose weights are the best but which a kill kept out of the state, where it is not done again."""
+    kept = job.checkpoints.load("best").values if job.processes.is_first and job.checkpoints.has("best") else None
+    kept = job.processes.share(kept)
+    if kept is None or kept["epoch"] < state.epoch:
+        return
+    state.tuned_score = -math.inf if kept["score"] is None else kept["score"]
+    if kept["score"] is None or kept["score"] > state.best_score:
+        state.best_epoch, state.best_score = kept["epoch"], state.tuned_score
 
 
 def _require_objects(sums: Sums) -> None:
