@@ -1,8 +1,9 @@
-"""An epoch from the cache against an epoch that encodes every image again: ViT-B shape, random weights.
+"""An epoch from the cache against an epoch that encodes every image again, at a published shape with random weights.
 
     python bench/cache.py --images 6
     python bench/cache.py --images 6 --preset default
     python bench/cache.py --images 6 --train late:2
+    python bench/cache.py --images 6 --train late:2 --base sam2
 
 With a frozen encoder the cache holds embeddings; where late layers train, what comes in front of them. The images are
 those of the demo, nearly each with one object, as in the data the preset was made for; of many objects an image the
@@ -23,12 +24,15 @@ from pathlib import Path
 
 from protocol import machine
 
+BASES = {"vit_b": "SAM ViT-B", "sam2": "SAM 2.1 tiny"}
+
 
 def main() -> None:
     """Time both sides, in turn, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--preset", choices=("slides", "default"), default="slides")
+    parser.add_argument("--base", choices=tuple(BASES), default="vit_b")
     parser.add_argument("--train", default="decoder", help="what trains, as in segtune fit: decoder, late:2")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--side", choices=("cached", "again"), help=argparse.SUPPRESS)
@@ -40,12 +44,12 @@ def main() -> None:
     for _ in range(arguments.repeats):
         for side, results in found.items():
             words = [sys.argv[0], "--images", str(arguments.images), "--preset", arguments.preset]
-            words += ["--train", arguments.train, "--side", side]
+            words += ["--train", arguments.train, "--base", arguments.base, "--side", side]
             done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     cached, again = (sorted(results, key=lambda one: one["epoch"])[len(results) // 2] for results in found.values())
     print(f"Preset {arguments.preset}, --train {arguments.train}, {arguments.images} images of 1024 pixels, ", end="")
-    print(f"ViT-B shape. {machine()}\n")
+    print(f"shape of {BASES[arguments.base]}. {machine()}\n")
     print("| | s an epoch | s an image | processor s an epoch | peak GiB |\n|---|---|---|---|---|")
     for name, one in (("encoding every image again", again), ("from the cache", cached)):
         each = one["epoch"] / arguments.images
@@ -55,11 +59,25 @@ def main() -> None:
     print(f"{cached['bytes'] / arguments.images / 2**20:.2f} MiB a view.")
 
 
+def draw_base(name: str):
+    """Return a base of a published shape with random weights."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    if name == "vit_b":
+        from segtune.models.sam.build import build_sam
+        from segtune.models.sam.sizes import VIT_B
+
+        return build_sam(VIT_B, generator=generator)
+    from segtune.models.sam2 import LAYOUT
+    from segtune.models.transformers_files import build, draw_weights
+
+    return draw_weights(build(LAYOUT, {}), generator)  # transformers' defaults are the published tiny
+
+
 def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     """Train two epochs; the second is the one that counts, in the first the cached side fills its cache."""
     import resource
-
-    import torch
 
     from segtune.adapters.scopes import train_only
     from segtune.data.augment import AugmentSettings
@@ -67,8 +85,6 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     from segtune.models.allocator import keep_large_blocks
     from segtune.models.embedding_cache import EmbeddingCache
     from segtune.models.prefix import frozen_prefix
-    from segtune.models.sam.build import build_sam
-    from segtune.models.sam.sizes import VIT_B
     from segtune.runs.settings import load_settings
     from segtune.training.batches import BatchSource
     from segtune.training.checkpoints import CheckpointFolder
@@ -82,7 +98,7 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     given = load_settings(preset=arguments.preset, data="drawn", out="none", epochs=2, train=arguments.train).settings
     recipe = given.training.model_copy(update={"workers": 0, "patience": None})
     with tempfile.TemporaryDirectory() as place:
-        model = build_sam(VIT_B, generator=torch.Generator().manual_seed(0))
+        model = draw_base(arguments.base)
         train_only(model, arguments.train)
         prefix, cached = frozen_prefix(model), arguments.side == "cached"
         if prefix is None:

@@ -258,11 +258,14 @@ def test_a_frozen_prefix_runs_once_for_each_view(tmp_path, monkeypatch):
     assert _same(weights(job), weights(again))
 
 
-def test_from_a_kept_prefix_training_is_what_it_is_without(tmp_path, monkeypatch):
+@pytest.mark.parametrize("family", ["sam", "sam2", "sam3", "sam_hq"])
+def test_from_a_kept_prefix_training_is_what_it_is_without(tmp_path, monkeypatch, family):
     """On the same views, with entries that are not rounded, every weight is the same to the bit; rounded, nearly."""
     # An image a batch: a matrix product's rounding may depend on how many images it is of, and the cache takes one.
     one = OptimizerRecipe(lr=1e-3, batch=2, micro_batch=1, warmup_steps=1)
-    given = {"scope": "late:2", "images": 4, "recipe": small_recipe(optimizer=one, epochs=3)}  # of two views
+    if family != "sam":
+        pytest.importorskip("transformers", reason="pip install 'segtune[hf]'")
+    given = {"family": family, "scope": "late:2", "images": 4, "recipe": small_recipe(optimizer=one, epochs=3)}
     rounded = small_training(tmp_path / "half", cache=tmp_path / "half_cache", **given)
     before = weights(rounded)
     train(rounded)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
 from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
@@ -15,7 +17,7 @@ from segtune.models.transformers_family import TransformersModel
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of, load_state
 
 
-class Sam2(PyramidModel):
+class Sam2(BlockwiseModel, PyramidModel):
     """SAM 2 behind the contract."""
 
     family: ClassVar[str] = "sam2"
@@ -29,6 +31,28 @@ class Sam2(PyramidModel):
         blocks = tuple((f"{lead}backbone.blocks.{number}.",) for number in range(depth))
         first = (f"{lead}backbone.patch_embed.", f"{lead}backbone.pos_embed")
         return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
+
+    @property
+    def block_list(self) -> tuple[nn.Module, str]:
+        """Hiera's blocks."""
+        return self.image_encoder.get_submodule("vision_encoder.backbone"), "blocks"
+
+    @property
+    def block_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Maps [h, w, C], of half the side and twice the channels from stage to stage."""
+        sizes = self.config.vision_config.backbone_config
+        side, shapes = self.side // sizes.patch_stride[0], []
+        for stage, (blocks, width) in enumerate(zip(sizes.blocks_per_stage, sizes.embed_dim_per_stage, strict=True)):
+            if 0 < stage <= sizes.num_query_pool_stages:
+                side //= sizes.query_stride[0]
+            shapes += [(side, side, int(width))] * blocks
+        return tuple(shapes)
+
+    @property
+    def read_later(self) -> frozenset[int]:
+        """The last block of each stage: the pyramid is made of their maps."""
+        depths = self.config.vision_config.backbone_config.blocks_per_stage
+        return frozenset(end - 1 for end in accumulate(depths))
 
 
 LAYOUT = Layout(

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+from torch import nn
 
+from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
 from segtune.models.transformers_family import TransformersModel, as_buffers
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
 
 
-class Sam3(PyramidModel):
+class Sam3(BlockwiseModel, PyramidModel):
     """The tracker of SAM 3 behind the contract.
 
     Its pyramid's fourth level is for other parts of SAM 3: it is kept and written, neither trained nor read. The
@@ -38,6 +40,22 @@ class Sam3(PyramidModel):
         blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(depth))
         first = (f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm.")
         return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
+
+    @property
+    def block_list(self) -> tuple[nn.Module, str]:
+        """The blocks of its ViT."""
+        return self.image_encoder.get_submodule("vision_encoder.backbone"), "layers"
+
+    @property
+    def block_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens [grid, grid, width]."""
+        sizes = self.config.vision_config.backbone_config
+        return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
+
+    @property
+    def read_later(self) -> frozenset[int]:
+        """None: the pyramid is made of the last block's tokens."""
+        return frozenset()
 
 
 LAYOUT = Layout(

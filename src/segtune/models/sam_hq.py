@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam_hq_original import config_of_state, owns_original, transformers_state
 from segtune.models.transformers_family import Maps, TransformersModel, hypernetwork_masks, run_two_way
@@ -31,7 +32,7 @@ class EarlyEncoder(nn.Module):
         return seen.last_hidden_state, {"early": seen.intermediate_embeddings[0].permute(0, 3, 1, 2)}
 
 
-class SamHq(TransformersModel):
+class SamHq(BlockwiseModel):
     """SAM-HQ behind the contract.
 
     Each mask is SAM's own logits plus those of the high-quality token, for one mask and for three, which keep SAM's
@@ -61,6 +62,22 @@ class SamHq(TransformersModel):
         depth = self.config.vision_config.num_hidden_layers
         blocks = tuple((f"{lead}layers.{number}.",) for number in range(depth))
         return ((f"{lead}patch_embed.", f"{lead}pos_embed"), *blocks, (f"{lead}neck.",))
+
+    @property
+    def block_list(self) -> tuple[nn.Module, str]:
+        """The blocks of its ViT."""
+        return self.image_encoder.get_submodule("vision_encoder"), "layers"
+
+    @property
+    def block_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens [grid, grid, width]."""
+        sizes = self.config.vision_config
+        return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
+
+    @property
+    def read_later(self) -> frozenset[int]:
+        """The first block that sees the whole image: the high-quality token reads its map."""
+        return frozenset({min(self.config.vision_config.global_attn_indexes)})
 
     @property
     def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
