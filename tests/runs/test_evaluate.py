@@ -11,7 +11,7 @@ from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import fingerprints
 from segtune.runs.data import prepare_data
-from segtune.runs.evaluate import Contestant, name_contestants, name_entrants, select
+from segtune.runs.evaluate import Contestant, _describe_data, name_contestants, name_entrants, select
 from segtune.runs.folder import RunFolder
 from segtune.runs.known import open_as_trained
 from segtune.runs.settings import load_settings
@@ -176,6 +176,24 @@ def test_a_split_of_one_s_own_comes_before_the_run_s(discs, run, tmp_path):
     chosen = _chosen(discs, run, split=tmp_path / "test.txt")
     assert (chosen.part, chosen.dataset.names) == ("test", (unseen,))
     assert chosen.left_out["images"] == 1
+
+
+def test_patients_in_several_parts_of_the_split_are_counted(run, tmp_path):
+    """Where a model has learned from one of a patient's images and is scored on another; else nobody is flattered."""
+    data = write_discs(tmp_path / "data", 12)
+    dataset = open_dataset(data)
+    patients = dict(zip(dataset.names, "aabbccddeeff", strict=True))
+    rows = [f"{name.rsplit('/', 1)[-1].removesuffix('.png')},{patient}" for name, patient in patients.items()]
+    (data / "groups.csv").write_text("\n".join(["name,patient", *rows]))
+    names = dataset.names
+    split = {"train": names[:5], "val": names[5:8], "test": names[8:]}
+    (tmp_path / "split.json").write_text(json.dumps(split))
+
+    def told(part, *, has_run):
+        chosen = _chosen(data, run, split=tmp_path / "split.json", part=part)
+        return _describe_data(data, open_dataset(data), chosen, has_run=has_run)["dataset"].get("parted_groups")
+
+    assert [told("test", has_run=True), told("test", has_run=False), told("all", has_run=True)] == [1, None, None]
 
 
 def test_nothing_left_is_an_error_that_names_the_way_out(discs, run, tmp_path):

@@ -145,7 +145,7 @@ def warning(run: RunView) -> str:
     if parted := (data.get("dataset") or {}).get("parted_groups"):
         return (
             f"These figures are not to be trusted as a test: {count(parted)} groups (patients, scenes or videos) have "
-            "images in several parts of the split that the run was given (data.split). They flatter the tuned model."
+            "images in several parts of the split that was given (data.split, --split). They flatter the tuned model."
         )
     return ""
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
-from segtune.data.splits import Split, read_split, resolve
+from segtune.data.splits import Split, parted_groups, read_split, resolve
 from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.family import PromptableModel
@@ -132,7 +132,7 @@ def evaluate_models(
     models = _open_models(contestants, extra, tta, pick_device(device))
     # Before the work: it holds the time of the start.
     surroundings = describe_surroundings()
-    told = _describe_data(data, dataset, chosen)
+    told = _describe_data(data, dataset, chosen, has_run=any(runs.values()))
     told |= {"tta": list(tta), "refine": cleanup and str(cleanup)} if extra else {}
     proof = prove(
         models, chosen.dataset, folder.path, modes=modes, seed=seed, data=told,
@@ -148,9 +148,12 @@ def evaluate_models(
     return proof
 
 
-def _describe_data(data: Path, dataset: Dataset, chosen: Selection) -> dict[str, Any]:
+def _describe_data(data: Path, dataset: Dataset, chosen: Selection, *, has_run: bool) -> dict[str, Any]:
+    # Whoever has learned nothing of the data is not flattered by a split that parts what belongs together.
+    split = chosen.split if has_run and chosen.part != "all" else None
+    parted = {} if split is None else {"parted_groups": len(parted_groups(split, dataset))}
     return {
-        "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects},
+        "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects, **parted},
         "part": chosen.part, "left_out": dict(chosen.left_out), "leaks": chosen.leaks,
     }  # fmt: skip
 
