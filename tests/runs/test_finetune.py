@@ -104,6 +104,19 @@ def test_another_process_that_was_asked_to_stop_is_believed(micro, tmp_path, mon
     assert read_json(tmp_path / "run" / "run.json")["stopped"] is True
 
 
+def test_ranks_that_go_are_not_averaged(micro, tmp_path):
+    """AdaLoRA sets them to zero on the way; the user is told before anything is written."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    save_model(micro, tmp_path / "base", extra={})
+    settings = load_settings(
+        data=tmp_path / "none", out=tmp_path / "run", model=str(tmp_path / "base"), train="adalora:r=2",
+        overrides=("training.optimizer.ema=.99", "device=cpu"),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="moves its ranks while it trains"):
+        finetune(settings)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_stop_that_is_asked_during_the_proof_is_told(micro, tmp_path, monkeypatch):
     """The run is whole; whoever makes several learns that there is to be no other."""
     save_model(micro, tmp_path / "base", extra={})

@@ -80,10 +80,13 @@ def test_kept_statistics_stay_and_late_layers_train_alone(tmp_path):
             "image_encoder.layers.3.blocks.0.attn.attention_biases"} <= moved  # fmt: skip
 
 
-@pytest.mark.parametrize(("family", "kind"), [("sam", "adamw"), ("sam", "muon"), ("mobile_sam", "adamw")])
-def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, family, kind):
+@pytest.mark.parametrize(
+    ("family", "kind", "ema"),
+    [("sam", "adamw", None), ("sam", "muon", None), ("mobile_sam", "adamw", None), ("sam", "muon", 0.9)],
+)
+def test_a_resumed_run_ends_with_the_same_bytes(tmp_path, family, kind, ema):
     """Stopped in the middle of an epoch and taken up by a new process's objects, the weights are bit-equal."""
-    recipe = small_recipe(optimizer=small_recipe().optimizer.model_copy(update={"kind": kind}))
+    recipe = small_recipe(optimizer=small_recipe().optimizer.model_copy(update={"kind": kind, "ema": ema}))
     whole = small_training(tmp_path / "whole", family=family, recipe=recipe)
     train(whole)
     calls = iter(range(100))
@@ -383,8 +386,8 @@ def test_a_stop_that_is_asked_when_all_is_done_stops_nothing(tmp_path):
 
 def test_the_best_weights_are_told_as_what_they_are_after_a_kill_and_a_stop(tmp_path, monkeypatch):
     """Killed with the best of epoch 2 written and the state not; taken up, and stopped before that epoch's end."""
-    scores = iter([0.5, 0.6, 0.7])
-    job = small_training(tmp_path, recipe=small_recipe(epochs=3), validate=lambda: {"box": {"iou": next(scores)}})
+    scores, recipe = iter([0.5, 0.6, 0.7]), small_recipe(epochs=3, checkpoint_steps=100)
+    job = small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}})
     saved = job.checkpoints.save
 
     def dying(name, *given):
@@ -395,15 +398,44 @@ def test_the_best_weights_are_told_as_what_they_are_after_a_kill_and_a_stop(tmp_
     monkeypatch.setattr(job.checkpoints, "save", dying)
     with pytest.raises(KeyboardInterrupt):
         train(job)
-    resumed = small_training(tmp_path, recipe=small_recipe(epochs=3), stop=lambda: True)
+    resumed = small_training(tmp_path, recipe=recipe, stop=lambda: True)
     state = train(resumed, resume=True)
     assert resumed.checkpoints.load("best").values == {"epoch": 2, "score": 0.7}
     assert (state.epoch, state.stopped, state.best_epoch, state.best_score) == (2, True, 2, 0.7)
     # Gone on with, the epoch is done again and judged as if nothing had been.
     scores = iter([0.7, 0.65])
-    whole = small_training(tmp_path, recipe=small_recipe(epochs=3), validate=lambda: {"box": {"iou": next(scores)}})
+    whole = small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}})
     state = train(whole, resume=True)
     assert (state.epoch, state.best_epoch, state.best_score, state.stale) == (4, 2, 0.7, 1)
+
+
+def test_the_average_of_the_weights_is_judged_and_kept(tmp_path):
+    """Training goes on from its own weights as without it; what is validated, kept and left at the end is the mean."""
+    plain = small_training(tmp_path / "plain")
+    train(plain)
+    judged = []
+    averaging = small_recipe(optimizer=small_recipe().optimizer.model_copy(update={"ema": 0.9}))
+    job = small_training(tmp_path / "mean", recipe=averaging)
+    job = replace(job, validate=lambda: judged.append(weights(job)) or {"box": {"iou": 0.1 * len(judged)}})
+    moved, steps = [], loop.Optimizers.step
+
+    def step(optimizer, number):
+        steps(optimizer, number)
+        moved.append(weights(job))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.Optimizers, "step", step)
+        train(job)
+    assert all(torch.equal(value, weights(plain)[name]) for name, value in moved[-1].items())
+    name = "mask_decoder.iou_token.weight"
+    mean = moved[0][name]
+    for number, after in enumerate(moved[1:], start=1):
+        mean = mean.lerp(after[name], 1 - min(0.9, (number + 1) / (number + 10)))
+    assert torch.allclose(judged[-1][name], mean, atol=1e-7)
+    assert not torch.allclose(moved[-1][name], mean, atol=1e-5)
+    assert torch.equal(job.checkpoints.load("best").tensors["weights"][name], judged[-1][name])
+    assert torch.equal(weights(job)[name], judged[-1][name])
+    assert torch.equal(job.checkpoints.load("last").tensors["weights"][name], moved[-1][name])
 
 
 def test_patience_ends_a_run(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segtune.adapters.scopes import Trainable, train_only
+from segtune.core.errors import UsageError
 from segtune.core.files import read_json
 from segtune.core.progress import SILENT, Progress
 from segtune.data.dataset import Dataset
@@ -104,6 +105,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         model = open_base(tree.model, device)
         # Before the data is read: a mistake in --train is told at once, and leaves no run behind.
         trainable = train_only(model, tree.model.train, seed=tree.training.seed)
+        _require_plain_steps(tree, trainable)
         if processes.is_first:
             progress.say(f"{trainable}.")
         # Before anything is written: a folder of general images that cannot be used is told at once.
@@ -128,6 +130,20 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         processes.wait_while_busy()
         result = _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
         return result and replace(result, interrupted=result.stopped or stop.asked)
+
+
+def _require_plain_steps(settings: Settings, trainable: Trainable) -> None:
+    """Refuse to average weights that an adapter sets to zero on the way: an average of them is not zero.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    adapter = trainable.adapter
+    if settings.training.optimizer.ema is not None and adapter is not None and adapter.follow(1) is not None:
+        raise UsageError(
+            f"--train {trainable.scope} moves its ranks while it trains, and training.optimizer.ema would keep an "
+            "average of ranks that are gone. Take another way to train, lora for one, or leave optimizer.ema out."
+        )
 
 
 def resumed_settings(asked: SettingsWithOrigins, folder: RunFolder) -> SettingsWithOrigins:

@@ -126,7 +126,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
     # ---- epoch 0: the model to beat
     if state.epoch == 0:
-        _judge(job, state, log)
+        _judge(job, state, log, optimizer)
         state.epoch = 1
         _save(job, optimizer, state, log)
 
@@ -138,7 +138,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
                 _require_objects(sums)
             # ---- the epoch's end: judge, remember the best, keep the state
             # A run killed between the two does the rest of the epoch again, and writes "best" again as it was.
-            _judge(job, state, log, train=sums.means())
+            _judge(job, state, log, optimizer, train=sums.means())
             state.epoch, state.step_in_epoch, state.objects, state.sums = state.epoch + 1, 0, 0, {}
             state.seconds = 0.0
             _save(job, optimizer, state, log)
@@ -147,6 +147,8 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
 
     if state.stopped:
         _take_back_best(job, state)
+    # What is kept of the training: "last" still has the weights it would go on from.
+    optimizer.take_averages()
     if log is not None:
         log.write("end", epoch=state.epoch - 1, step=state.step, best_epoch=state.best_epoch, stopped=state.stopped)
         log.close()
@@ -225,7 +227,7 @@ def _step(job: Training, optimizer: Optimizers, micro_batches: list[Batch], stat
             "the weights. The last checkpoint is intact. A lower learning rate usually helps: "
             f"--set optimizer.lr={recipe.optimizer.lr / 3:.1e}."
         )
-    optimizer.step()
+    optimizer.step(state.step)
     if job.follower is not None:
         job.follower.after_step(job.model, state.step + 1)
     optimizer.zero_grad()
@@ -236,12 +238,15 @@ def _judge(
     job: Training,
     state: TrainingState,
     log: TrainingLog | None,
+    optimizer: Optimizers,
     *,
     train: dict[str, float] | None = None,
 ) -> None:
     job.model.eval()
     validate = job.validate_start if state.epoch == 0 and job.validate_start is not None else job.validate
-    validation = None if validate is None else validate()
+    with optimizer.averaged():
+        validation = None if validate is None else validate()
+        weights = trained_weights(job.model) if state.epoch > 0 and job.processes.is_first else {}
     score = job.processes.share(None if validation is None else score_of(validation))
     is_best = score is None or (state.epoch > 0 and score > state.best_score)
     if state.epoch == 0:
@@ -256,9 +261,7 @@ def _judge(
     if state.epoch > 0 and (score is None or score > state.tuned_score):
         state.tuned_score = -math.inf if score is None else score
         if job.processes.is_first:
-            job.checkpoints.save(
-                "best", {"weights": trained_weights(job.model)}, {"epoch": state.epoch, "score": score}
-            )
+            job.checkpoints.save("best", {"weights": weights}, {"epoch": state.epoch, "score": score})
     if log is not None:
         log.write(
             "epoch", epoch=state.epoch, step=state.step, train=train, validation=validation, score=score,

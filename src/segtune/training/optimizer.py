@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,11 +23,21 @@ _UNDECAYED = (
 """Tables of positions, learned tokens, and adapters' scales: like biases and norms they are not shrunk towards zero."""
 
 
-class Optimizers:
-    """Optimizers that step together, each over parameters of its own."""
+_AVERAGE = "average"
+"""A weight's running average, in its optimizer's state: so checkpoints hold it like any moment."""
 
-    def __init__(self, *each: torch.optim.Optimizer) -> None:
+
+class Optimizers:
+    """Optimizers that step together, each over parameters of its own, and the running averages of what they move.
+
+    Args:
+        each: the optimizers.
+        ema: how much of an average stays at each step; None: none is kept.
+    """
+
+    def __init__(self, *each: torch.optim.Optimizer, ema: float | None = None) -> None:
         self._each = each
+        self._ema = ema
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -41,10 +52,38 @@ class Optimizers:
         state: dict[str, Any] = owner.state[parameter]
         return state
 
-    def step(self) -> None:
-        """Move the weights by their gradients."""
+    def step(self, number: int = 0) -> None:
+        """Move the weights by their gradients, as step `number` (from 0) of the training."""
         for one in self._each:
             one.step()
+        if self._ema is not None:
+            # Of the first steps more goes, or the average would be of the weights that training began with.
+            stays = min(self._ema, (number + 1) / (number + 10))
+            for parameter, state in self._states():
+                if state:  # an optimizer takes one that is not empty for its own
+                    state.setdefault(_AVERAGE, parameter.detach().clone()).lerp_(parameter.detach(), 1 - stays)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Have each weight's running average, where one is kept, in its place for the time of the block."""
+        before = [(parameter, parameter.detach().clone()) for parameter, state in self._states() if _AVERAGE in state]
+        self.take_averages()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in before:
+                    parameter.copy_(value)
+
+    def take_averages(self) -> None:
+        """Put each weight's running average, where one is kept, in its place for good."""
+        with torch.no_grad():
+            for parameter, state in self._states():
+                if _AVERAGE in state:
+                    parameter.copy_(state[_AVERAGE])
+
+    def _states(self) -> Iterator[tuple[nn.Parameter, dict[str, Any]]]:
+        return ((p, one.state[p]) for one in self._each for group in one.param_groups for p in group["params"])
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
@@ -59,7 +98,8 @@ def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
     `layer_decay` times slower than the one after it. A group's `scale` is that factor.
 
     With "muon" the matrices of linear layers move by Muon (Jordan et al. 2024; scaled as in Liu et al. 2025,
-    arXiv:2502.16982), which turns a step the same way in all directions of a matrix, and all else by AdamW.
+    arXiv:2502.16982), which turns a step the same way in all directions of a matrix, and all else by AdamW. With `ema`
+    the exponential moving average of what moves is kept (Polyak and Juditsky 1992).
     """
     groups: dict[bool, dict[tuple[float, float], list[nn.Parameter]]] = {
         True: defaultdict(list), False: defaultdict(list)
@@ -80,7 +120,7 @@ def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
         each.append(torch.optim.Muon(matrices, lr=recipe.lr, adjust_lr_fn="match_rms_adamw"))
     if others:
         each.append(torch.optim.AdamW(others, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps))
-    return Optimizers(*each)
+    return Optimizers(*each, ema=recipe.ema)
 
 
 def set_lr(optimizer: Optimizers, lr: float) -> None:

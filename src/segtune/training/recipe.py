@@ -124,6 +124,11 @@ class OptimizerRecipe(Section):
     schedule: Literal["cosine", "constant"] = Field("cosine", description="After the warm-up.")
     warmup_steps: int = Field(50, ge=0, description="Steps of linear warm-up (SAM: 250 of 90,000).")
     final_lr: float = Field(0.1, ge=0, le=1, description="Share of lr left at the end of the cosine (SAM 2: 1/10).")
+    ema: float | None = Field(
+        None, gt=0, lt=1,
+        description="Share of a running average of the weights that stays at each step; the average is what is "
+        "validated and kept. null: none.",
+    )  # fmt: skip
     batch: int = Field(8, ge=1, description="Images a step, over all processes together.")
     micro_batch: int = Field(8, ge=1, description="Images a forward pass; gradients add up to the batch.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
