@@ -113,6 +113,19 @@ def test_sixteen_bit_soft(tmp_path):
     check_whole(tmp_path, {"a": soft > 127 * 257}, "soft")
 
 
+def test_sixteen_bit_soft_with_very_many_values(tmp_path):
+    """Of more values than are looked at one by one, the highest still is the full scale."""
+    y, x = np.mgrid[:256, :256]
+    masks = {}
+    for name, radius in (("a", 60), ("b", 80)):
+        away = np.hypot(y - 128.3, x - 127.6) - radius
+        masks[f"{name}.png"] = np.rint(65535 / (1 + np.exp(away / 12))).astype(np.uint16)
+    assert all(len(np.unique(mask)) > 4096 for mask in masks.values())
+    full = max(int(mask.max()) for mask in masks.values())
+    truths = {Path(name).stem: mask > 127 * full // 255 for name, mask in masks.items()}
+    check_whole(save_set(tmp_path, masks), truths, f"to {full}; inside is above {127 * full // 255}")
+
+
 def test_float_masks(tmp_path):
     """Floats from 0 to 1 in a TIFF are soft."""
     soft = np.zeros(SIZE, dtype=np.float32)

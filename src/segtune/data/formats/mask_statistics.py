@@ -39,7 +39,7 @@ class FileStatistics:
     """What one mask file's values look like.
 
     Attributes:
-        values: the values in use, ascending.
+        values: the values in use, ascending; of very many some, the lowest and the highest of greys among them.
         source: what they were taken from (`MaskFile.source`).
         lossy: they are not exact.
         flat: share of the pixels between lowest and highest value that lie in a 2 × 2 block of one value. Classes and
@@ -100,8 +100,7 @@ class FileStatistics:
 def look_at(file: MaskFile, name: str = "") -> FileStatistics:
     """Return the statistics of one mask file."""
     found, counts = count_values(file.values)
-    # Of very many colours the commonest are kept, of greys the lowest.
-    kept = np.sort(np.argsort(-counts, kind="stable")[:_MANY]) if file.source == "colour" else slice(_MANY)
+    kept = _kept(counts, file.source)
     values = tuple(int(value) for value in found[kept])
     bright = float(counts[-1] / max(1, counts[found > 0].sum()))
     exact = not file.lossy and len(values) > 1
@@ -137,6 +136,14 @@ def look_at_some(
         if pixels >= SAMPLE_PIXELS:
             break
     return found
+
+
+def _kept(counts: Values, source: str) -> npt.NDArray[np.intp]:
+    """Return which of a file's values, ascending, are looked at: `_MANY` at most."""
+    if source == "colour":
+        return np.sort(np.argsort(-counts, kind="stable")[:_MANY])
+    # Greys are thinned evenly: the highest tells their full scale.
+    return np.linspace(0, len(counts) - 1, min(_MANY, len(counts))).astype(np.intp)
 
 
 def count_values(values: Values) -> tuple[Values, Values]:
