@@ -265,6 +265,44 @@ def test_a_grey_background_in_a_palette_of_colours(tmp_path):
     assert [len(one.objects) for one in open_dataset(save_set(tmp_path, masks))] == [1, 0]
 
 
+def cut_out(inside: np.ndarray, seen: tuple[int, int, int], unseen: tuple[int, int, int]) -> np.ndarray:
+    """RGBA: one colour where something is seen, another stored where nothing is."""
+    return np.dstack([coloured(inside, [unseen, seen]), inside * 255]).astype(np.uint8)
+
+
+WHITE, BLACK = (255,) * 3, (0,) * 3
+
+
+@pytest.mark.parametrize(("seen", "unseen"), [(WHITE, WHITE), (BLACK, BLACK), (BLACK, WHITE), (WHITE, BLACK)])
+def test_cut_outs(tmp_path, seen, unseen):
+    """Of a cut-out what is seen is the object, in black too; where nothing is seen there is none, where all is, one."""
+    masks = {f"{n}.png": cut_out(blob(n), seen, unseen) for n in range(3)}
+    masks["3.png"] = cut_out(np.zeros(SIZE), seen, unseen)
+    # Brighter than what is unseen, it is told by its colour as well.
+    whole = np.ones(SIZE, dtype=bool)
+    masks["4.png"] = cut_out(whole, seen, unseen)
+    data = open_dataset(save_set(tmp_path, masks))
+    check_blobs(data.subset(data.names[:3]))
+    assert [int(one.masks().sum()) for one in (data[3], data[4])] == [0, whole.size]
+
+
+def test_a_black_cut_out_among_opaque_files(tmp_path):
+    """Where transparency mostly says nothing, a stray cut-out keeps its object and black files stay empty."""
+    masks = {f"{n}.png": np.dstack([coloured(blob(n), [BLACK, WHITE]), np.full(SIZE, 255, "u1")]) for n in range(3)}
+    masks["3.png"] = cut_out(blob(3), BLACK, WHITE)
+    masks["4.png"] = cut_out(np.ones(SIZE, dtype=bool), BLACK, BLACK)
+    data = open_dataset(save_set(tmp_path, masks))
+    check_blobs(data.subset(data.names[:4]))
+    assert not data[4].objects
+
+
+def test_grey_classes_on_transparent_black(tmp_path):
+    """Classes that are told by their greys keep them, though nothing is seen around them."""
+    masks = {f"{n}.png": cut_out(blob(n), (1 + n % 2,) * 3, BLACK) for n in range(4)}
+    data = open_dataset(save_set(tmp_path, masks), objects="labels")
+    assert [one.labels for one in data] == [("1",), ("2",), ("1",), ("2",)]
+
+
 def test_black_and_white_in_a_stock_palette(tmp_path):
     """Black and white saved with a stock palette of colours, at indices other than 0, are black and white."""
     masks = {f"{n}.png": paletted(np.where(blob(n), 215, 10), {215: (255,) * 3, 3: RED}) for n in range(3)}

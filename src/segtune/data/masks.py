@@ -3,8 +3,8 @@
 How values are taken from a file: EXIF orientation is applied; grey stays grey, whatever its depth; colour whose
 channels are nearly equal is grey; colour in a JPEG is its brightest channel, else each colour is a value of its own;
 a palette gives its indices, and whether its greys or its colours are meant is decided over all files of a data set
-(`data.formats.encodings`); one colour with varying alpha, a cut-out, gives its alpha; fractions from 0 to 1 are brought
-to 0 to 255.
+(`data.formats.encodings`); a cut-out gives its alpha: one colour with varying alpha or with none at all, and a grey
+darker than the one stored where nothing is seen; fractions from 0 to 1 are brought to 0 to 255.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class MaskFile:
         palette: the colour of each palette index in use, 0xRRGGBB.
         coloured: the palette holds colours that are no greys, whether they are in use or not.
         channels: the greys are stored as three equal channels: they may be colours among others of the data set.
+        alpha: what its transparency is: "" it has none, "shape" the values, "idle" nothing that counts, or "open": one
+            colour is seen all over, all object where the data set's masks are cut-outs and else just that colour.
     """
 
     values: Values
@@ -82,6 +84,7 @@ class MaskFile:
     palette: tuple[tuple[int, int], ...] = ()
     coloured: bool = False
     channels: bool = False
+    alpha: str = ""
 
 
 def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
@@ -150,6 +153,11 @@ def as_colours(file: MaskFile) -> MaskFile:
     return MaskFile(table[file.values], "colour")
 
 
+def as_seen(file: MaskFile) -> MaskFile:
+    """Return a cut-out that is seen all over, "open" to meanings, as object all over."""
+    return MaskFile(np.full(file.values.shape, 255, dtype=np.uint8), "grey", alpha="shape")
+
+
 def as_brightness(file: MaskFile) -> MaskFile:
     """Return a file with the brightest channel of each pixel's colour; greys stay."""
     if file.source == "grey":
@@ -191,19 +199,32 @@ def _from_palette(opened: PIL.Image.Image) -> MaskFile:
 
 
 def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
+    said = ""
     if opened.mode in {"LA", "PA", "RGBA", "La", "RGBa"}:
+        opened = opened.convert("RGBA")
         alpha = np.asarray(opened.getchannel("A"))
-        stored = np.asarray(opened.convert("RGBA"))[..., :3]
-        if np.ptp(alpha) and not np.ptp(stored.reshape(-1, 3), axis=0).any():
-            return MaskFile(alpha, "grey")
+        said = _said_by(alpha, np.asarray(opened)[..., :3])
+        if said == "shape":
+            return MaskFile(alpha, "grey", alpha=said)
     rgb = np.asarray(opened.convert("RGB"))
     if lossy:
         return MaskFile(np.maximum.reduce([rgb[..., 0], rgb[..., 1], rgb[..., 2]]), "grey", lossy)
     apart = (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0)
     if apart <= NEARLY_GREY:
         # Green has the largest part in brightness.
-        return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0))
-    return MaskFile(_pack(rgb), "colour")
+        return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0), alpha=said)
+    return MaskFile(_pack(rgb), "colour", alpha=said)
+
+
+def _said_by(alpha: npt.NDArray[np.uint8], rgb: npt.NDArray[np.uint8]) -> str:
+    """Return what transparency [H, W] over stored colours [H, W, 3] is (`MaskFile.alpha`)."""
+    if not np.ptp(rgb.reshape(-1, 3), axis=0).any():
+        return "shape" if np.ptp(alpha) or not alpha.any() else "open"
+    unseen, seen = rgb[alpha == 0], rgb[alpha == 255]  # [n, 3] each
+    # A brighter object has its shape in its colours, and with it perhaps its class.
+    darker = bool(unseen.size and seen.size) and int(seen.max()) < int(unseen.min())
+    one_each = darker and not np.ptp(seen, axis=0).any() and not np.ptp(unseen, axis=0).any()
+    return "shape" if one_each and int(np.ptp(rgb, axis=2).max()) <= NEARLY_GREY else "idle"
 
 
 def whole_numbers(values: npt.NDArray[np.generic], fractions: bool | None = None) -> Values:

@@ -61,12 +61,14 @@ class Encodings:
         readings: one for each way in which the files looked at are stored.
         palettes: what palettes stand for: "grey", "index", "colour" or, where none was seen, "unknown".
         channels: greys in three equal channels are colours among others.
+        cut_outs: masks are cut-outs: what is seen all over is object all over.
         options: how the data set is to be read.
     """
 
     readings: tuple[Reading, ...] = ()
     palettes: str = "unknown"
     channels: bool = False
+    cut_outs: bool = False
     options: Options = field(default_factory=Options)
 
     def of(self, kind: str) -> Reading | None:
@@ -93,6 +95,8 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
     Raises:
         DataError: instances are asked for, and the masks tell none apart; or the colours of none can be understood.
     """
+    cut_outs = _are_cut_outs(files)
+    files = [file for file in files if not (cut_outs and file.alpha == "open")]
     palettes = palettes_hold(files)
     channels, colours = _channels_hold(files, palettes)
     groups: dict[str, list[FileStatistics]] = {}
@@ -115,7 +119,7 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
     words = _in_words([one for one, reading in zip(said, readings, strict=True) if not reading.is_empty] or said[:1])
     agreed = tuple(_brought_to(reading, options) for reading in agree(readings))
     _check_instances(agreed, options, words)
-    return Inference(Encodings(agreed, palettes, channels, options), words, refused)
+    return Inference(Encodings(agreed, palettes, channels, cut_outs, options), words, refused)
 
 
 def agree(readings: Sequence[Reading]) -> list[Reading]:
@@ -167,6 +171,12 @@ def _in_words(said: Sequence[tuple[int, str, str]]) -> str:
         if words != first[2]
     ]
     return " ".join([first[2], *more])
+
+
+def _are_cut_outs(files: Iterable[FileStatistics]) -> bool:
+    """Whether most files with transparency have it for their mask."""
+    said = [file.alpha for file in files if file.alpha]
+    return said.count("shape") > len(said) / 2
 
 
 def palettes_hold(files: Iterable[FileStatistics]) -> str:

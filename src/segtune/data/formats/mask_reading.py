@@ -14,7 +14,16 @@ from segtune.data.formats.encodings import TOLD_APART, Encodings, Reading, agree
 from segtune.data.formats.mask_colours import DRAW_FLAT, NOT_FLAT, explain, snap
 from segtune.data.formats.mask_statistics import FLAT, FileStatistics, count_values, look_at
 from segtune.data.images import UnreadableError
-from segtune.data.masks import Encoding, MaskFile, Values, as_brightness, as_colours, as_greys, has_grey_palette
+from segtune.data.masks import (
+    Encoding,
+    MaskFile,
+    Values,
+    as_brightness,
+    as_colours,
+    as_greys,
+    as_seen,
+    has_grey_palette,
+)
 
 _FEW = 3
 """Values of a data set whose masks are not soft: 0, 255 and one between."""
@@ -43,6 +52,8 @@ def match(file: MaskFile, encodings: Encodings, path: Path) -> tuple[Values, Enc
 
 def _as_stored(file: MaskFile, encodings: Encodings) -> MaskFile:
     """Return a file as greys, indices or colours: as those of its data set are taken."""
+    if encodings.cut_outs and file.alpha == "open":
+        return as_seen(file)
     if encodings.options.encoding in {"soft", "band"}:
         return as_brightness(file)
     if file.source == "palette":

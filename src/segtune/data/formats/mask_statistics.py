@@ -55,6 +55,7 @@ class FileStatistics:
         counts: of a colour file: pixels by value of `values`.
         bordered: it holds 1, 2 and 3, and 3 keeps 1 and 2 apart.
         greys: of a file whose palette entries in use are greys: what these look like.
+        alpha: what its transparency is (`MaskFile.alpha`).
         name: the file's path below the data folder.
     """
 
@@ -73,6 +74,7 @@ class FileStatistics:
     counts: tuple[int, ...] = ()
     bordered: bool = False
     greys: FileStatistics | None = None
+    alpha: str = ""
     name: str = ""
 
     @property
@@ -109,7 +111,7 @@ def look_at(file: MaskFile, name: str = "") -> FileStatistics:
     statistics = FileStatistics(
         values, file.source, file.lossy, flat, bright, single, int(found[counts.argmax()]), file.palette,
         coloured=file.coloured, channels=file.channels, bordered=values == TRIMAP and _is_bordered(file.values),
-        greys=look_at(as_greys(file), name) if has_grey_palette(file) else None, name=name,
+        greys=look_at(as_greys(file), name) if has_grey_palette(file) else None, alpha=file.alpha, name=name,
     )  # fmt: skip
     if file.source == "colour":
         kept_counts = tuple(int(count) for count in counts[kept])
