@@ -223,6 +223,46 @@ def test_an_ambiguous_name(tmp_path, document):
     assert "path below the data folder" in data.set_aside[0].remedy
 
 
+@pytest.mark.parametrize("above", ["", "/home/ann/set/", "C:\\set\\"])
+def test_an_image_of_another_folder_is_not_the_missing_one(tmp_path, document, above):
+    """Where a name says a folder that holds the others of it, a file called so elsewhere is another image."""
+    document["images"] = [{"id": n, "file_name": f"{above}p1/{n}.png"} for n in (7, 9)]
+    save(tmp_path, {**document, "images": [{"file_name": name} for name in ("p1/7.png", "p2/9.png")]})
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/p1/7.png",)
+    assert [(one.name, "no such file" in one.reason) for one in data.set_aside] == [(f"{above}p1/9.png", True)]
+
+
+def test_a_folder_of_images_is_missing(tmp_path, document):
+    """Images of a folder that is missing are not those that another name says in full."""
+    document["images"] = [{"id": 7, "file_name": "p1/1.png"}, {"id": 9, "file_name": "p2/1.png"}]
+    save(tmp_path, {**document, "images": document["images"][1:]})
+    add(document, [SQUARE], image_id=9)
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/p2/1.png",)
+    assert [one.name for one in data.set_aside] == ["p1/1.png"]
+
+
+def test_images_moved_from_the_folders_they_were_annotated_in(tmp_path, document):
+    """Folders that are not here say nothing: a name that is unique is enough, whatever became of its folder."""
+    document["images"] = [{"id": n, "file_name": f"old/p{n}/{n}.png"} for n in (7, 9)]
+    save(tmp_path, {**document, "images": [{"file_name": name} for name in ("7.png", "new/9.png")]})
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    assert open_dataset(tmp_path).names == ("images/7.png", "images/new/9.png")
+
+
+def test_an_image_missing_from_its_part(tmp_path, document):
+    """An image that lacks in train/ is not the one of its name in val/."""
+    for part in ("train", "val"):
+        save(tmp_path, document, images=part, file=f"{part}/annotations.json")
+    (tmp_path / "train" / "b.png").unlink()
+    data = open_dataset(tmp_path)
+    assert data.names == ("train/a.png", "val/a.png", "val/b.png")
+    assert ["train/annotations.json names it" in one.reason for one in data.set_aside] == [True]
+
+
 def test_ids_of_other_types(tmp_path, document):
     """An id written as text in one place and as a number in another is the same id."""
     document["annotations"][0].update(image_id="7", category_id=5.0)

@@ -98,6 +98,14 @@ def test_one_file_for_all(tmp_path):
     assert {one.name: one.reason for one in data.set_aside} == {"images/d.png": "no GeoJSON belongs to it"}
 
 
+def test_an_image_of_another_folder_is_not_the_missing_one(tmp_path):
+    """A feature's image is not the one of its name in another folder, where its folder holds the others of it."""
+    image(tmp_path / "p1" / "1.png")
+    image(tmp_path / "p2" / "2.png")
+    put(tmp_path / "all.geojson", feature(image="p1/1.png"), feature(image="p1/2.png"))
+    assert open_dataset(tmp_path).names == ("p1/1.png",)
+
+
 def test_map_coordinates(tmp_path):
     """On a GeoTIFF, map coordinates of its system and pixels give the same mask."""
     geotiff(tmp_path / "a.tif")

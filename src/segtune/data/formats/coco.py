@@ -181,7 +181,9 @@ class _Collected:
         document = _load(root / path)
         try:
             names = {_id(one["id"]): str(one["name"]) for one in document.get("categories", [])}
-            path_of = {_id(one["id"]): self._add_image(one, path) for one in document["images"]}
+            images = document["images"]
+            found = self.finder.candidates([str(one["file_name"]) for one in images], path)
+            path_of = {_id(one["id"]): self._add_image(one, found[str(one["file_name"])], path) for one in images}
             for annotation in document.get("annotations", []):
                 of_image = _id(annotation["image_id"])
                 # Without such an image at all, not of one whose file is missing, which is told elsewhere.
@@ -218,9 +220,8 @@ class _Collected:
         }
         return tuple(f"{count} {words}." for words, count in counts.items() if count)
 
-    def _add_image(self, image: Mapping[str, Any], file: str) -> str | None:
+    def _add_image(self, image: Mapping[str, Any], found: Sequence[str], file: str) -> str | None:
         named = str(image["file_name"])
-        found = self.finder.candidates(named, file)
         self.named.update(found)
         if len(found) != 1:
             self.set_aside.append(_not_found(named, file, found))

@@ -290,9 +290,9 @@ def _by_image(
 ) -> dict[str, list[Feature]]:
     """Return the features of each image: those that name it, or, of none that name any, those on its piece of map."""
     found: dict[str, list[Feature]] = {}
+    paths = finder.candidates({one.image for one in features if one.image is not None})
     for one in features:
-        path = finder.find(one.image) or finder.find_stem(one.image) if one.image is not None else None
-        if path is not None:
+        if one.image is not None and (path := _only(paths[one.image]) or finder.find_stem(one.image)) is not None:
             found.setdefault(path, []).append(one)
     if found or not features:
         return found
@@ -306,6 +306,10 @@ def _by_image(
             "coordinate system: bring them there first, or let each feature name its image."
         )
     return found
+
+
+def _only(paths: Sequence[str]) -> str | None:
+    return paths[0] if len(paths) == 1 else None
 
 
 def _on_map(feature: Feature, size: Size, reference: Georeference) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from segtune.core.files import hash_file
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import SetAside, Source
+from segtune.data.formats.names import agreeing
 from segtune.data.formats.regions import Truth, make_sample
 from segtune.data.formats.tree import Tree, composed, join, name_of, parent_of, stem_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
@@ -60,35 +61,54 @@ class ImageFinder:
             self._by_name.setdefault(composed(name_of(path)), []).append(path)
             self._by_stem.setdefault(stem_of(path), []).append(path)
 
-    def find(self, name: str, file: str = "") -> str | None:
-        """Return the path below the data folder of the image called `name` in the annotation file `file`, or None."""
-        found = self.candidates(name, file)
-        return found[0] if len(found) == 1 else None
+    def candidates(self, names: Iterable[str], file: str = "") -> dict[str, list[str]]:
+        """Return the paths of the images that each of the names in the annotation file `file` may stand for.
 
-    def candidates(self, name: str, file: str = "") -> list[str]:
-        """Return the paths of the images that `name` in the annotation file `file` may stand for.
-
-        Looked for beside that file, in folders named like it, in the data folder, in images/, and anywhere. More than
-        one where several files have the name, and nothing says which is meant.
+        Looked for beside that file, in folders named like it, in the data folder, in images/, in folders that agree
+        with the name's, and anywhere. A file elsewhere is another image, and the one named is missing, where others of
+        the name's folder were found in their place, or another name says that file. More than one where several files
+        have the name, and nothing says which is meant.
         """
         # Annotations made on Windows name files by backslashes.
-        short = composed(str(PurePosixPath(name.replace("\\", "/"))).lstrip("/"))
+        shorts = {name: composed(str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")) for name in names}
+        found: dict[str, list[str]] = {name: [] for name in shorts}
+        placed, taken = set[str](), set[str]()
+        for way in (self._in_place, self._in_folder_called_so, self._anywhere):
+            tried = [name for name, short in shorts.items() if not found[name] and parent_of(short) not in placed]
+            ways = {name: way(shorts[name], file) for name in tried}
+            found |= {name: paths for name, paths in ways.items() if not taken.issuperset(paths)}
+            taken |= {path for paths in ways.values() for path in paths}
+            # Of a name without folders the rest may lie anywhere, unless the images lie in a part such as train/.
+            placed |= {parent_of(shorts[name]) for name in tried if found[name]
+                       and (parent_of(shorts[name]) or parent_of(found[name][0]) not in {"", "images"})}  # fmt: skip
+        return found
+
+    def find_stem(self, stem: str) -> str | None:
+        """Return the path of the one image whose name without extension is `stem`, or None."""
+        same = self._by_stem.get(composed(stem), [])
+        return same[0] if len(same) == 1 else None
+
+    def _in_place(self, short: str, file: str) -> list[str]:
+        """Return the paths of the images called so where the annotation file `file` says that they lie."""
         near = composed(parent_of(file))
         if beside := self._known.get(join(near, short)):
             return [beside]
-        same = self._by_name.get(name_of(short), [])
+        same = self._anywhere(short)
         ending = [path for path in same if f"/{composed(path)}".endswith(f"/{short}")]
         if named_alike := _in_folder_named_like(file, ending, short):
             return [named_alike]
         for folder in ("", "images", join(near, "images")):
             if found := self._known.get(join(folder, short)):
                 return [found]
-        return ending or same
+        # An image in no folder agrees with every folder.
+        return agreeing([path for path in same if parent_of(path)], short) if parent_of(short) else []
 
-    def find_stem(self, stem: str) -> str | None:
-        """Return the path of the one image whose name without extension is `stem`, or None."""
-        same = self._by_stem.get(composed(stem), [])
-        return same[0] if len(same) == 1 else None
+    def _in_folder_called_so(self, short: str, _file: str) -> list[str]:
+        folder = name_of(parent_of(short))
+        return [path for path in self._anywhere(short) if composed(name_of(parent_of(path))) == folder]
+
+    def _anywhere(self, short: str, _file: str = "") -> list[str]:
+        return self._by_name.get(name_of(short), [])
 
 
 def _in_folder_named_like(file: str, paths: Sequence[str], short: str) -> str | None:

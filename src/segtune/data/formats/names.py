@@ -38,14 +38,16 @@ class NameIndex:
         found = self._ends.get(end) or self._ends.get(stem)
         if found is None and stem.isdecimal():
             found = self._numbers.get(stem.lstrip("0"))
-        return _agreeing(found or [], _folders(path))
+        return agreeing(found or [], path)
 
 
-def _agreeing(names: list[str], folders: list[str]) -> list[str]:
-    """Return the names whose folders agree with those of a list, from the last one up; the most in common comes first.
+def agreeing(names: Iterable[str], path: str) -> list[str]:
+    """Return the names whose folders agree with those of a path in a list, from the last one up; of them those with
+    the most in common.
 
     A list may have been written above the data or below: only folders that both name must agree.
     """
+    folders = _folders(path)
     shared: dict[int, list[str]] = {}
     for name in names:
         own = _folders(composed(name))
