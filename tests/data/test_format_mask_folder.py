@@ -226,6 +226,24 @@ def test_a_mask_file_belongs_to_one_image(tmp_path):
     assert set(aside(tmp_path)) == {"images/x/a.png"}
 
 
+@pytest.mark.parametrize("other", ["p2", "p3"])
+def test_a_mask_of_another_folder_is_not_the_missing_one(tmp_path, other):
+    """In folders of one kind an image whose mask is missing gets no other's, be that one's images here or not."""
+    put(tmp_path, "images/p1/1.png", "images/p1/2.png", "images/p2/1.png", value=0)
+    put(tmp_path, "masks/p1/1.png", f"masks/{other}/1.png", f"masks/{other}/2.png")
+    assert aside(tmp_path)["images/p1/2.png"] == "it has no mask"
+    assert aside(tmp_path)[f"masks/{other}/2.png"] == "this mask has no image"
+
+
+def test_masks_in_one_folder_of_images_in_several(tmp_path):
+    """All masks in one folder belong to images in folders, beside which a stray image says nothing, a pair does."""
+    put(tmp_path, "images/stray.png", "images/p1/1.png", "images/p2/2.png", value=0)
+    put(tmp_path, "masks/1.png", "masks/2.png")
+    assert open_dataset(tmp_path).names == ("images/p1/1.png", "images/p2/2.png")
+    put(tmp_path, "masks/stray.png")
+    assert open_dataset(tmp_path).names == ("images/stray.png",)
+
+
 @pytest.mark.parametrize("folder", ["", "masks/"])
 def test_the_surest_partner_comes_first(tmp_path, folder):
     """An image keeps the mask of its own full name, though another that sorts before it would take it too."""

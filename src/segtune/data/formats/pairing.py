@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 
@@ -269,6 +269,7 @@ class _MaskFinder:
     """The masks of one folder, by the keys under which an image may look for them."""
 
     def __init__(self, tree: Tree, folder: str, is_mask: Accepts, images: Iterable[str]) -> None:
+        keys = list(images)
         self.all = [path for path in tree.paths(folder) if is_mask(name_of(path))]
         self._taken: dict[str, str] = {}
         self._exact: dict[str, list[str]] = {}
@@ -277,9 +278,10 @@ class _MaskFinder:
         # An image without objects has a folder without files.
         below = [composed(one[len(folder) + 1 :]) for one in tree.folders_below(folder)]
         self._of_folder: dict[str, list[str]] = {one: [] for one in below}
-        stems = _with_keys(map(name_of, images))
+        stems = _with_keys(map(name_of, keys))
         shared = _shared_names([_stem_in(_below(folder, path)) for path in self.all], stems)
         of_images = {parent_of(one) for one in below if name_of(one) in stems}
+        own = _folders_with_images(keys, {_below(folder, path) for path in self.all})
         for path in self.all:
             key = _below(folder, path)
             loose = join(parent_of(key), shared[_stem_in(key)])
@@ -287,7 +289,7 @@ class _MaskFinder:
             self._loose.setdefault(loose, []).append(path)
             self._of_folder.setdefault(parent_of(key), []).append(path)
             # Among folders of one image each, 3/5.png is the fifth object of image 3 and no mask of image 5.
-            if of_images.isdisjoint(map(parent_of, _upwards(parent_of(key)))):
+            if parent_of(key) not in own and of_images.isdisjoint(map(parent_of, _upwards(parent_of(key)))):
                 self._by_stem.setdefault(name_of(loose), []).append(path)
 
     def find(self, key: str) -> _Found | None:
@@ -299,7 +301,9 @@ class _MaskFinder:
         for one in (key, loose):
             if one and one in self._of_folder:
                 return _Found(tuple(self._of_folder[one]), True, _BY_FOLDER)
-        same = self._by_stem.get(name_of(loose), [])
+        # Where an image's folder has one of masks, its mask lies there or is missing.
+        at_home = parent_of(key) and parent_of(key) in self._of_folder
+        same = self._by_stem.get(name_of(loose), []) if not at_home else []
         return _Found((same[0],), False, _BY_STEM) if len(same) == 1 else None
 
     def take(self, image: str, found: _Found) -> str | None:
@@ -342,6 +346,14 @@ def _match_names(images: list[str], masks: dict[str, list[str]], result: Pairing
 def _with_keys(stems: Iterable[str]) -> set[str]:
     """Return the names, without extension, of images, and those under which else they look for their masks."""
     return {name for stem in stems for name in (stem, image_key(stem))}
+
+
+def _folders_with_images(images: Iterable[str], masks: Container[str]) -> set[str]:
+    """Return the folders whose masks belong to images in the same folder only, given the keys of images and masks.
+
+    At the top a stray image may lie beside folders of images: only one with a mask there speaks for it.
+    """
+    return {parent_of(key) for key in images if parent_of(key) or key in masks}
 
 
 def _stem_in(key: str) -> str:
