@@ -98,6 +98,25 @@ def test_one_file_for_all(tmp_path):
     assert {one.name: one.reason for one in data.set_aside} == {"images/d.png": "no GeoJSON belongs to it"}
 
 
+def test_features_of_no_image(tmp_path):
+    """Features that name an image that is not here, or none beside others that do, are counted in a note."""
+    image(tmp_path / "a.png")
+    put(tmp_path / "all.geojson", *(feature(image=name) for name in ("a.png", "A.png", "c.png")), feature())
+    data = open_dataset(tmp_path)
+    assert len(data[0].objects) == 1
+    assert data.notes == ("3 features name no image that is here, such as A.png, and are left out.",)
+
+
+def test_a_file_of_no_image(tmp_path):
+    """Where images have files of their own, a file that no image has is set aside, as is a second one of an image."""
+    image(tmp_path / "images" / "a.png")
+    for name in ("images/a", "images/lost", "labels/a"):
+        put(tmp_path / f"{name}.geojson", feature())
+    data = open_dataset(tmp_path)
+    assert data.names == ("images/a.png",)
+    assert [one.name for one in data.set_aside] == ["images/lost.geojson", "labels/a.geojson"]
+
+
 def test_an_image_of_another_folder_is_not_the_missing_one(tmp_path):
     """A feature's image is not the one of its name in another folder, where its folder holds the others of it."""
     image(tmp_path / "p1" / "1.png")
@@ -154,10 +173,22 @@ def test_one_map_over_several_tiles(tmp_path):
     geotiff(tmp_path / "east.tif", west=400_015.0)
     geotiff(tmp_path / "far.tif", west=500_000.0)
     across = [[[20, 5], [40, 5], [40, 15], [20, 15]]]
-    put(tmp_path / "map.geojson", feature(on_map(across), label="road"))
+    put(tmp_path / "map.geojson", feature(on_map(across), label="road"), feature(on_map([[[90, 5], [95, 5], [95, 9]]])))
     data = open_dataset(tmp_path)
     areas = {one.name: [mask.area for mask in one.objects] for one in data}
     assert areas == {"west.tif": [100], "east.tif": [100], "far.tif": []}
+    assert data.notes == ("1 features lie on no image's piece of the map and are left out.",)
+
+
+@pytest.mark.parametrize("coordinates", [[], [[]]])
+def test_a_polygon_without_coordinates(tmp_path, coordinates):
+    """It encloses nothing: alone on a map its image has no object, and beside others it changes nothing."""
+    geotiff(tmp_path / "a.tif")
+    geotiff(tmp_path / "b.tif")
+    put(tmp_path / "a.geojson", feature(coordinates), feature([coordinates], kind="MultiPolygon"))
+    put(tmp_path / "b.geojson", feature(coordinates), feature(on_map([*SQUARE])))
+    assert [len(one.objects) for one in open_dataset(tmp_path)] == [0, 1]
+    assert open_dataset(tmp_path)[1].objects[0].area == 120
 
 
 def test_broken_file(tmp_path):

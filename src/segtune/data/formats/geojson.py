@@ -104,14 +104,15 @@ def read(tree: Tree, options: Options) -> GeoJsonImages:
     file_of = _own_files(files, finder.paths)
     sizes, bad = check_sizes(tree.root, finder.paths, lambda _: None, options.pixel_limit)
     shared = [] if file_of else [one for path in files for one in read_features(tree.root / path)]
-    of_image = _by_image(shared, finder, tree.root, sizes)
+    of_image, astray = _by_image(shared, finder, tree.root, sizes)
     names = tuple(path for path in sizes if path in (file_of or of_image))
     classes = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in shared))}
     groups, notes = read_groups(tree, names)
     lone = [_without_features(path) for path in sizes if path not in (file_of or of_image)]
+    lone += [_without_image(path) for path in files if file_of and path not in file_of.values()]
     return GeoJsonImages(
         root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups,
-        set_aside=tuple(sorted([*bad, *lone], key=lambda one: one.name)), notes=notes,
+        set_aside=tuple(sorted([*bad, *lone], key=lambda one: one.name)), notes=(*astray, *notes),
         sizes=[sizes[name] for name in names], pixel_limit=options.pixel_limit,
         files=[file_of[name] for name in names] if file_of else [],
         annotations=_flat([of_image.get(name, []) for name in names], classes), classes=list(classes),
@@ -164,16 +165,16 @@ def _polygons(geometry: Mapping[str, Any] | None) -> list[list[Ring]]:
         return []
     if kind == "GeometryCollection":
         return [polygon for one in geometry["geometries"] for polygon in _polygons(one)]
-    if kind == "Polygon":
-        return [_rings(geometry["coordinates"])]
-    if kind == "MultiPolygon":
-        return [_rings(rings) for rings in geometry["coordinates"]]
-    return []
+    if kind not in {"Polygon", "MultiPolygon"}:
+        return []
+    polygons = [geometry["coordinates"]] if kind == "Polygon" else geometry["coordinates"]
+    # One without an outer ring is a null geometry (RFC 7946, 3.1).
+    return [_rings(rings) for rings in polygons if len(rings) and len(rings[0])]
 
 
 def _rings(rings: Any) -> list[Ring]:
     # A third number would be the height (RFC 7946, 3.1.1).
-    found = [np.array([point[:2] for point in ring], dtype=np.float64).reshape(-1, 2) for ring in rings]
+    found = [np.array([point[:2] for point in ring], dtype=np.float64).reshape(-1, 2) for ring in rings if len(ring)]
     if not all(np.isfinite(ring).all() for ring in found):
         raise ValueError("coordinates must be finite numbers")
     return found
@@ -287,15 +288,26 @@ def _own_files(files: Sequence[str], images: Sequence[str]) -> dict[str, str]:
 
 def _by_image(
     features: Sequence[Feature], finder: ImageFinder, root: Path, sizes: Mapping[str, Size]
-) -> dict[str, list[Feature]]:
-    """Return the features of each image: those that name it, or, of none that name any, those on its piece of map."""
+) -> tuple[dict[str, list[Feature]], tuple[str, ...]]:
+    """Return the features of each image: those that name it, or, of none that name any, those on its piece of map.
+
+    Features of no image are told in a note.
+    """
     found: dict[str, list[Feature]] = {}
     paths = finder.candidates({one.image for one in features if one.image is not None})
+    astray: list[Feature] = []
     for one in features:
-        if one.image is not None and (path := _only(paths[one.image]) or finder.find_stem(one.image)) is not None:
-            found.setdefault(path, []).append(one)
+        path = _only(paths[one.image]) or finder.find_stem(one.image) if one.image is not None else None
+        (found.setdefault(path, []) if path is not None else astray).append(one)
     if found or not features:
-        return found
+        return found, _told(astray, "name no image that is here")
+    return _by_map(features, root, sizes)
+
+
+def _by_map(
+    features: Sequence[Feature], root: Path, sizes: Mapping[str, Size]
+) -> tuple[dict[str, list[Feature]], tuple[str, ...]]:
+    found: dict[str, list[Feature]] = {}
     for path, size in sizes.items():
         reference = read_georeference(root / path) if is_tiff_name(path) else None
         if reference is not None:
@@ -305,7 +317,13 @@ def _by_image(
             f"The outlines in {root} lie on no image's piece of the map. Coordinates must be those of the images' own "
             "coordinate system: bring them there first, or let each feature name its image."
         )
-    return found
+    reached = {id(one) for held in found.values() for one in held}
+    return found, _told([one for one in features if id(one) not in reached], "lie on no image's piece of the map")
+
+
+def _told(astray: Sequence[Feature], what: str) -> tuple[str, ...]:
+    named = next((f", such as {one.image}," for one in astray if one.image), "")
+    return (f"{len(astray)} features {what}{named} and are left out.",) if astray else ()
 
 
 def _only(paths: Sequence[str]) -> str | None:
@@ -328,6 +346,11 @@ def _flat(of_image: Sequence[Sequence[Feature]], classes: Mapping[str, int]) -> 
 
 def _without_features(path: str) -> SetAside:
     return SetAside(path, "no GeoJSON belongs to it", "Add its file, with no features when nothing is on the image.")
+
+
+def _without_image(path: str) -> SetAside:
+    reason = "no image has its name, or one that has another file"
+    return SetAside(path, reason, "Put its image there, put all features of an image into one file, or remove it.")
 
 
 _LAYOUT = "images with one .geojson each, or one FeatureCollection whose features name their image"
