@@ -118,20 +118,69 @@ def test_segmentation_by_instance(tmp_path):
     assert [one.name for one in data.set_aside] == ["ct/3.dcm"]
 
 
-def test_segmentation_by_place(tmp_path):
-    """A segmentation that names only the series is laid onto its images by their place in the patient."""
+def save_by_place(path: Path, *places: str) -> None:
+    """Write a segmentation that names only the series, each frame's segment at a height in the patient."""
+    save_segmentation(path, header(1), [square()] * len(places), ["liver"] * len(places))
+    data = pydicom.dcmread(path)
+    for group, place in zip(data.PerFrameFunctionalGroupsSequence, places, strict=True):
+        del group.DerivationImageSequence
+        group.PlanePositionSequence = [item(ImagePositionPatient=["0", "0", place])]
+    del data.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    data.save_as(path)
+
+
+def item(**elements) -> pydicom.Dataset:
+    data = pydicom.Dataset()
+    for name, value in elements.items():
+        setattr(data, name, value)
+    return data
+
+
+@pytest.mark.parametrize("place", ["-101.875", "-101.8749999999", "-101.88", "-101.87"])
+def test_segmentation_by_place(tmp_path, place):
+    """A segmentation that names only the series is laid onto its images by their place in the patient, near enough."""
+    for n, height in ((1, -104.375), (2, -101.875)):
+        put(tmp_path / f"{n}.dcm", ramp(), header(n), ImagePositionPatient=[0, 0, height])
+    save_by_place(tmp_path / "seg.dcm", place)
+    data = open_dataset(tmp_path)
+    assert [len(one.objects) for one in data] == [0, 1]
+    assert data.notes == data.set_aside == ()
+
+
+def test_segments_of_no_image(tmp_path):
+    """Frames that lie on no image are counted; a segmentation none of whose frames does leaves no image empty."""
     for n in (1, 2):
         put(tmp_path / f"{n}.dcm", ramp(), header(n), ImagePositionPatient=[0, 0, 2.5 * n])
-    save_segmentation(tmp_path / "seg.dcm", header(1), [square()], ["liver"])
-    data = pydicom.dcmread(tmp_path / "seg.dcm")
-    group = data.PerFrameFunctionalGroupsSequence[0]
-    del group.DerivationImageSequence
-    plane = pydicom.Dataset()
-    plane.ImagePositionPatient = [0, 0, 5]
-    group.PlanePositionSequence = [plane]
-    del data.ReferencedSeriesSequence[0].ReferencedInstanceSequence
-    data.save_as(tmp_path / "seg.dcm")
-    assert [len(one.objects) for one in open_dataset(tmp_path)] == [0, 1]
+    save_by_place(tmp_path / "seg.dcm", "5", "7.5")
+    data = open_dataset(tmp_path)
+    assert [len(one.objects) for one in data] == [0, 1]
+    assert data.notes == ("1 frames of segmentations lie on no image that is here, and are left out.",)
+    put(tmp_path / "other.dcm", ramp(), replace(header(3), series="1.2.901"))
+    save_segmentation(tmp_path / "seg.dcm", replace(header(3), series="1.2.901"), [square()], ["liver"])
+    save_by_place(tmp_path / "lost.dcm", "7.5")
+    data = open_dataset(tmp_path)
+    assert data.names == ("other.dcm",)
+    assert [one.name for one in data.set_aside] == ["1.dcm", "2.dcm", "lost.dcm"]
+
+
+def test_settings_of_frames(tmp_path):
+    """Slope, intercept and window of a multi-frame file may be each frame's own, else those of all frames."""
+    head = put(tmp_path / "a.dcm", np.stack([ramp()] * 2), header(frames=2))
+    data = pydicom.dcmread(tmp_path / "a.dcm")
+    rescale = item(RescaleSlope=2, RescaleIntercept=-1000, RescaleType="HU")
+    data.SharedFunctionalGroupsSequence = [
+        item(PixelValueTransformationSequence=[rescale],
+             FrameVOILUTSequence=[item(WindowCenter=0, WindowWidth=1000)])
+    ]  # fmt: skip
+    own = item(FrameVOILUTSequence=[item(WindowCenter=500, WindowWidth=100)])
+    data.PerFrameFunctionalGroupsSequence = [item(), own]
+    data.save_as(tmp_path / "a.dcm")
+    real = ramp().astype(float) * 2 - 1000
+    for frame, (centre, width) in enumerate([(0, 1000), (500, 100)]):
+        expected = np.clip(((real - (centre - 0.5)) / (width - 1) + 0.5) * 255, 0, 255)
+        assert np.abs(read_frame(tmp_path / "a.dcm", frame=frame)[..., 0] - expected).max() <= 1
+    save_segmentation(tmp_path / "seg.dcm", head, [square()], ["liver"])
+    assert len(open_dataset(tmp_path)) == 2
 
 
 def test_frames(tmp_path):

@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from segtune.core.errors import DataError
 from segtune.core.files import hash_file, hash_text
@@ -52,6 +53,9 @@ from segtune.data.masks import MaskFile, read_mask_file
 from segtune.data.remedies import MAKE_SMALLER
 
 IGNORE_LABEL = "ignore"
+_SAME_PLACE = 0.02
+"""Millimetres between positions that are the same: tools write them with two decimals or more."""
+
 _SNIFFED = 20
 """Files without a telling extension that are looked into before deciding that there is no DICOM."""
 
@@ -146,7 +150,7 @@ def _index_segmented(
     tree: Tree, options: Options, headers: Mapping[str, Header], bad: Sequence[SetAside]
 ) -> SegmentedFrames:
     images = {path: header for path, header in headers.items() if header.modality != "SEG"}
-    placed, covered, broken = _place_segments(tree, images, [path for path in headers if path not in images])
+    placed, covered, broken, astray = _place_segments(tree, images, [path for path in headers if path not in images])
     frames: list[tuple[str, int]] = []
     set_aside = [*bad, *broken]
     for path, header in images.items():
@@ -162,7 +166,7 @@ def _index_segmented(
         # Zeros in front, so that names sort as frames do.
         names=tuple(f"{path}#{frame:04d}" if images[path].frames > 1 else path for path, frame in frames),
         groups=tuple(_group(images[path], group) for (path, _), group in zip(frames, known, strict=True)),
-        set_aside=tuple(sorted(set_aside, key=lambda one: one.name)), notes=notes, frames=frames,
+        set_aside=tuple(sorted(set_aside, key=lambda one: one.name)), notes=(*astray, *notes), frames=frames,
         sizes=[images[path].size for path, _ in frames], segments=[placed.get(frame, []) for frame in frames],
         window=options.window,
     )  # fmt: skip
@@ -170,40 +174,69 @@ def _index_segmented(
 
 def _place_segments(
     tree: Tree, images: Mapping[str, Header], files: Sequence[str]
-) -> tuple[dict[tuple[str, int], list[tuple[str, SegmentFrame]]], set[str], list[SetAside]]:
-    """Return the segments on each frame, the images that are covered, and segmentations that cannot be used."""
-    by_uid = {header.uid: path for path, header in images.items()}
-    by_place = {(header.series, header.position): path for path, header in images.items()}
-    by_series: dict[str, list[str]] = {}
-    for path, header in images.items():
-        by_series.setdefault(header.series, []).append(path)
+) -> tuple[dict[tuple[str, int], list[tuple[str, SegmentFrame]]], set[str], list[SetAside], tuple[str, ...]]:
+    """Return the segments on each frame, the images covered, segmentations that cannot be used, and notes on others."""
+    places = _Places(images)
     placed: dict[tuple[str, int], list[tuple[str, SegmentFrame]]] = {}
     covered: set[str] = set()
     broken: list[SetAside] = []
+    astray = 0
     for file in files:
         try:
             found = read_segmentation(tree.root / file)
         except UnreadableError as error:
             broken.append(SetAside(file, error.reason, error.remedy))
             continue
-        covered |= {by_uid[uid] for uid in found.images if uid in by_uid}
-        # One that names no image speaks for its whole series.
-        if not found.images:
-            covered |= {path for series in found.series for path in by_series.get(series, ())}
-        for segment in sorted(found.frames, key=lambda one: one.segment):
-            place = by_uid.get(segment.image) or _at_position(segment, found, by_place)
-            if place is not None:
-                covered.add(place)
-                placed.setdefault((place, segment.image_frame), []).append((file, segment))
-    return placed, covered, broken
+        held = [(place, one) for one in sorted(found.frames, key=lambda one: one.segment)
+                if (place := places.of(one, found.series)) is not None]  # fmt: skip
+        # It says nothing of the images that it covers, not even that they are empty.
+        if found.frames and not held:
+            broken.append(SetAside(file, "none of its frames lies on an image here", "Add its images, or remove it."))
+            continue
+        astray += len(found.frames) - len(held)
+        covered |= places.covered_by(found) | {path for (path, _), _ in held}
+        for place, one in held:
+            placed.setdefault(place, []).append((file, one))
+    notes = (f"{astray} frames of segmentations lie on no image that is here, and are left out.",) if astray else ()
+    return placed, covered, broken, notes
 
 
-def _at_position(
-    segment: SegmentFrame, found: Segmentation, by_place: Mapping[tuple[str, tuple[float, ...] | None], str]
-) -> str | None:
-    if segment.position is None:
+class _Places:
+    """Images by their UIDs, and by their series and positions."""
+
+    def __init__(self, images: Mapping[str, Header]) -> None:
+        self._images = images
+        self._by_uid = {header.uid: path for path, header in images.items()}
+        self._by_series: dict[str, list[str]] = {}
+        for path, header in images.items():
+            self._by_series.setdefault(header.series, []).append(path)
+        self._by_position: dict[str, tuple[list[str], npt.NDArray[np.float64]]] = {}
+        for series, paths in self._by_series.items():
+            known = {path: position for path in paths if (position := images[path].position) is not None}
+            if known:
+                self._by_position[series] = ([*known], np.array([*known.values()]))  # paths, and [paths, 3]
+
+    def of(self, segment: SegmentFrame, series: Iterable[str]) -> tuple[str, int] | None:
+        """Return file and frame that a segment's frame lies on, or None."""
+        path = self._by_uid.get(segment.image) or self._nearest(segment.position, series)
+        inside = path is not None and segment.image_frame < self._images[path].frames
+        return (path, segment.image_frame) if path is not None and inside else None
+
+    def covered_by(self, found: Segmentation) -> set[str]:
+        """Return the images that a segmentation names; one that names none speaks for its whole series."""
+        if found.images:
+            return {self._by_uid[uid] for uid in found.images if uid in self._by_uid}
+        return {path for series in found.series for path in self._by_series.get(series, ())}
+
+    def _nearest(self, position: tuple[float, ...] | None, series: Iterable[str]) -> str | None:
+        """Return the image of the series at a position, or None."""
+        for paths, positions in (self._by_position[one] for one in sorted(series) if one in self._by_position):
+            if position is not None:
+                apart = np.linalg.norm(positions - np.array(position), axis=1)
+                nearest = int(apart.argmin())
+                if apart[nearest] <= _SAME_PLACE:
+                    return paths[nearest]
         return None
-    return next((by_place[key] for series in found.series if (key := (series, segment.position)) in by_place), None)
 
 
 def _read_headers(tree: Tree) -> tuple[dict[str, Header], list[SetAside]]:

@@ -91,8 +91,18 @@ def read_header(path: Path) -> Header:
 
 
 def as_position(value: Sequence[Any] | None) -> tuple[float, ...] | None:
-    """Return a position in the patient rounded to a hundredth of a millimetre, so that equal ones compare equal."""
-    return tuple(round(float(one), 2) for one in value) if value else None
+    """Return a position x, y, z in the patient, or None where there is none."""
+    return tuple(float(one) for one in value) if value is not None and np.size(value) == 3 else None
+
+
+def functional_group(data: Any, frame: int, name: str) -> Any:
+    """Return a functional group of a frame (PS3.3, C.7.6.16): its own, or that of all frames, or None."""
+    own, shared = (data.get(f"{whose}FunctionalGroupsSequence") or () for whose in ("PerFrame", "Shared"))
+    for groups, place in ((own, frame), (shared, 0)):
+        items = groups[place].get(name) if place < len(groups) else None
+        if items:
+            return items[0]
+    return None
 
 
 def read_dataset(path: Path, tags: Sequence[str] | None = None, *, pixels: bool = False) -> Any:
@@ -139,7 +149,10 @@ def read_frame(path: Path, _limit: int = PIXEL_LIMIT, frame: int = 0, window: Wi
     if data.get("PhotometricInterpretation") == "PALETTE COLOR":
         return _bytes_of(np.asarray(pixels.apply_color_lut(values, data)))
     # A window is in the units behind the modality's transform: Hounsfield's, not those stored (PS3.3, C.11.2).
-    grey = _shown(np.asarray(pixels.apply_modality_lut(values, data)), data, window)
+    # Where frames have settings of their own, those of the file are absent.
+    rescale = functional_group(data, frame, "PixelValueTransformationSequence") or data
+    voi = functional_group(data, frame, "FrameVOILUTSequence") or data
+    grey = _shown(np.asarray(pixels.apply_modality_lut(values, rescale)), voi, window)
     if data.get("PhotometricInterpretation") == "MONOCHROME1":
         grey = 255 - grey
     return np.repeat(grey[:, :, None], 3, axis=2)

@@ -15,6 +15,7 @@ from segtune.core.rle import BoolMask
 from segtune.data.formats.dicom_image import (
     Header,
     as_position,
+    functional_group,
     import_pydicom,
     new_dataset,
     read_dataset,
@@ -65,9 +66,7 @@ def read_segmentation(path: Path) -> Segmentation:
     data = read_dataset(path)
     try:
         labels = {int(one.SegmentNumber): str(one.SegmentLabel) for one in data.SegmentSequence}
-        shared = (data.get("SharedFunctionalGroupsSequence") or [None])[0]
-        groups = data.PerFrameFunctionalGroupsSequence
-        frames = tuple(_frame(number, group, shared, labels) for number, group in enumerate(groups))
+        frames = tuple(_frame(data, number, labels) for number in range(len(data.PerFrameFunctionalGroupsSequence)))
         covered = data.get("ReferencedSeriesSequence") or []
         images = {str(one.ReferencedSOPInstanceUID) for each in covered
                   for one in each.get("ReferencedInstanceSequence") or []}  # fmt: skip
@@ -135,11 +134,11 @@ def save_segmentation(path: Path, image: Header, masks: Sequence[npt.NDArray[np.
     save_dataset(path, data)
 
 
-def _frame(number: int, group: Any, shared: Any, labels: dict[int, str]) -> SegmentFrame:
-    segment = int(_part(group, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)
-    derivation = _part(group, shared, "DerivationImageSequence")
+def _frame(data: Any, number: int, labels: dict[int, str]) -> SegmentFrame:
+    segment = int(functional_group(data, number, "SegmentIdentificationSequence").ReferencedSegmentNumber)
+    derivation = functional_group(data, number, "DerivationImageSequence")
     sources = (derivation.get("SourceImageSequence") if derivation is not None else None) or []
-    position = _part(group, shared, "PlanePositionSequence")
+    position = functional_group(data, number, "PlanePositionSequence")
     image, image_frame = "", 0
     # Of several source images none is the one that the frame lies on: its position must tell.
     if len(sources) == 1:
@@ -147,15 +146,6 @@ def _frame(number: int, group: Any, shared: Any, labels: dict[int, str]) -> Segm
         image_frame = int(np.atleast_1d(sources[0].get("ReferencedFrameNumber") or 1)[0]) - 1  # DICOM counts from 1
     place = as_position(position.get("ImagePositionPatient")) if position is not None else None
     return SegmentFrame(number, segment, labels[segment], image, image_frame, place)
-
-
-def _part(group: Any, shared: Any, name: str) -> Any:
-    """Return the first item of a functional group: the frame's own, or that of all frames, or None."""
-    for place in (group, shared):
-        items = place.get(name) if place is not None else None
-        if items:
-            return items[0]
-    return None
 
 
 def _segment(number: int, label: str) -> Any:
