@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.check import check_dataset
-from segtune.data.check_swaps import covered_pixels
+from segtune.data.check_measure import Measured
+from segtune.data.check_swaps import Misfits, covered_pixels, find_misfits
 from segtune.data.check_turned import find_unturned
 from segtune.data.dataset import Dataset, open_dataset
 from segtune.data.splits import leaks, make_split
@@ -171,6 +173,27 @@ def test_a_mask_that_follows_nothing(folder):
     image[disc(34, 34, 18)] += 90
     folder.fill(40).add("loose", image, disc(92, 60, 22))
     assert folder.check().of_rule("loose_mask").images[0] == "images/loose.png"
+
+
+def test_masks_of_very_many_images_are_compared_by_rank():
+    """Whether masks follow their images is asked of all pairs without an array of them, which grew with the square."""
+    fits = np.random.default_rng(0).integers(0, 9, (20_000, 2)) / 4.0  # most pairs have an equal one
+    measured = [Measured(str(number), (9, 9), fit=(*map(float, fit),)) for number, fit in enumerate(fits)]
+    tracemalloc.start()
+    found = find_misfits(Dataset.of([]), measured)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == Misfits()
+    assert most < 20_000_000
+
+
+@pytest.mark.parametrize(("better", "loose"), [(15, ()), (16, ("0",))])
+def test_masks_that_fit_alike_turned_and_as_they_lie(better, loose):
+    """Four of five pairs of a lying and a turned mask must tell them apart, and equal ones do not."""
+    lying = [0.5, *[2.0] * better, *[1.0] * (19 - better)]
+    measured = [Measured(str(number), (9, 9), fit=(fit, 1.0)) for number, fit in enumerate(lying)]
+    data = Dataset.of([Sample(one.name, one.size, (), (), read=lambda: None) for one in measured])
+    assert find_misfits(data, measured).loose == loose
 
 
 def test_exact_duplicates(folder):

@@ -255,6 +255,24 @@ def test_images_that_may_only_train_never_test():
     assert sizes(split) == (70, 15, 15)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_what_only_trains_leaves_training_nothing_to_want(seed):
+    """Where the rest is few or in large groups, it goes to validation and test, for training has images."""
+    few = Dataset.of(sample(name, side=5) for name in "abcd")
+    assert sizes(make_split(few, only_train=["a", "b"], seed=seed)) == (2, 1, 1)
+    patients = Dataset.of(
+        sample(f"{patient}/{number}", side=5, group=patient)
+        for patient, count in (("a", 30), ("b", 40), ("c", 20))
+        for number in range(count)
+    )
+    split = make_split(patients, only_train=["a/0"], seed=seed)
+    assert sorted(sizes(split)[1:]) == [20, 40]
+    empty = Dataset.of(sample(name, side=5 if name in "bde" else 0) for name in "abcdef")
+    split = make_split(empty, only_train=["a", "b"], seed=seed)
+    assert [bool({*"bde"} & {*split.part(part)}) for part in PARTS] == [True] * 3
+    assert {"a", "b"} <= {*split.train}
+
+
 def test_a_base_that_has_seen_too_much_leaves_what_there_is():
     """With less left than the shares ask for, validation and test halve it; with nothing left there is no test."""
     most = [f"images/{number:03d}.png" for number in range(34)]

@@ -15,7 +15,7 @@ from segtune.core.files import hash_text, read_json, write_json
 from segtune.data.dataset import Dataset
 from segtune.data.formats.names import NameIndex
 from segtune.data.split_lists import read_lists
-from segtune.data.stratify import allocate, independent_units, size_buckets
+from segtune.data.stratify import allocate, fill_parts, independent_units, size_buckets
 
 PARTS = ("train", "val", "test")
 
@@ -121,6 +121,7 @@ def make_split(
     side = [0] * len(units)
     for row, part in zip(free, given, strict=True):
         side[row] = part
+    fill_parts(units, buckets, side, [part for part in range(3) if fractions[part] > 0], {*free})
     chosen: dict[str, set[str]] = {part: set() for part in PARTS}
     for unit, part in zip(units, side, strict=True):
         chosen[PARTS[part]].update(unit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +61,8 @@ def allocate(
     """Return the part (0 to 2) of each unit: the one that lacks most of its bucket, then of all (Sechidis 2011).
 
     Sets of several images come first, the largest first, so that single images even out what they leave; what a bucket
-    still lacks is carried to the next, so that the parts' sizes are as asked to the image. Every part of a fraction
-    above 0 gets a unit at least (there must be as many units), and one with objects as long as there are enough.
+    still lacks is carried to the next, so that the parts' sizes are as asked to the image. Few or large units may leave
+    a part without any: see `fill_parts`.
     """
     sizes, where, shares = np.array([len(unit) for unit in units]), np.array(buckets), np.array(fractions)
     lacking = {bucket: shares * sizes[where == bucket].sum() for bucket in sorted(set(buckets))}  # [3] each
@@ -79,11 +79,24 @@ def allocate(
         for unit in order[(where[order] == bucket) & (sizes[order] == 1)].tolist():
             side[unit] = _give(lack, lack, 1, fractions)
         carried = lack
-    wanted = [part for part in range(3) if fractions[part] > 0]
-    _fill_empty(units, side, wanted, range(len(units)))
-    # Without a single object a part can neither train nor choose nor prove anything.
-    _fill_empty(units, side, wanted, [unit for unit, bucket in enumerate(buckets) if bucket > 0])
     return side
+
+
+def fill_parts(
+    units: Sequence[Unit], buckets: Sequence[int], side: list[int], wanted: Sequence[int], free: Set[int]
+) -> None:
+    """Move units so that every wanted part has one, and one with objects, as long as there are enough.
+
+    Args:
+        units: the sets of images.
+        buckets: the bucket of each (`size_buckets`).
+        side: the part of each; changed in place.
+        wanted: parts that must have one.
+        free: units that may be moved, as places in `units`; the others stay.
+    """
+    _fill_empty(units, side, wanted, range(len(units)), free)
+    # Without a single object a part can neither train nor choose nor prove anything.
+    _fill_empty(units, side, wanted, [unit for unit, bucket in enumerate(buckets) if bucket > 0], free)
 
 
 def _give(lack: Lack, lack_of_all: Lack, size: int, fractions: tuple[float, float, float]) -> int:
@@ -95,20 +108,23 @@ def _give(lack: Lack, lack_of_all: Lack, size: int, fractions: tuple[float, floa
     return part
 
 
-def _fill_empty(units: Sequence[Unit], side: list[int], wanted: list[int], able: Sequence[int]) -> None:
-    """Give each wanted part that has none of the units in `able` the smallest of the part that has most of them.
+def _fill_empty(
+    units: Sequence[Unit], side: list[int], wanted: Sequence[int], able: Sequence[int], free: Set[int]
+) -> None:
+    """Give each wanted part that has none of the units in `able` the smallest free one of the part with most of them.
 
     A unit of the same size goes back in exchange where there is one, so that the parts keep their sizes.
     """
     for part in wanted:
         if any(side[unit] == part for unit in able):
             continue
-        richest = max(wanted, key=lambda other: sum(side[unit] == other for unit in able))
-        mine = [unit for unit in able if side[unit] == richest]
-        if len(mine) < 2:
+        held = {other: [unit for unit in able if side[unit] == other] for other in wanted}
+        richest = max(wanted, key=lambda other: len(held[other]) if not free.isdisjoint(held[other]) else 0)
+        given = [unit for unit in held[richest] if unit in free]
+        if len(held[richest]) < 2 or not given:
             continue
-        moved = min(mine, key=lambda unit: (len(units[unit]), unit))
-        same = [unit for unit, its in enumerate(side) if its == part and len(units[unit]) == len(units[moved])]
+        moved = min(given, key=lambda unit: (len(units[unit]), unit))
+        same = [unit for unit in free if side[unit] == part and len(units[unit]) == len(units[moved])]
         side[moved] = part
         if same:
-            side[same[0]] = richest
+            side[min(same)] = richest
