@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -104,6 +106,22 @@ def test_orientation_is_applied(picture, tmp_path):
             assert windows.size == (230, 150)
             window = windows.read(slice(20, 60), slice(30, 90))
             assert np.array_equal(window, read_image(tmp_path / name)[20:60, 30:90])
+
+
+def test_an_orientation_behind_the_pixels_of_a_png_does_not_count(picture, tmp_path):
+    """It counts for no reader, whatever Pillow brings up once it has decoded the file."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "a.png"
+    PIL.Image.fromarray(picture).save(path)
+    content = exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(content)) + b"eXIf" + content + struct.pack(">I", zlib.crc32(b"eXIf" + content))
+    written = path.read_bytes()
+    end = written.rindex(b"IEND") - 4
+    path.write_bytes(written[:end] + chunk + written[end:])
+    with open_windows(path) as windows:
+        assert windows.size == read_image(path).shape[:2] == (150, 230)
+        assert np.array_equal(windows.read(slice(0, 150), slice(0, 230)), read_image(path))
 
 
 def test_no_limit_on_pixels_holds(picture, tmp_path, monkeypatch):

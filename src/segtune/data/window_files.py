@@ -69,7 +69,8 @@ def _open_tiff(path: Path, stack: ExitStack) -> Windows | None:
 def _hold(path: Path) -> Windows:
     """Decode a file once. What Pillow decoded stays when its file is closed."""
     with open_image(path, UNLIMITED) as opened:
-        opened.load()
+        # First: decoding a PNG would bring up an orientation behind its pixels, which counts nowhere.
         upright = turn_upright(opened)
-        held: Windows = _HeldWindows(upright) if opened.mode in _PLAIN else ArrayWindows(to_rgb(upright))
+        upright.load()
+        held: Windows = _HeldWindows(upright) if upright.mode in _PLAIN else ArrayWindows(to_rgb(upright))
     return held
