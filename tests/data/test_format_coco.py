@@ -185,6 +185,14 @@ def test_broken_files(tmp_path, document, broken):
         open_dataset(tmp_path, format="coco")
 
 
+@pytest.mark.parametrize("height", ["50.0", "tall", float("inf")])
+def test_heights_that_are_no_whole_numbers(tmp_path, document, height):
+    """A size that is no whole number is an error that names the file."""
+    document["images"][0]["height"] = height
+    with pytest.raises(DataError, match=r"annotations\.json is no complete COCO file.*whole numbers"):
+        open_dataset(save(tmp_path, document))
+
+
 def test_a_file_cut_off(tmp_path, document):
     """A file whose end is missing is taken for what it was, and the error names it."""
     path = save(tmp_path, document) / "annotations.json"

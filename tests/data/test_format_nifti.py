@@ -78,6 +78,26 @@ def test_window(tmp_path):
     assert 95 < open_dataset(tmp_path)[0].image[-1, -1, 0] < 110
 
 
+@pytest.mark.filterwarnings("error:invalid value")
+def test_voxels_without_a_value(tmp_path):
+    """NaN in a volume of floats, such as outside of a scanner's view, is black and raises no warning."""
+    values = volume().astype(np.float32)
+    values[:, :4] = np.nan
+    put(pair(tmp_path) / "images" / "case1.nii.gz", values)
+    image = open_dataset(tmp_path)[3].image
+    assert (image[:4, :3] == 255).all()
+    assert not image[4:].any()
+
+
+def test_several_entries_of_one_volume(tmp_path):
+    """Of a volume with a fourth axis the first entry is shown, and a note says so."""
+    put(pair(tmp_path) / "images" / "case1.nii.gz", np.stack([volume(), 1000 - volume()], axis=3))
+    put(pair(tmp_path, "case2") / "images" / "case2.nii.gz", volume()[..., None])
+    data = open_dataset(tmp_path)
+    assert (data[3].image[:4, :3] == 255).all()
+    assert [note for note in data.notes if note.startswith("1 volumes have several entries along a fourth axis")]
+
+
 def test_bytes_are_shown_as_they_are(tmp_path):
     """A volume of bytes needs no window."""
     values = np.arange(12 * 16 * 2, dtype=np.uint64).reshape(12, 16, 2).astype(np.uint8)

@@ -86,6 +86,17 @@ def test_what_stands_alone_is_set_aside(folder):
     assert len(data) == 2
 
 
+def test_a_stray_json_hides_nothing(folder):
+    """A file of figures that sorts before those of masks is set aside, beside an image or not."""
+    for name in ("info", "about/sa_1"):
+        (folder / "about").mkdir(exist_ok=True)
+        (folder / f"{name}.json").write_text('{"name": "mine", "year": 2024}')
+    write_image(folder, "about/sa_1")
+    data = open_dataset(folder)
+    assert (data.format, len(data)) == ("sa1b", 3)
+    assert [one.name for one in data.set_aside] == ["info.json"]
+
+
 def test_folders_of_folders(folder, tmp_path):
     """The published archives are folders of their own: names meet within one folder only."""
     for number in (1, 2):

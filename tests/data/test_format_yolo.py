@@ -59,6 +59,15 @@ def test_class_names(tmp_path, file, text):
     assert open_dataset(tmp_path)[0].labels == ("1" if "nc" in text else "dog",)
 
 
+def test_a_byte_order_mark(tmp_path):
+    """Files that begin by one, as some editors write them, are read like any others."""
+    put(tmp_path, "images/a.jpg", "labels/a.txt", "\ufeff" + LINE)
+    (tmp_path / "classes.txt").write_text("\ufeffcat\ndog\n")
+    data = open_dataset(tmp_path)
+    assert (data.format, data.set_aside) == ("yolo", ())
+    assert data[0].labels == ("dog",)
+
+
 def test_opened_by_its_settings(tmp_path):
     """data.yaml stands for its folder."""
     put(tmp_path, "images/a.jpg", "labels/a.txt")

@@ -190,10 +190,11 @@ class _Collected:
                 self.astray += of_image not in path_of
                 if (image := path_of.get(of_image)) is not None:
                     self._add_annotation(annotation, image, names)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise DataError(
                 f"{root / path} is no complete COCO file: {type(error).__name__} {error}. It must hold 'images' with "
-                "'id' and 'file_name', and 'annotations' with 'image_id' and 'segmentation'."
+                "'id' and 'file_name', 'height' and 'width' being whole numbers, and 'annotations' with 'image_id' and "
+                "'segmentation'."
             ) from error
 
     def claimed_size(self, path: str) -> Size | None:

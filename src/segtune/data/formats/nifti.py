@@ -122,12 +122,13 @@ def read(tree: Tree, options: Options) -> NiftiSlices:
     inference = _infer(tree.root, pairs, options)
     slices = [(volume, place) for volume, shape in enumerate(shapes) for place in range(shape[0])]
     names = tuple(f"{pairs[volume].image}#{place:04d}" for volume, place in slices)
-    known, notes = read_groups(tree, [pair.image for pair in pairs])
+    known, more = read_groups(tree, [pair.image for pair in pairs])
+    notes = (inference.words, *_of_several_entries(tree.root, pairs), *more)
     groups = tuple(known[volume] or stem_of(pairs[volume].image) for volume, _ in slices)
     set_aside = tuple(sorted([*pairing.set_aside, *bad], key=lambda one: one.name))
     return NiftiSlices(
         root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups, set_aside=set_aside,
-        notes=(inference.words, *notes), pairs=pairs, slices=slices, sizes=[(shape[1], shape[2]) for shape in shapes],
+        notes=notes, pairs=pairs, slices=slices, sizes=[(shape[1], shape[2]) for shape in shapes],
         encodings=inference.encodings, window=options.window,
     )  # fmt: skip
 
@@ -213,6 +214,16 @@ def _check_shapes(
             good.append(pair)
             shapes.append(shape)
     return good, shapes, bad
+
+
+def _of_several_entries(root: Path, pairs: Iterable[Pair]) -> tuple[str, ...]:
+    """Say how many volumes of images have a fourth axis, of which one entry is shown."""
+    count = sum(_open(root / pair.image).shape[3:] not in {(), (1,)} for pair in pairs)
+    words = (
+        f"{count} volumes have several entries along a fourth axis, such as times or MR sequences, of which the first "
+        "is shown; to train on another, save it as the volume."
+    )
+    return (words,) if count else ()
 
 
 def _words(shape: tuple[int, int, int]) -> str:

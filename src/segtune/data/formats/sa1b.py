@@ -30,6 +30,9 @@ from segtune.data.formats.tree import Tree, composed, join, parent_of, stem_of
 from segtune.data.formats.writing import write_image, written_names
 
 _SNIFFED = 4096
+_TRIED = 8
+"""Bytes of a file that are looked at, and files: most that lie beside an image may be of another tool."""
+
 _HEAD = re.compile(rb'"image"\s*:\s*\{')
 """One image, where COCO has a list of them; SA-1B's own files begin with it."""
 
@@ -65,16 +68,18 @@ class Sa1bImages(ImageFiles):
 
 def detect(tree: Tree) -> float | None:
     """Return how sure it is that images with SA-1B's files of masks lie here."""
-    return 0.95 if any(_sounds_like_sa1b(tree.root / path) for path in _files(tree)[:1]) else None
+    stems = {_stem(path) for path in ImageFinder(tree).paths}
+    beside = [path for path in tree.with_suffix(".json") if _stem(path) in stems]
+    return 0.95 if any(_sounds_like_sa1b(tree.root / path) for path in beside[:_TRIED]) else None
 
 
 def read(tree: Tree, options: Options) -> Sa1bImages:
     """Index images by the file of masks beside each; no such file is read yet."""
-    files = {_stem(path): path for path in _files(tree)}
-    if not files:
-        raise DataError(f"{tree.root} holds no images with SA-1B's masks. {tree.describe()} Expected: {_LAYOUT}.")
+    files = {_stem(path): path for path in tree.with_suffix(".json")}
     images = ImageFinder(tree).paths
     paired = [path for path in images if _stem(path) in files]
+    if not paired:
+        raise DataError(f"{tree.root} holds no images with SA-1B's masks. {tree.describe()} Expected: {_LAYOUT}.")
     sizes, bad = check_sizes(tree.root, paired, lambda _: None, options.pixel_limit)
     names = tuple(sizes)
     groups, notes = read_groups(tree, names)
@@ -122,13 +127,6 @@ def is_of_one_image(text: bytes) -> bool:
 def _sounds_like_sa1b(path: Path) -> bool:
     with path.open("rb") as file:
         return is_of_one_image(file.read(_SNIFFED))
-
-
-def _files(tree: Tree) -> list[str]:
-    """Return the JSON files that lie beside an image of their name."""
-    stems = {_stem(path) for path in ImageFinder(tree).paths}
-    files = tree.with_suffix(".json")
-    return files if any(_stem(path) in stems for path in files) else []
 
 
 def _stem(path: str) -> str:

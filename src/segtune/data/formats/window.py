@@ -10,11 +10,11 @@ Window = tuple[float, float]
 
 
 def show_window(values: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.uint8]:
-    """Bring values to uint8: linear inside the window, cut off outside (DICOM PS3.3, C.11.2.1.2.1)."""
+    """Bring values to uint8: linear inside the window, cut off outside (DICOM PS3.3, C.11.2.1.2.1); NaN becomes 0."""
     centre, width = window
     real = np.asarray(values, dtype=np.float32)
     shown = ((real - (centre - 0.5)) / max(width - 1, 1e-6) + 0.5) * 255
-    return np.asarray(np.clip(np.rint(shown), 0, 255), dtype=np.uint8)
+    return np.asarray(np.nan_to_num(np.clip(np.rint(shown), 0, 255), copy=False), dtype=np.uint8)
 
 
 def window_of(values: npt.NDArray[np.generic], low: float = 0.5, high: float = 99.5) -> Window:

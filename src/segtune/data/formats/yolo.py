@@ -242,7 +242,8 @@ def _fault(path: Path) -> str | None:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # Editors on Windows begin a file by a byte order mark.
+        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The labels {path} cannot be read ({error}). Export them again.") from error
 
@@ -251,7 +252,7 @@ def _first_line(path: Path) -> str:
     """Return the first line that is not blank, or nothing."""
     with path.open("rb") as file:
         return next(
-            (line for line in file.read(1 << 16).decode("utf-8", errors="replace").splitlines() if line.strip()), ""
+            (line for line in file.read(1 << 16).decode("utf-8-sig", errors="replace").splitlines() if line.strip()), ""
         )
 
 
