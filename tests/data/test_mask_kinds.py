@@ -296,6 +296,13 @@ def test_a_black_cut_out_among_opaque_files(tmp_path):
     assert not data[4].objects
 
 
+def test_an_opaque_black_file_among_white_cut_outs(tmp_path):
+    """It is an empty mask: black is not what they cut out."""
+    masks = {f"{n}.png": cut_out(blob(n), WHITE, WHITE) for n in range(3)}
+    masks["3.png"] = cut_out(np.ones(SIZE, dtype=bool), BLACK, BLACK)
+    assert [len(one.objects) for one in open_dataset(save_set(tmp_path, masks))] == [1, 1, 1, 0]
+
+
 def test_grey_classes_on_transparent_black(tmp_path):
     """Classes that are told by their greys keep them, though nothing is seen around them."""
     masks = {f"{n}.png": cut_out(blob(n), (1 + n % 2,) * 3, BLACK) for n in range(4)}

@@ -75,7 +75,8 @@ class MaskFile:
         coloured: the palette holds colours that are no greys, whether they are in use or not.
         channels: the greys are stored as three equal channels: they may be colours among others of the data set.
         alpha: what its transparency is: "" it has none, "shape" the values, "idle" nothing that counts, or "open": one
-            colour is seen all over, all object where the data set's masks are cut-outs and else just that colour.
+            colour is seen all over, all object where the data set's masks are cut-outs of it and else just that colour.
+        seen: of a file with transparency: the colour of its least transparent pixel, 0xRRGGBB.
     """
 
     values: Values
@@ -85,6 +86,7 @@ class MaskFile:
     coloured: bool = False
     channels: bool = False
     alpha: str = ""
+    seen: int = 0
 
 
 def read_mask_file(path: Path, colours: bool = False, pixel_limit: int = PIXEL_LIMIT) -> MaskFile:
@@ -199,21 +201,22 @@ def _from_palette(opened: PIL.Image.Image) -> MaskFile:
 
 
 def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
-    said = ""
+    said, seen = "", 0
     if opened.mode in {"LA", "PA", "RGBA", "La", "RGBa"}:
         opened = opened.convert("RGBA")
         alpha = np.asarray(opened.getchannel("A"))
-        said = _said_by(alpha, np.asarray(opened)[..., :3])
+        stored = np.asarray(opened)[..., :3]
+        said, seen = _said_by(alpha, stored), int(_pack(stored.reshape(-1, 3)[alpha.argmax()]))
         if said == "shape":
-            return MaskFile(alpha, "grey", alpha=said)
+            return MaskFile(alpha, "grey", alpha=said, seen=seen)
     rgb = np.asarray(opened.convert("RGB"))
     if lossy:
         return MaskFile(np.maximum.reduce([rgb[..., 0], rgb[..., 1], rgb[..., 2]]), "grey", lossy)
     apart = (rgb.max(axis=2) - rgb.min(axis=2)).max(initial=0)
     if apart <= NEARLY_GREY:
         # Green has the largest part in brightness.
-        return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0), alpha=said)
-    return MaskFile(_pack(rgb), "colour", alpha=said)
+        return MaskFile(rgb[..., 1], "grey", channels=bool(apart == 0), alpha=said, seen=seen)
+    return MaskFile(_pack(rgb), "colour", alpha=said, seen=seen)
 
 
 def _said_by(alpha: npt.NDArray[np.uint8], rgb: npt.NDArray[np.uint8]) -> str:

@@ -61,14 +61,14 @@ class Encodings:
         readings: one for each way in which the files looked at are stored.
         palettes: what palettes stand for: "grey", "index", "colour" or, where none was seen, "unknown".
         channels: greys in three equal channels are colours among others.
-        cut_outs: masks are cut-outs: what is seen all over is object all over.
+        cut_outs: colours, 0xRRGGBB, of which masks are cut-outs: one seen all over is object all over.
         options: how the data set is to be read.
     """
 
     readings: tuple[Reading, ...] = ()
     palettes: str = "unknown"
     channels: bool = False
-    cut_outs: bool = False
+    cut_outs: frozenset[int] = frozenset()
     options: Options = field(default_factory=Options)
 
     def of(self, kind: str) -> Reading | None:
@@ -95,8 +95,8 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
     Raises:
         DataError: instances are asked for, and the masks tell none apart; or the colours of none can be understood.
     """
-    cut_outs = _are_cut_outs(files)
-    files = [file for file in files if not (cut_outs and file.alpha == "open")]
+    cut_outs = _cut_outs(files)
+    files = [file for file in files if not (file.alpha == "open" and file.seen in cut_outs)]
     palettes = palettes_hold(files)
     channels, colours = _channels_hold(files, palettes)
     groups: dict[str, list[FileStatistics]] = {}
@@ -173,10 +173,11 @@ def _in_words(said: Sequence[tuple[int, str, str]]) -> str:
     return " ".join([first[2], *more])
 
 
-def _are_cut_outs(files: Iterable[FileStatistics]) -> bool:
-    """Whether most files with transparency have it for their mask."""
-    said = [file.alpha for file in files if file.alpha]
-    return said.count("shape") > len(said) / 2
+def _cut_outs(files: Iterable[FileStatistics]) -> frozenset[int]:
+    """Return the colours of cut-outs where most files with transparency are such; empty ones may be of any kind."""
+    said = [file for file in files if file.alpha and not (file.alpha == "shape" and file.values == (0,))]
+    colours = [file.seen for file in said if file.alpha == "shape"]
+    return frozenset(colours) if len(colours) > len(said) / 2 else frozenset()
 
 
 def palettes_hold(files: Iterable[FileStatistics]) -> str:

@@ -52,7 +52,7 @@ def match(file: MaskFile, encodings: Encodings, path: Path) -> tuple[Values, Enc
 
 def _as_stored(file: MaskFile, encodings: Encodings) -> MaskFile:
     """Return a file as greys, indices or colours: as those of its data set are taken."""
-    if encodings.cut_outs and file.alpha == "open":
+    if file.alpha == "open" and file.seen in encodings.cut_outs:
         return as_seen(file)
     if encodings.options.encoding in {"soft", "band"}:
         return as_brightness(file)

@@ -56,6 +56,7 @@ class FileStatistics:
         bordered: it holds 1, 2 and 3, and 3 keeps 1 and 2 apart.
         greys: of a file whose palette entries in use are greys: what these look like.
         alpha: what its transparency is (`MaskFile.alpha`).
+        seen: the colour of its least transparent pixel, 0xRRGGBB.
         name: the file's path below the data folder.
     """
 
@@ -75,6 +76,7 @@ class FileStatistics:
     bordered: bool = False
     greys: FileStatistics | None = None
     alpha: str = ""
+    seen: int = 0
     name: str = ""
 
     @property
@@ -111,7 +113,8 @@ def look_at(file: MaskFile, name: str = "") -> FileStatistics:
     statistics = FileStatistics(
         values, file.source, file.lossy, flat, bright, single, int(found[counts.argmax()]), file.palette,
         coloured=file.coloured, channels=file.channels, bordered=values == TRIMAP and _is_bordered(file.values),
-        greys=look_at(as_greys(file), name) if has_grey_palette(file) else None, alpha=file.alpha, name=name,
+        greys=look_at(as_greys(file), name) if has_grey_palette(file) else None, alpha=file.alpha,
+        seen=file.seen, name=name,
     )  # fmt: skip
     if file.source == "colour":
         kept_counts = tuple(int(count) for count in counts[kept])
