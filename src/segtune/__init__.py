@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segtune.data.check import check_dataset
     from segtune.data.dataset import Dataset, open_dataset
     from segtune.data.demo import write_demo
+    from segtune.data.reading import Reading
     from segtune.data.scenes import draw_scene
     from segtune.data.splits import make_split
     from segtune.models.open import open_model
@@ -32,6 +33,7 @@ __all__ = [
     "Dataset",
     "EverythingSettings",
     "Prompts",
+    "Reading",
     "Sample",
     "SegtuneError",
     "Session",
@@ -53,6 +55,7 @@ _PLACES = {
     "Dataset": "segtune.data.dataset",
     "EverythingSettings": "segtune.segment.everything",
     "Prompts": "segtune.core.types",
+    "Reading": "segtune.data.reading",
     "Sample": "segtune.core.types",
     "SegtuneError": "segtune.core.errors",
     "Session": "segtune.segment.session",

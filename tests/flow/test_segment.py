@@ -36,6 +36,20 @@ def test_a_file_of_prompts(answer, discs, micro, tmp_path):
     assert [one["category_id"] for one in told["annotations"]] == [1, 2]
 
 
+def test_bands_are_told(answer, micro, tmp_path):
+    """Of a satellite's image, which no run has to know of."""
+    tifffile = pytest.importorskip("tifffile", reason="the extra data is not installed")
+    values = np.random.default_rng(0).integers(0, 3000, (40, 60, 5), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack", planarconfig="contig")
+    words = ("segment", micro, tmp_path / "a.tif", "--boxes", "10,10,50,40")
+    code, facts = answer(*words, "--out", tmp_path / "out", "--bands", 5, 4, 3)
+    assert (code, facts["done"]) == (0, 1)
+    assert '"bands": [5, 4, 3]' in (tmp_path / "out" / "results.jsonl").read_text()
+    code, facts = answer(*words, "--out", tmp_path / "none", "--bands", 7, 4, 3)
+    assert code == 4
+    assert "5 bands, not band 7" in facts["failed"]["a.tif"]
+
+
 def test_mistakes_are_told_in_a_paragraph(segtune, discs, micro, tmp_path):
     (tmp_path / "twice.json").write_text('{"000.png": [{"box": [1, 1, 9, 9]}], "000.png": []}')
     for words, code, said in (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from segtune.core.errors import DataError, UsageError
@@ -144,3 +146,26 @@ def test_deep_images_and_misnamed_ones_are_found(photos):
             assert image.stem.encode()
             with pytest.raises(DataError, match=r"is no UTF-8\. Rename"):
                 image.check()
+
+
+def test_slices_and_frames_are_images_and_segmentations_are_none(tmp_path, monkeypatch):
+    """In a folder and alone; what cannot be opened, if only for want of a package, is an image with a fault."""
+    nibabel, _ = pytest.importorskip("nibabel"), pytest.importorskip("pydicom")
+    from segtune.data.formats.dicom_image import Header, save_image
+
+    image = np.zeros((8, 9, 3), dtype=np.uint8)
+    nibabel.Nifti1Image(np.zeros((8, 9, 2), np.int16), np.eye(4)).to_filename(tmp_path / "ct.nii.gz")
+    for name, modality in (("scan.dcm", "CT"), ("marks.dcm", "SEG")):
+        save_image(tmp_path / name, image, Header("1.2", "1.3", "1.4", "P", modality, (8, 9)))
+    (tmp_path / "bad.dcm").write_text("nothing")
+    found = find_inputs([tmp_path])
+    assert [one.name for one in found] == ["bad.dcm", "ct.nii.gz#0000", "ct.nii.gz#0001", "scan.dcm"]
+    assert [one.stem for one in found] == ["bad", "ct#0000", "ct#0001", "scan"]
+    assert [bool(one.fault) for one in found] == [True, False, False, False]
+    assert [one.name for one in find_inputs([tmp_path / "ct.nii.gz#0001", tmp_path / "ct.nii.gz"])] == [
+        "ct.nii.gz#0001", "ct.nii.gz#0000"
+    ]  # fmt: skip
+    assert [one.name for one in find_inputs([tmp_path / "marks.dcm"])] == ["marks.dcm"]
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    (alone,) = find_inputs([tmp_path / "*.nii.gz"])
+    assert "pip install 'segtune[data]'" in alone.fault

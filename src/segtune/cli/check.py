@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.options import AsJson, Data, Format, Objects
+from segtune.cli.options import AsJson, Bands, Data, Format, Objects, Window
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 
@@ -24,14 +24,6 @@ Encoding = Annotated[
         metavar="binary|soft|band|labels|instances",
         help="What mask files hold, where the guess is wrong. [default: inferred from them]",
     ),
-]
-Bands = Annotated[
-    tuple[int, int, int] | None,
-    typer.Option(metavar="R G B", help="GeoTIFF: numbers from 1 of the bands shown as red, green and blue."),
-]
-Window = Annotated[
-    tuple[float, float] | None,
-    typer.Option(metavar="CENTRE WIDTH", help="DICOM, NIfTI: the values shown. [default: the files' own]"),
 ]
 PixelLimit = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Images with more pixels are set aside. [default: 178,956,970]")

@@ -22,3 +22,13 @@ Objects = Annotated[
 Format = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="Name of the data format. [default: detected]")
 ]
+
+Bands = Annotated[
+    tuple[int, int, int] | None,
+    typer.Option(metavar="R G B", help="GeoTIFF: numbers from 1 of the bands shown as red, green and blue."),
+]
+
+Window = Annotated[
+    tuple[float, float] | None,
+    typer.Option(metavar="CENTRE WIDTH", help="DICOM, NIfTI: the values shown. [default: the files' own]"),
+]

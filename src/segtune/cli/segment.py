@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from segtune.cli.options import AsJson
+from segtune.cli.options import AsJson, Bands, Window
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 from segtune.core.errors import INTERRUPTED, DataError, UsageError
@@ -140,10 +140,13 @@ def segment(
     tile_side: TileSide = None,
     tile_overlap: TileOverlap = None,
     on: On = None,
+    bands: Bands = None,
+    window: Window = None,
     json: AsJson = False,
 ) -> int:
     """Segment objects in one image or a million, by clicks, boxes and masks in pixels of the original images.
 
+    Images look as the run that MODEL came of saw its data, unless --bands or --window says otherwise.
     Cut off, the same command goes on where it was. An image that cannot be read is listed and stops nothing.
 
     For example:
@@ -159,6 +162,7 @@ def segment(
     from segtune.runs.interrupt import StopOnInterrupt
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
+    from segtune.segment.origin import reading_for
     from segtune.segment.refine import parse_cleanup
     from segtune.segment.views import averaged
     from segtune.segment.wishes import gather_wishes
@@ -179,6 +183,7 @@ def segment(
         result = segment_many(
             averaged(opened, views), inputs, out, wishes, everything=settings, format=format, batch=batch,
             tiles=_tiling(tiles, tile_side, tile_overlap), cleanup=cleanup, on=on, stop=stop, progress=progress,
+            reading=reading_for(opened).told(bands=bands, window=window),
         )  # fmt: skip
     facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)

@@ -107,7 +107,7 @@ def read_size(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]:
     """
     with suppress(OSError):
         if quick := quick_size(path):
-            _hold_to_limit(path, quick[::-1], pixel_limit)
+            hold_to_limit(path, quick, pixel_limit)
             return quick
     with open_image(path, pixel_limit) as opened:
         width, height = _stored_size(opened)
@@ -142,6 +142,16 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - called once per file of large sets
 
 
+def hold_to_limit(path: Path, size: tuple[int, int], pixel_limit: int) -> None:
+    """Refuse an image of `size` (height, width) with more pixels than the limit.
+
+    Raises:
+        UnreadableError: it has.
+    """
+    if size[0] * size[1] > pixel_limit:
+        raise _too_large(path, f"it has {size[1]} × {size[0]}", pixel_limit)
+
+
 @contextmanager
 def open_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Iterator[PIL.Image.Image]:
     """Open an image file with Pillow; whatever goes wrong while it is open becomes an `UnreadableError`."""
@@ -150,7 +160,7 @@ def open_image(path: Path, pixel_limit: int = PIXEL_LIMIT) -> Iterator[PIL.Image
         PIL.Image.MAX_IMAGE_PIXELS = pixel_limit
     try:
         with PIL.Image.open(path) as opened:
-            _hold_to_limit(path, opened.size, pixel_limit)
+            hold_to_limit(path, opened.size[::-1], pixel_limit)
             yield opened
     # In words already: from the limit, or from the caller's own block.
     except UnreadableError:
@@ -267,11 +277,6 @@ def _looks_like_image(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(8).startswith(_SIGNATURES)
-
-
-def _hold_to_limit(path: Path, size: tuple[int, int], pixel_limit: int) -> None:
-    if size[0] * size[1] > pixel_limit:
-        raise _too_large(path, f"it has {size[0]} × {size[1]}", pixel_limit)
 
 
 def _too_large(path: Path, what: str, pixel_limit: int) -> UnreadableError:

@@ -1,7 +1,8 @@
 """Image files opened to be read by window, where the file's kind allows it without ever holding the whole.
 
-A TIFF of strips or tiles, stored plainly or deflated, is decoded piece by piece. Any other file is decoded once and
-held: PNG and JPEG, which cannot be entered in the middle, at 4 bytes a pixel. No limit on pixels holds here.
+A TIFF of strips or tiles with 8 bits a band, stored plainly or deflated, is decoded piece by piece. Any other file is
+decoded once and held: PNG and JPEG, which cannot be entered in the middle, at 4 bytes a pixel; deep values, which are
+stretched over all the image. No limit on pixels holds here.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import PIL.Image
 from segtune.core.errors import MissingExtraError
 from segtune.core.types import Image
 from segtune.data.formats.georeference import is_tiff_name
+from segtune.data.formats.geotiff import shown_bands
 from segtune.data.formats.tiff_windows import open_tiff_windows
 from segtune.data.images import UNLIMITED, open_image, to_rgb, turn_upright
+from segtune.data.reading import BY_CONTENT, Reading
 from segtune.data.windows import ArrayWindows, Windows
 
 _PLAIN = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "CMYK", "YCbCr"})
@@ -39,35 +42,40 @@ class _HeldWindows(Windows):
 
 
 @contextmanager
-def open_windows(source: str | Path | Image) -> Iterator[Windows]:
-    """Open an image to read windows of it, each as `data.images.read_image` would show it.
+def open_windows(source: str | Path | Image, reading: Reading | None = None) -> Iterator[Windows]:
+    """Open an image to read windows of it, each as the whole would show it.
 
     Args:
         source: an image file, or an image, uint8 [H, W, 3] RGB.
+        reading: how the file is read; without it as its content says.
 
     Raises:
         UnreadableError: the file is missing, damaged or no image.
+        MissingExtraError: the package that reads its kind is not installed.
     """
     if isinstance(source, np.ndarray):
         yield ArrayWindows(source)
         return
-    path = Path(source)
+    path, reading = Path(source), reading or BY_CONTENT
     with ExitStack() as stack:
-        found = _open_tiff(path, stack) if is_tiff_name(path.name) else None
-        yield found or _hold(path)
+        found = _open_tiff(path, reading, stack) if is_tiff_name(path.name) else None
+        yield found or _hold(path, reading)
 
 
-def _open_tiff(path: Path, stack: ExitStack) -> Windows | None:
+def _open_tiff(path: Path, reading: Reading, stack: ExitStack) -> Windows | None:
     """Return windows of a TIFF that can be decoded piece by piece, else None."""
     try:
-        return stack.enter_context(open_tiff_windows(path))
+        shown = shown_bands(path, reading.bands) if reading.is_geotiff(path, UNLIMITED) else None
+        return stack.enter_context(open_tiff_windows(path, shown))
     # Without tifffile Pillow reads it, whole.
     except MissingExtraError:
         return None
 
 
-def _hold(path: Path) -> Windows:
+def _hold(path: Path, reading: Reading) -> Windows:
     """Decode a file once. What Pillow decoded stays when its file is closed."""
+    if not reading.is_plain(path, UNLIMITED):
+        return ArrayWindows(reading.read(path, UNLIMITED))
     with open_image(path, UNLIMITED) as opened:
         # First: decoding a PNG would bring up an orientation behind its pixels, which counts nowhere.
         upright = turn_upright(opened)

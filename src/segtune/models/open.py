@@ -57,6 +57,7 @@ def open_model(
         path = _locate(spec)
         opened = _open_folder if path.is_dir() else _open_checkpoint
         model = opened(path, str(spec), preparation)
+        model.source = path.absolute()
     return model.to(device).eval()
 
 

@@ -9,11 +9,14 @@ from segtune.core.errors import DataError
 from segtune.core.files import read_json
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints, digest
+from segtune.data.reading import Reading
 from segtune.data.splits import Split, read_split
 from segtune.models.save import BLEND, RECORD
 from segtune.runs.data import open_run_data
-from segtune.runs.folder import RunFolder
-from segtune.runs.settings import DataSettings, read_settings
+from segtune.runs.folder import RunFolder, run_of
+from segtune.runs.pretrain_settings import PretrainSettings
+from segtune.runs.settings import DataSettings, ReadingSettings, read_settings
+from segtune.runs.settings_tree import read_composed
 
 _COMPARED = 3
 """Images looked at to tell whether a folder holds the data of a run."""
@@ -70,6 +73,26 @@ def open_as_trained(
             continue  # other data than the run's, which may well be of another format
     reading = read_like(DataSettings(), data, format=format, objects=objects or "whole")
     return open_run_data(reading), reading
+
+
+def reading_of(source: Path) -> Reading | None:
+    """Return how the run that a model came of read its images; None where it came of none.
+
+    Args:
+        source: what the model was opened from, as `run_of` takes it.
+
+    Raises:
+        UsageError: the run's settings are damaged.
+    """
+    run = run_of(source)
+    if run is not None and run.pretraining.is_file():
+        told: ReadingSettings = read_composed(run.pretraining, PretrainSettings).settings.data
+        return Reading(told.format, told.bands, told.window)
+    if run is None or (fit := fit_of(run)) is None:
+        return None
+    told = read_settings(fit.settings).settings.data
+    record = read_json(fit.record) if fit.record.is_file() else {}
+    return Reading(told.format or record.get("data", {}).get("format"), told.bands, told.window)
 
 
 def read_like(

@@ -15,7 +15,8 @@ from segtune.core.geometry import Frame
 from segtune.core.rle import RunLengths
 from segtune.core.types import Embedding, Image
 from segtune.data.formats.regions import OBJECT
-from segtune.data.images import PIXEL_LIMIT, read_image
+from segtune.data.images import PIXEL_LIMIT
+from segtune.data.reading import BY_CONTENT, Reading
 from segtune.models.family import PromptableModel
 from segtune.prompts.collate import collate
 from segtune.prompts.objects import ObjectPrompt
@@ -45,12 +46,14 @@ class Task:
         everything: find all its masks instead, with these settings.
         tiles: read it by window, whatever its size.
         cleanup: of all masks whose box has no more pixels than an image that is read whole (`PIXEL_LIMIT`).
+        reading: how image files are read.
     """
 
     wishes: Wishes
     everything: EverythingSettings | None = None
     tiles: TileSettings | None = None
     cleanup: Cleanup | None = None
+    reading: Reading = BY_CONTENT
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +94,9 @@ def answer_images(
         groups = _in_batches(model, images, task, size, stop)
     else:
         groups = segment_large(
-            model, images, task.wishes, task.everything, task.tiles, batch=size, stop=stop, note=note
-        )
+            model, images, task.wishes, task.everything, task.tiles, reading=task.reading, batch=size, stop=stop,
+            note=note,
+        )  # fmt: skip
     for group in groups:
         yield (_cleaned(one, task.cleanup) for one in group)
 
@@ -117,7 +121,7 @@ def _read_in_batches(
     def read(image: InputImage) -> _Ready | Failed:
         try:
             image.check()
-            values = read_image(image.path)
+            values = task.reading.read(image.path)
             asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
             pixels, (frame,) = model.prepare([values])

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from segtune.core.errors import DataError, UsageError
+from segtune.core.errors import DataError, SegtuneError, UsageError
 from segtune.data.formats.tree import Tree, as_text, is_text
 from segtune.data.formats.writing import written_names
 from segtune.data.images import is_image_name
+from segtune.data.reading import is_part, is_readable, list_parts
 
 _LIST = ".txt"
 
@@ -46,6 +47,7 @@ class InputImage:
 def find_inputs(inputs: Iterable[str | Path], *, without: Path | None = None) -> list[InputImage]:
     """Return the images meant by files, folders (with those below), patterns (`photos/**/*.jpg`) and lists.
 
+    Of a NIfTI volume each slice is an image, of a DICOM file each frame (`data.reading`); a DICOM segmentation is none.
     A list is a .txt file with a path per line, relative to where it lies; only what is given itself is taken for one,
     not what a pattern or another list names. Order is that of the inputs; folders and patterns are sorted. An image
     that is meant twice comes once. A line that leads nowhere, and a name that is no UTF-8, is an image with a fault.
@@ -95,7 +97,10 @@ def _read_input(given: str) -> Iterator[InputImage]:
 def _expand(path: Path) -> Iterator[InputImage]:
     """Yield what a file, a folder or a pattern means."""
     if _is_there(path):
-        yield from _below(path) if path.is_dir() else [_file(path)]
+        yield from _below(path) if path.is_dir() else _file(path)
+        return
+    if is_part(path):
+        yield InputImage(path, path.name)
         return
     start, pattern = _split_pattern(path)
     if not any(map(glob.has_magic, pattern)):
@@ -107,25 +112,35 @@ def _expand(path: Path) -> Iterator[InputImage]:
         one = Path(match)
         if is_text(match) and one.is_dir():
             yield from _below(one)
-        elif is_image_name(one.name) or one.is_dir():
-            yield _file(one)
+        elif is_readable(one) or one.is_dir():
+            yield from _file(one)
 
 
 def _below(folder: Path) -> Iterator[InputImage]:
     tree = Tree.scan(folder)
     for name in tree.paths():
-        if is_image_name(name):
-            yield InputImage(folder / name, name)
+        if is_readable(folder / name):
+            yield from _images_in(folder / name, name)
     for name in tree.misnamed:
         # What is in such a folder was not looked at.
         if name.endswith("/") or is_image_name(name):
             yield _misnamed(folder / name, name.rstrip("/"))
 
 
-def _file(path: Path) -> InputImage:
-    if is_text(str(path)):
-        return InputImage(path, path.name)
-    return _misnamed(Path(as_text(str(path))), as_text(path.name))
+def _file(path: Path) -> list[InputImage]:
+    if not is_text(str(path)):
+        return [_misnamed(Path(as_text(str(path))), as_text(path.name))]
+    # What is asked for by itself is told, if it is no image.
+    return _images_in(path, path.name) or [InputImage(path, path.name)]
+
+
+def _images_in(path: Path, name: str) -> list[InputImage]:
+    """Return the images in a file, by its name; of one that cannot be opened the file itself, with its fault."""
+    try:
+        parts = list_parts(path)
+    except SegtuneError as error:
+        return [InputImage(path, name, fault=str(error))]
+    return [InputImage(part, name + part.name.removeprefix(path.name)) for part in parts]
 
 
 def _misnamed(path: Path, name: str) -> InputImage:

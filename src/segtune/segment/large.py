@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from segtune.core.errors import SegtuneError
 from segtune.data.formats.regions import OBJECT
 from segtune.data.images import UNLIMITED
+from segtune.data.reading import Reading
 from segtune.data.window_files import open_windows
 from segtune.data.windows import Windows
 from segtune.models.family import PromptableModel
@@ -26,6 +27,7 @@ def segment_large(
     everything: EverythingSettings | None,
     settings: TileSettings,
     *,
+    reading: Reading,
     batch: int,
     stop: Callable[[], bool] = lambda: False,
     note: Callable[[str], None] = lambda _: None,
@@ -38,6 +40,7 @@ def segment_large(
         wishes: what is asked of each.
         everything: find all masks instead, with these settings in each tile.
         settings: of the tiles; their side is also that of the window around clicks that is looked at first.
+        reading: how image files are read.
         batch: windows around objects that are encoded at once.
         stop: asked after each tile and each prompt.
         note: hears how far an image has come.
@@ -52,7 +55,7 @@ def segment_large(
     for image in images:
         try:
             image.check()
-            with open_windows(image.path) as windows:
+            with open_windows(image.path, reading) as windows:
                 if everything is None:
                     found = _prompted(model, windows, image, wishes, settings, batch, told)
                 else:

@@ -16,6 +16,7 @@ from segtune.core.files import hash_text
 from segtune.core.progress import SILENT, Advance, Progress
 from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.writing import written_names
+from segtune.data.reading import Reading
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.segment.batches import Task, answer_images
@@ -23,6 +24,7 @@ from segtune.segment.cluster import answer_on_cluster, check_place
 from segtune.segment.everything import EverythingSettings
 from segtune.segment.inputs import InputImage, find_inputs
 from segtune.segment.journal import Journal
+from segtune.segment.origin import reading_for
 from segtune.segment.outputs import OUTPUTS, Failed, OutputFormat, Result
 from segtune.segment.refine import Cleanup
 from segtune.segment.tiles import TileSettings
@@ -71,6 +73,7 @@ def segment_many(
     batch: int | None = None,
     tiles: TileSettings | None = None,
     cleanup: Cleanup | None = None,
+    reading: Reading | None = None,
     on: str | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
@@ -91,6 +94,7 @@ def segment_many(
             everything mode are encoded one by one.
         tiles: read images of any size by window: everything mode tile by tile, prompts in a window around each object.
         cleanup: of all masks but the largest (`batches.Task`).
+        reading: how image files are read; None: as the run that the model came of read its data.
         on: compute on a Ray cluster: "local", "auto", "ray://HOST:PORT" (`cluster.check_place`); None: in this process.
             Files are written by this process either way; paths of images must hold on all machines.
         stop: asked after each image, and within one that takes long.
@@ -103,7 +107,7 @@ def segment_many(
         ResourceError: the disk is full, or the cluster ended the job; what was complete stays.
     """
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
-    out, asked = Path(out), Task(wishes, everything, tiles, cleanup)
+    out, asked = Path(out), Task(wishes, everything, tiles, cleanup, reading or reading_for(model))
     _check_asked(asked, format)
     if on is not None:
         check_place(on)
@@ -293,6 +297,7 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
     # By way of JSON, as the journal gives it back.
     whole = None if task.everything is None else json.loads(json.dumps(asdict(task.everything)))
     job |= {"refine": str(task.cleanup)} if task.cleanup is not None else {}
+    job |= {"reading": json.loads(json.dumps(told))} if (told := task.reading.to_json()) else {}
     job |= {"tiles": asdict(task.tiles)} if task.tiles else {}
     # Calibrated in the midst of a job, one file would tell two scales of quality.
     job |= {"quality": model.quality_map.to_json()} if model.quality_map else {}

@@ -16,7 +16,7 @@ from segtune.core.files import replacing
 from segtune.core.geometry import Frame
 from segtune.core.rle import BoolMask
 from segtune.core.types import Embedding, Image
-from segtune.data.images import read_image
+from segtune.data.reading import Reading
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
@@ -27,6 +27,7 @@ from segtune.segment.answer import Answer, read_answers
 from segtune.segment.encoding import device_of, encode_image, evaluating
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.given import Box, Point, check_embedding, check_image, given_prompt
+from segtune.segment.origin import reading_for
 from segtune.segment.refine import Cleanup
 
 _FORMAT = "segtune embedding 1"
@@ -39,6 +40,7 @@ class Session:
         model: any promptable model, or what `open_model` takes. It is switched to evaluation for each answer.
         image: uint8 [H, W, 3] RGB, an image file's path, or the embedding of one image by this model.
         cleanup: of all masks.
+        reading: how an image file is read; None: as the run that the model came of read its data.
 
     Raises:
         UsageError: an array that is no such image, or an embedding of several.
@@ -50,10 +52,11 @@ class Session:
         image: Image | str | Path | Embedding,
         *,
         cleanup: Cleanup | None = None,
+        reading: Reading | None = None,
     ) -> None:
         self.model = model if isinstance(model, PromptableModel) else open_model(model)
         if isinstance(image, str | Path):
-            image = read_image(Path(image))
+            image = (reading or reading_for(self.model)).read(Path(image))
         if not isinstance(image, Embedding):
             with evaluating([self.model]):
                 image = encode_image(self.model, check_image(image))

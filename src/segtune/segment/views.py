@@ -102,6 +102,7 @@ class Averaged(PromptableModel):
         self.views = tuple(views)
         self.accepts = model.accepts
         self.preparation = model.preparation
+        self.source = model.source
         self.variant = repr(self.views)
         self.quality_map = model.quality_map
         self.thresholds = dict(model.thresholds)  # a read-only view cannot be pickled

@@ -23,6 +23,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.formats.contract import DataFormat, Options, SetAside, Source
 from segtune.data.formats.dicom_image import (
+    SEGMENTATION,
     Header,
     has_dicom_magic,
     import_pydicom,
@@ -120,7 +121,7 @@ def read(tree: Tree, options: Options) -> Source:
     """
     import_pydicom()
     headers, bad = _read_headers(tree)
-    if any(header.modality == "SEG" for header in headers.values()):
+    if any(header.modality == SEGMENTATION for header in headers.values()):
         return _index_segmented(tree, options, headers, bad)
     kind = Kind(is_dicom_name, _is_mask_name, _mask_size, partial(read_frame, window=options.window), _read_mask)
     index = index_pairs(tree, options, kind, FORMAT.name, _LAYOUT)
@@ -149,7 +150,7 @@ def write(samples: Iterable[Sample], folder: Path) -> None:
 def _index_segmented(
     tree: Tree, options: Options, headers: Mapping[str, Header], bad: Sequence[SetAside]
 ) -> SegmentedFrames:
-    images = {path: header for path, header in headers.items() if header.modality != "SEG"}
+    images = {path: header for path, header in headers.items() if header.modality != SEGMENTATION}
     placed, covered, broken, astray = _place_segments(tree, images, [path for path in headers if path not in images])
     frames: list[tuple[str, int]] = []
     set_aside = [*bad, *broken]

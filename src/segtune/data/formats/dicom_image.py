@@ -15,11 +15,13 @@ from segtune.core.errors import MissingExtraError
 from segtune.core.files import replacing
 from segtune.core.types import Image
 from segtune.data.formats.window import Window, show_window, window_of
-from segtune.data.images import PIXEL_LIMIT, UnreadableError
+from segtune.data.images import PIXEL_LIMIT, UnreadableError, hold_to_limit
 from segtune.data.masks import MaskFile, whole_numbers
-from segtune.data.remedies import MAKE_SMALLER
 
 _SUFFIXES = (".dcm", ".dicom", ".ima")
+SEGMENTATION = "SEG"
+"""The modality of a DICOM segmentation."""
+
 _MAGIC_AT = 128  # bytes of preamble (PS3.10, 7.1)
 _HEADER_TAGS = (
     "Modality", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Rows", "Columns",
@@ -65,6 +67,16 @@ def has_dicom_magic(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(_MAGIC_AT)
         return file.read(4) == b"DICM"
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether a file is DICOM: by an extension that says so; one whose name says nothing, by its first bytes."""
+    if not is_dicom_name(path.name) or path.suffix.lower() in _SUFFIXES:
+        return is_dicom_name(path.name)
+    try:
+        return path.is_file() and has_dicom_magic(path)
+    except OSError:
+        return False
 
 
 def read_header(path: Path) -> Header:
@@ -130,8 +142,7 @@ def size_of_dicom(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, int]
     if header.frames > 1:
         reason = f"it has {header.frames} frames, which one mask file cannot be for"
         raise UnreadableError(path, reason, "Give its masks as a DICOM segmentation.")
-    if header.size[0] * header.size[1] > pixel_limit:
-        raise UnreadableError(path, f"it is larger than the limit of {pixel_limit:,} pixels", MAKE_SMALLER)
+    hold_to_limit(path, header.size, pixel_limit)
     return header.size
 
 

@@ -6,7 +6,8 @@ Values of more than 8 bits are stretched over the bands taken together (`data.im
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ from segtune.data.images import (
     NO_DATA_TAG,
     PIXEL_LIMIT,
     UnreadableError,
+    hold_to_limit,
     is_image_name,
     open_image,
     parse_no_data,
@@ -45,11 +47,13 @@ from segtune.data.images import (
     stretch,
 )
 from segtune.data.masks import MaskFile, read_mask_file, whole_numbers
-from segtune.data.remedies import MAKE_SMALLER
 
 Bands = tuple[int, ...]
 """Numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey."""
 
+
+_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Of a TIFF and of a BigTIFF, little-endian and big-endian."""
 
 _GREY = 1
 """White-is-zero and black-is-zero, 0 and 1 of TIFF's photometric interpretation; colours begin above."""
@@ -80,7 +84,7 @@ def detect(tree: Tree) -> float | None:
     pairing = pair_files(tree, is_tiff_name, is_image_name)
     if pairing is None or not pairing.pairs:
         return None
-    return 1.0 if _needs_more_than_pillow(tree.root / pairing.pairs[0].image) else None
+    return 1.0 if needs_more_than_pillow(tree.root / pairing.pairs[0].image) else None
 
 
 def read(tree: Tree, options: Options) -> GeoTiffs:
@@ -120,19 +124,25 @@ def read_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT, bands: Bands | None
         UnreadableError: the file cannot be read, is too large, or lacks a band.
     """
     size_of_geotiff(path, pixel_limit)
-    if bands is None and _is_plain(path):
+    shown = shown_bands(path, bands)
+    if shown is None:
         return read_image(path, pixel_limit)
-    return to_rgb(read_bands(path), bands, path, _read_no_data(path))
+    return to_rgb(read_bands(path), shown, path, _read_no_data(path))
+
+
+def shown_bands(path: Path, bands: Bands | None = None) -> Bands | None:
+    """Return the bands of a TIFF that are shown; None where Pillow shows the file as people see it.
+
+    Raises:
+        UnreadableError: the file cannot be read, or lacks a band that was asked for.
+    """
+    with _first_page(path) as page:
+        return None if bands is None and _is_plain(page) else _choose(bands, int(page.samplesperpixel), path)
 
 
 def to_rgb(values: npt.NDArray[np.generic], bands: Bands | None, path: Path, no_data: float | None = None) -> Image:
     """Return bands [H, W, S] of an image file as RGB uint8 [H, W, 3], black where a band of many bits is `no_data`."""
-    count = values.shape[2]
-    wanted = bands or ((1, 2, 3) if count >= 3 else (1,))
-    # Asked of every image: files of one folder may differ in their bands.
-    if max(wanted) > count or min(wanted) < 1:
-        raise UnreadableError(path, f"it has {count} bands, not band {max(wanted)}", "Choose other bands.")
-    chosen = values[:, :, [band - 1 for band in wanted]]
+    chosen = values[:, :, [band - 1 for band in _choose(bands, values.shape[2], path)]]
     grey_or_rgb = chosen if chosen.dtype == np.uint8 else stretch(chosen, no_data)
     # One band becomes three.
     return np.ascontiguousarray(np.broadcast_to(grey_or_rgb, (*values.shape[:2], 3)))
@@ -163,16 +173,9 @@ def size_of_geotiff(path: Path, pixel_limit: int = PIXEL_LIMIT) -> tuple[int, in
     """
     if not is_tiff_name(path.name):
         return read_size(path, pixel_limit)
-    tifffile = import_tifffile()
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages[0]
-            size = int(page.imagelength), int(page.imagewidth)
-    except (tifffile.TiffFileError, *TIFF_FAULTS) as error:
-        raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
-    if size[0] * size[1] > pixel_limit:
-        reason = f"it is larger than the limit of {pixel_limit:,} pixels (it has {size[1]} × {size[0]})"
-        raise UnreadableError(path, reason, MAKE_SMALLER)
+    with _first_page(path) as page:
+        size = int(page.imagelength), int(page.imagewidth)
+    hold_to_limit(path, size, pixel_limit)
     return size
 
 
@@ -210,8 +213,20 @@ def _note_on_bands(index: PairedFiles, bands: Bands | None) -> tuple[str, ...]:
     count = _count_bands(index.root / index.names[0])
     if bands is None and count in (1, 3):
         return ()
-    shown = bands or ((1, 2, 3) if count >= 3 else (1,))
+    shown = bands or _first_bands(count)
     return (f"Images have {count} bands, of which {', '.join(map(str, shown))} are shown as red, green and blue.",)
+
+
+def _choose(bands: Bands | None, count: int, path: Path) -> Bands:
+    """Return the bands to show of `count`; asked of every image, for files of one folder may differ in their bands."""
+    wanted = bands or _first_bands(count)
+    if max(wanted) > count or min(wanted) < 1:
+        raise UnreadableError(path, f"it has {count} bands, not band {max(wanted)}", "Choose other bands.")
+    return wanted
+
+
+def _first_bands(count: int) -> Bands:
+    return (1, 2, 3) if count >= 3 else (1,)
 
 
 def _count_bands(path: Path) -> int:
@@ -224,21 +239,40 @@ def _read_no_data(path: Path) -> float | None:
         return parse_no_data(file.pages[0].tags.valueof(NO_DATA_TAG))
 
 
-def _is_plain(path: Path) -> bool:
-    """Whether Pillow reads it as people see it: up to four bands of 8 bits, in any colours it knows."""
-    with import_tifffile().TiffFile(path) as file:
-        page = file.pages[0]
-        # Several bands that are said to be grey are no colours to Pillow, which refuses them.
-        coloured = page.samplesperpixel == 1 or int(page.photometric) > _GREY
-        return page.samplesperpixel in (1, 3, 4) and page.bitspersample == 8 and coloured
-
-
-def _needs_more_than_pillow(path: Path) -> bool:
+@contextmanager
+def _first_page(path: Path) -> Iterator[Any]:
+    """Open a TIFF's first page; what is wrong with the file becomes an `UnreadableError`."""
+    tifffile = import_tifffile()
     try:
-        with open_image(path) as opened:
+        with tifffile.TiffFile(path) as file:
+            yield file.pages[0]
+    except (tifffile.TiffFileError, *TIFF_FAULTS) as error:
+        raise UnreadableError(path, f"it is no TIFF that can be read ({error})", "Export it again.") from error
+
+
+def _is_plain(page: Any) -> bool:
+    """Whether Pillow reads it as people see it: up to four bands of 8 bits, in any colours it knows."""
+    # Several bands that are said to be grey are no colours to Pillow, which refuses them.
+    coloured = page.samplesperpixel == 1 or int(page.photometric) > _GREY
+    return page.samplesperpixel in (1, 3, 4) and page.bitspersample == 8 and coloured
+
+
+def needs_more_than_pillow(path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
+    """Whether a file is a GeoTIFF, or a TIFF of many bands: by its tags, or because Pillow does not read it."""
+    try:
+        with open_image(path, pixel_limit) as opened:
             return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS)
     except UnreadableError:
-        return True
+        # What only is called one is left to Pillow, which says what is wrong with it.
+        return _begins_as_tiff(path)
+
+
+def _begins_as_tiff(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _SIGNATURES
+    except OSError:
+        return False
 
 
 def _bands_last(values: npt.NDArray[np.generic], axes: str) -> npt.NDArray[np.generic]:

@@ -38,9 +38,8 @@ from segtune.data.formats.runs import union
 from segtune.data.formats.tree import Tree, stem_of
 from segtune.data.formats.window import Window, show_window, window_of
 from segtune.data.formats.writing import written_names
-from segtune.data.images import UnreadableError
+from segtune.data.images import PIXEL_LIMIT, UnreadableError, hold_to_limit
 from segtune.data.masks import Encoding, MaskFile, Values, are_fractions, decode_values, whole_numbers
-from segtune.data.remedies import MAKE_SMALLER
 
 _SUFFIXES = (".nii", ".nii.gz")
 _AT_HAND = 2
@@ -154,6 +153,16 @@ def is_nifti_name(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES)
 
 
+def count_slices(path: Path, pixel_limit: int = PIXEL_LIMIT) -> int:
+    """Return how many slices a volume has, from its header.
+
+    Raises:
+        UnreadableError: it cannot be read, or its slices have more pixels than the limit.
+        MissingExtraError: nibabel is not installed.
+    """
+    return _shape(path, pixel_limit)[0]
+
+
 def read_slice(path: Path, place: int, window: Window | None = None) -> Image:
     """Return a slice of a volume as RGB uint8 [H, W, 3].
 
@@ -239,8 +248,7 @@ def _shape(path: Path, pixel_limit: int) -> tuple[int, int, int]:
     shape = tuple(lengths[int(place)] for place in np.argsort(order))
     axis = _slice_axis(shape)
     across, down = (length for index, length in enumerate(shape[:3]) if index != axis)
-    if across * down > pixel_limit:
-        raise UnreadableError(path, f"its slices have {across} × {down} pixels", MAKE_SMALLER)
+    hold_to_limit(path, (down, across), pixel_limit)
     return shape[axis], down, across
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
@@ -33,16 +33,20 @@ class TiffWindows(Windows):
     Args:
         path: for errors.
         page: of an open tifffile.TiffFile.
+        shown: numbers, from 1, of the bands that become red, green and blue, or of the one that becomes grey; without
+            it the colours of the file are shown as people see them.
     """
 
-    def __init__(self, path: Path, page: Any) -> None:
+    def __init__(self, path: Path, page: Any, shown: Sequence[int] | None = None) -> None:
         self._path, self._page = path, page
+        self._inverted = shown is None and int(page.photometric) == _WHITE_IS_ZERO
+        self._bands = [band - 1 for band in shown or ((1, 2, 3) if page.samplesperpixel >= 3 else (1,))]
         self._kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
         self._bytes = 0
         tall, wide = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
         self._shape = min(int(tall), int(page.imagelength)) if not page.is_tiled else int(tall), int(wide)
         # Planes of a planar file follow one another, each with segments of its own.
-        self._planes = int(page.samplesperpixel) if page.planarconfig == 2 else 1
+        self._is_planar = page.planarconfig == 2
 
     @property
     def size(self) -> tuple[int, int]:
@@ -53,14 +57,15 @@ class TiffWindows(Windows):
         """Return a window, decoding what segments of it are not kept."""
         tall, wide = self._shape
         down, across = -(-self.size[0] // tall), -(-self.size[1] // wide)
-        count = min(3, int(self._page.samplesperpixel)) if self._page.samplesperpixel >= 3 else 1
-        window = np.zeros((rows.stop - rows.start, columns.stop - columns.start, count), dtype=np.uint8)
+        window = np.zeros((rows.stop - rows.start, columns.stop - columns.start, len(self._bands)), dtype=np.uint8)
+        # Which plane, where its bands go in the window, and where they are in a segment.
+        planes = [(band, [place], [0]) for place, band in enumerate(self._bands)]
         places = product(
-            range(min(count, self._planes)),
+            planes if self._is_planar else [(0, [*range(len(self._bands))], self._bands)],
             range(rows.start // tall, -(-rows.stop // tall)),
             range(columns.start // wide, -(-columns.stop // wide)),
         )
-        for plane, row, column in places:
+        for (plane, into, taken), row, column in places:
             segment = self._segment((plane * down + row) * across + column)
             top, left = row * tall, column * wide
             into_rows = slice(max(rows.start, top), min(rows.stop, top + segment.shape[0]))
@@ -68,13 +73,12 @@ class TiffWindows(Windows):
             part = segment[
                 into_rows.start - top : into_rows.stop - top, into_columns.start - left : into_columns.stop - left
             ]
-            bands = slice(plane, plane + 1) if self._planes > 1 else slice(0, count)
             window[
                 into_rows.start - rows.start : into_rows.stop - rows.start,
                 into_columns.start - columns.start : into_columns.stop - columns.start,
-                bands,
-            ] = part[:, :, : bands.stop - bands.start]
-        if int(self._page.photometric) == _WHITE_IS_ZERO:
+                into,
+            ] = part[:, :, taken]
+        if self._inverted:
             window = 255 - window
         return np.ascontiguousarray(np.broadcast_to(window, (*window.shape[:2], 3)))
 
@@ -102,14 +106,18 @@ class TiffWindows(Windows):
             remedy = "Copy it again from its source, or leave it out."
             raise UnreadableError(self._path, f"it is damaged ({error})", remedy) from error
         if decoded is None:
-            return np.zeros((*self._shape, 1 if self._planes > 1 else int(page.samplesperpixel)), dtype=np.uint8)
+            return np.zeros((*self._shape, 1 if self._is_planar else int(page.samplesperpixel)), dtype=np.uint8)
         segment: npt.NDArray[np.uint8] = decoded[0]
         return segment
 
 
 @contextmanager
-def open_tiff_windows(path: Path) -> Iterator[Windows | None]:
+def open_tiff_windows(path: Path, shown: Sequence[int] | None = None) -> Iterator[Windows | None]:
     """Open a TIFF by window; None for what must be read in another way: no TIFF, deep, turned, or compressed otherwise.
+
+    Args:
+        path: the file.
+        shown: as of `TiffWindows`; bands that are asked for by number are shown as they are stored, turned or not.
 
     Raises:
         MissingExtraError: tifffile is not installed.
@@ -120,23 +128,28 @@ def open_tiff_windows(path: Path) -> Iterator[Windows | None]:
         # The content decides, not the name: Pillow will say what is wrong, or read it.
         with suppress(tifffile.TiffFileError, *TIFF_FAULTS):
             page = stack.enter_context(tifffile.TiffFile(path)).pages[0]
-            windows = TiffWindows(path, page) if _is_simple(page) else None
+            fits = _is_simple(page) and (shown is not None or _has_plain_colours(page))
+            windows = TiffWindows(path, page, shown) if fits else None
         yield windows
 
 
 def _is_simple(page: Any) -> bool:
-    """Whether its segments can be decoded without further packages and look by themselves as they do in the whole."""
-    kind = int(page.photometric)
-    grey = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and page.samplesperpixel == 1
+    """Whether its segments can be decoded without further packages, and hold values that are not stretched."""
     wide = page.tilewidth if page.is_tiled else page.imagewidth
     tall = page.tilelength if page.is_tiled else page.rowsperstrip
     return (
         page.dtype == np.uint8
         and page.bitspersample == 8
-        and (grey or (kind == _RGB and page.samplesperpixel in (3, 4)))
         and int(page.compression) in (_NONE, *_DEFLATED)
-        and page.tags.valueof("Orientation", _UPRIGHT) == _UPRIGHT
         and page.imagedepth == 1
         and min(tall, wide, page.imagelength, page.imagewidth) > 0
         and min(tall, page.imagelength) * wide * page.samplesperpixel <= _LARGEST_SEGMENT
     )
+
+
+def _has_plain_colours(page: Any) -> bool:
+    """Whether its segments look by themselves as the file looks in the whole: upright, and grey or RGB."""
+    kind = int(page.photometric)
+    grey = kind in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and page.samplesperpixel == 1
+    upright = page.tags.valueof("Orientation", _UPRIGHT) == _UPRIGHT
+    return bool(upright and (grey or (kind == _RGB and page.samplesperpixel in (3, 4))))

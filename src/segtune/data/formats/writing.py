@@ -49,7 +49,10 @@ def written_names(samples: Iterable[_Named], taken: Iterable[str] = ()) -> Itera
         if folders and folders[0].lower() == _IMAGE_FOLDER:
             folders = folders[1:]
         longer = path.name.replace(".", "_")
-        choices = chain((stem_of(path.name), longer), (f"{longer}_{number}" for number in count(2)))
+        file, mark, number = path.name.rpartition("#")
+        # Of a slice of a volume: the number tells it from the others, not the extension in front of it.
+        short = f"{stem_of(file)}#{number}" if mark and number.isdecimal() else stem_of(path.name)
+        choices = chain((short, longer), (f"{longer}_{number}" for number in count(2)))
         name = next(name for choice in choices if (name := "/".join([*folders, choice])) not in used)
         used.add(name)
         yield name, sample
