@@ -56,6 +56,39 @@ def test_a_file_of_prompts_names_images_by_path_or_file_name(tmp_path):
     np.testing.assert_array_equal(two.prompt((8, 8), wishes.folder).mask, np.eye(8, dtype=np.bool_))
 
 
+def test_a_file_that_an_editor_on_windows_wrote_is_read(tmp_path):
+    """It begins with a mark."""
+    (tmp_path / "prompts.json").write_text('{"a.jpg": [{"points": [[3, 4]]}]}', encoding="utf-8-sig")
+    assert list(read_wishes(tmp_path / "prompts.json").by_name) == ["a.jpg"]
+
+
+SHORT, LONG = "caf\u00e9", "cafe\u0301"
+"""One name as Linux and as a Mac writes it."""
+
+
+@pytest.mark.parametrize("key", ["photos/{}/a.jpg", "{}/a.jpg", "{}.jpg"])
+@pytest.mark.parametrize(("here", "there"), [(SHORT, LONG), (LONG, SHORT)])
+def test_accents_are_alike_however_they_are_stored(tmp_path, keyed, key, here, there):
+    """In an image's name, in its path from the file of prompts, and in its file's own name."""
+    images = [
+        InputImage(tmp_path / "photos" / there / "a.jpg", f"{there}/a.jpg"),
+        InputImage(tmp_path / "photos" / "x" / f"{there}.jpg", f"x/{there}.jpg"),
+    ]
+    asked = keyed(key.format(here)).for_images(images)
+    assert asked.unknown == ()
+    assert [bool(asked.by_image[image.name]) for image in images] == [key != "{}.jpg", key == "{}.jpg"]
+
+
+def test_the_very_same_accents_come_first(tmp_path, keyed):
+    """Where files of both kinds are there, each has what is asked of it."""
+    images = [InputImage(tmp_path / "x" / f"{name}.jpg", f"{name}.jpg") for name in (LONG, SHORT)]
+    for place in ("", "x/", "../x/"):
+        asked = keyed(f"{place}{SHORT}.jpg", f"{place}{LONG}.jpg").for_images(images)
+        assert [asked.by_image[image.name][0].points[0][0] for image in images] == [1, 0]
+    far = [InputImage(tmp_path / name / f"{name}.jpg", f"{name}/{name}.jpg") for name in (LONG, SHORT)]
+    assert [bool(one) for one in keyed(f"{SHORT}.jpg").for_images(far).by_image.values()] == [False, True]
+
+
 @pytest.fixture
 def keyed(tmp_path, monkeypatch):
     """Return what makes wishes of keys, asking each key's own place in the list, from a file in `told`."""

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -21,6 +21,7 @@ from segtune.core.files import hash_file, hash_text
 from segtune.core.rle import BoolMask
 from segtune.core.types import Image
 from segtune.data.formats.regions import OBJECT
+from segtune.data.formats.tree import composed
 from segtune.data.images import PIXEL_LIMIT, read_image
 from segtune.prompts.objects import ObjectPrompt
 from segtune.segment.given import given_prompt
@@ -136,10 +137,10 @@ class Wishes:
 
     def for_images(self, images: Sequence[InputImage]) -> Asked:
         """Return what is asked of each image, and what is asked of none; what is asked of one is of no other."""
-        alike = Counter(image.path.name for image in images)
+        alike = Counter(image.path.name for image in images), Counter(composed(image.path.name) for image in images)
         used: set[str] = set()
         named: dict[str, tuple[Wish, ...]] = {}
-        known = [(image.name, self._keys(image, alone=alike[image.path.name] == 1)) for image in images]
+        known = [(image.name, self._keys(image, alike)) for image in images]
         # The surest of all images first, so that none takes what another is named by in full.
         for column in zip(*(keys for _, keys in known), strict=True):
             for (name, _), key in zip(known, column, strict=True):
@@ -149,17 +150,32 @@ class Wishes:
         asked = {image.name: named.get(image.name, self.of_all) for image in images}
         return Asked(asked, tuple(key for key in self.by_name if key not in used))
 
-    def _keys(self, image: InputImage, *, alone: bool) -> tuple[str | None, ...]:
-        """Return the keys that may mean an image, the surest first; its file's name does only where it is alone."""
+    def _keys(self, image: InputImage, alike: Sequence[Mapping[str, int]]) -> tuple[str | None, ...]:
+        """Return the keys that may mean an image, the surest first; its file's name does only where it is alone.
+
+        Args:
+            image: any.
+            alike: how many images have a file's name, as it is and `composed`.
+        """
         place = os.path.normpath(image.path.absolute())
-        name, file = (word if word in self.by_name else None for word in (image.name, image.path.name))
-        return name, *(places.get(place) for places in self._places), file if alone else None
+        words = (image.name, self._names), *((place, each) for each in self._places)
+        surest = [known.get(form(word)) for word, forms in words for known, form in forms]
+        file = image.path.name
+        alone = [
+            known.get(form(file)) if count[form(file)] == 1 else None
+            for (known, form), count in zip(self._names, alike, strict=True)
+        ]
+        return *surest, *alone
 
     @cached_property
-    def _places(self) -> tuple[dict[str, str], ...]:
+    def _names(self) -> _Forms:
+        return _by_form({key: key for key in self.by_name})
+
+    @cached_property
+    def _places(self) -> tuple[_Forms, ...]:
         """The keys by the places that they mean from the current folder, and from the file's."""
         folders = Path.cwd(), self.folder.absolute()
-        return tuple({os.path.normpath(folder / key): key for key in self.by_name} for folder in folders)
+        return tuple(_by_form({os.path.normpath(folder / key): key for key in self.by_name}) for folder in folders)
 
     @property
     def labels(self) -> list[str]:
@@ -180,6 +196,14 @@ class Wishes:
         shown = {name: [wish.model_dump() for wish in wishes] for name, wishes in sorted(self.by_name.items())}
         found = {"finder": self.finder.describe()} if self.finder else {}
         return {"of_all": [wish.model_dump() for wish in self.of_all], "by_name": shown, **found}
+
+
+_Forms = tuple[tuple[Mapping[str, str], Callable[[str], str]], ...]
+"""Keys by a word, and the form of the word by which to look: the very same first."""
+
+
+def _by_form(keys: Mapping[str, str]) -> _Forms:
+    return (keys, str), ({composed(word): key for word, key in keys.items()}, composed)
 
 
 def parse_points(text: str) -> tuple[tuple[float, ...], ...]:
@@ -260,7 +284,8 @@ def read_wishes(path: Path) -> Wishes:
         UsageError: the file cannot be read or is not of that form.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
+        # Editors on Windows begin a file with a mark.
+        told = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
         by_name = _File.validate_python(told)
         names = _once([(PurePosixPath(name.replace("\\", "/")).as_posix(), by_name[name]) for name in by_name])
     except (OSError, ValueError, RecursionError) as error:
