@@ -139,3 +139,21 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(monkey
     assert f"'{package}'" in str(told.value)
     again = pickle.loads(pickle.dumps(told.value))
     assert (str(again), again.exit_code) == (str(told.value), 7)
+
+
+def test_what_workers_share_travels_by_the_cpu(model):
+    """They may have no GPU; the detector too, which need not be where the model is."""
+
+    class Finder:
+        labels = ("lump",)
+        place = "cuda"
+
+        def to(self, device):
+            copy = Finder()
+            copy.place = device
+            return copy
+
+    finder = Finder()
+    _, shared = cluster._shared(model, Task(Wishes(finder=finder)))
+    assert (shared.wishes.finder.place, finder.place) == ("cpu", "cuda")
+    assert cluster._shared(model, Task(BOXES))[1].wishes.finder is None

@@ -81,6 +81,21 @@ def test_a_saved_embedding_answers_alike(session, model, tmp_path):
     assert torch.equal(one.logits, other.logits)
 
 
+def test_a_named_model_computes_where_it_is_told(model, image, tmp_path, monkeypatch):
+    """On the GPU where there is one, by the rule of all commands; one that is open stays where it is."""
+    asked = []
+    monkeypatch.setattr("segtune.segment.session.open_model", lambda spec, *, device: asked.append(device) or model)
+    Session("nano", image, device="cpu").save(tmp_path / "image.safetensors")
+    monkeypatch.setattr("segtune.segment.session.pick_device", lambda device: f"picked {device}")
+    Session("nano", image)
+    Session("nano", image, device="cpu")
+    Session.load("nano", tmp_path / "image.safetensors")
+    assert asked == ["cpu", "picked auto", "picked cpu", "picked auto"]
+    monkeypatch.undo()
+    with pytest.raises(UsageError, match="none that segtune computes on"):
+        Session("nano", image, device="mps")
+
+
 def test_an_embedding_of_another_encoder_is_refused(session, tmp_path):
     session.save(tmp_path / "image.safetensors")
     other = build_sam(MICRO, generator=torch.Generator().manual_seed(2)).eval()

@@ -142,3 +142,10 @@ def test_what_cannot_be_looked_for_is_refused(detector, image, tmp_path):
         find_by_text(" , ")
     with pytest.raises(ModelError, match="could not be opened"):
         find_by_text("cat", str(tmp_path / "nowhere"))
+
+
+def test_a_detector_stays_where_it_is_while_a_copy_travels(detector):
+    """To a cluster, while it is in use here."""
+    away = detector.to("meta")
+    assert (detector._model.device.type, away._model.device.type) == ("cpu", "meta")
+    assert detector.to("cpu") is detector

@@ -157,8 +157,8 @@ def segment(
         segtune segment runs/fields satellite.tif --out fields --everything --tiles
         segtune segment runs/polyps /shared/photos --out masks --prompts boxes.json --on ray://head:10001
     """
+    from segtune.models.device import pick_device
     from segtune.models.open import open_model
-    from segtune.runs.device import pick_device
     from segtune.runs.interrupt import StopOnInterrupt
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many

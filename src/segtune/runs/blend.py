@@ -15,6 +15,7 @@ from segtune.evaluation.blending import CurvePoint, choose_blend
 from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.results import Results
 from segtune.models.allocator import keep_large_blocks
+from segtune.models.device import pick_device
 from segtune.models.fingerprint import hash_weights
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
@@ -23,7 +24,6 @@ from segtune.models.sides import at_side
 from segtune.runs.base import open_base, open_start
 from segtune.runs.blend_curve import Ends, Question, kept_curve
 from segtune.runs.data import RunData, stored_data
-from segtune.runs.device import pick_device
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run
 from segtune.runs.general import NONE, GeneralImages, open_general, without_learned

@@ -20,12 +20,12 @@ from segtune.evaluation.results import read_results, write_results
 from segtune.evaluation.tables import PER_IMAGE, PER_OBJECT
 from segtune.evaluation.thresholds import Candidates, FittedThresholds, find_candidates, fit_thresholds
 from segtune.models.allocator import keep_large_blocks
+from segtune.models.device import pick_device
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import QUALITY, RECORD, THRESHOLDS
 from segtune.runs.blend import BLENDED, TUNED
-from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.known import blend_of
 from segtune.runs.labelled import Labelled, other_images, validation_images

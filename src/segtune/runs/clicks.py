@@ -9,7 +9,7 @@ from segtune.core.files import write_json
 from segtune.core.progress import SILENT, Progress
 from segtune.evaluation.clicks import MOST_CLICKS, ClickResult, score_clicks
 from segtune.models.allocator import keep_large_blocks
-from segtune.runs.device import pick_device
+from segtune.models.device import pick_device
 from segtune.runs.evaluate import Part, name_contestants, select
 from segtune.runs.folder import describe_surroundings, now, other_than_a_run
 from segtune.runs.known import open_as_trained

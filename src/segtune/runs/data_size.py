@@ -16,8 +16,8 @@ from typing import Any
 
 from segtune.core.errors import SegtuneError
 from segtune.data.splits import read_split, resolve
+from segtune.models.device import pick_device
 from segtune.runs.data import open_run_data
-from segtune.runs.device import pick_device
 from segtune.runs.settings import DataSettings, Settings, SettingsWithOrigins, first_base
 from segtune.runs.settings_tree import compose
 

@@ -13,10 +13,10 @@ from segtune.data.dataset import Dataset
 from segtune.data.splits import Split, parted_groups, read_split, resolve
 from segtune.evaluation.leakage import find_leaks
 from segtune.models.allocator import keep_large_blocks
+from segtune.models.device import pick_device
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.preparation import Kind
-from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
 from segtune.runs.known import known_to, open_as_trained, stored_split
 from segtune.runs.proof import Proof, prove

@@ -13,6 +13,7 @@ from segtune.core.errors import ModelError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.stream import stream
 from segtune.models.allocator import keep_large_blocks
+from segtune.models.device import pick_device
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.sam.build import build_sam
@@ -22,7 +23,6 @@ from segtune.models.sam.resize import check_side
 from segtune.models.sam.sizes import SIZES, VIT_B
 from segtune.models.save import save_model
 from segtune.models.sides import at_side
-from segtune.runs.device import pick_device
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.masked_start import start_on_masked_images

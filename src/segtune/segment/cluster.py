@@ -116,7 +116,9 @@ def _shared(model: PromptableModel, task: Task) -> tuple[PromptableModel, Task]:
     """Return what all workers need, once for all of them; what is asked of single images comes with the errands."""
     if device_of(model).type != "cpu":
         model = deepcopy(model).to("cpu")  # a worker may have no GPU
-    wishes = replace(task.wishes, by_name={}, folder=task.wishes.folder.absolute())
+    wishes = task.wishes
+    finder = None if wishes.finder is None else wishes.finder.to("cpu")
+    wishes = replace(wishes, by_name={}, folder=wishes.folder.absolute(), finder=finder)
     return model, replace(task, wishes=wishes)
 
 

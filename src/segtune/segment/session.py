@@ -17,6 +17,7 @@ from segtune.core.geometry import Frame
 from segtune.core.rle import BoolMask
 from segtune.core.types import Embedding, Image
 from segtune.data.reading import Reading
+from segtune.models.device import pick_device
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.open import open_model
@@ -41,9 +42,11 @@ class Session:
         image: uint8 [H, W, 3] RGB, an image file's path, or the embedding of one image by this model.
         cleanup: of all masks.
         reading: how an image file is read; None: as the run that the model came of read its data.
+        device: where a model that is given by name computes: "cpu", "cuda", or "auto", the GPU where there is one. One
+            that is open stays where it is.
 
     Raises:
-        UsageError: an array that is no such image, or an embedding of several.
+        UsageError: an array that is no such image, an embedding of several, or no such device.
     """
 
     def __init__(
@@ -53,8 +56,9 @@ class Session:
         *,
         cleanup: Cleanup | None = None,
         reading: Reading | None = None,
+        device: str = "auto",
     ) -> None:
-        self.model = model if isinstance(model, PromptableModel) else open_model(model)
+        self.model = _opened(model, device)
         if isinstance(image, str | Path):
             image = (reading or reading_for(self.model)).read(Path(image))
         if not isinstance(image, Embedding):
@@ -130,18 +134,26 @@ class Session:
             save_file({name: value.contiguous().cpu() for name, value in maps.items()}, temporary, note)
 
     @classmethod
-    def load(cls, model: PromptableModel | str | Path, path: Path | str, *, cleanup: Cleanup | None = None) -> Session:
+    def load(
+        cls,
+        model: PromptableModel | str | Path,
+        path: Path | str,
+        *,
+        cleanup: Cleanup | None = None,
+        device: str = "auto",
+    ) -> Session:
         """Open a saved embedding.
 
         Args:
             model: the one it was made with; decoders may differ, the image encoder may not.
             path: of the file.
             cleanup: of all masks.
+            device: as of the session.
 
         Raises:
             ModelError: no such file, damaged, no embedding, or of another image encoder.
         """
-        model = model if isinstance(model, PromptableModel) else open_model(model)
+        model = _opened(model, device)
         try:
             with safe_open(path, "pt") as file:
                 note = file.metadata() or {}
@@ -163,3 +175,7 @@ class Session:
     @property
     def _frame(self) -> Frame:
         return self.embedding.frames[0]
+
+
+def _opened(model: PromptableModel | str | Path, device: str) -> PromptableModel:
+    return model if isinstance(model, PromptableModel) else open_model(model, device=pick_device(device))

@@ -7,6 +7,7 @@ local folder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -122,8 +123,9 @@ class TextDetector:
         return cls(model.to(device).eval(), processor)
 
     def to(self, device: torch.device | str) -> TextDetector:
-        """Return it on another device."""
-        return TextDetector(self._model.to(device), self._processor)
+        """Return it on a device; on another one a copy, for transformers would move the one that is in use."""
+        there = self._model.device == torch.device(device)
+        return self if there else TextDetector(deepcopy(self._model).to(device), self._processor)
 
     @torch.no_grad()
     def find(self, image: Image, phrases: Sequence[str], *, threshold: float = THRESHOLD) -> list[FoundBox]:

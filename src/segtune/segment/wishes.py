@@ -86,7 +86,7 @@ class Finder(Protocol):
         """Return what tells it from others, for JSON."""
 
     def to(self, device: str) -> Finder:
-        """Return it on another device; it can be pickled from the CPU."""
+        """Return it on a device, itself staying where it is; it can be pickled from the CPU."""
 
 
 @dataclass(frozen=True)

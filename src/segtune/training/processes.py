@@ -150,7 +150,7 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
     """Join the processes that `torchrun` started, for the time of the block; alone without it.
 
     Args:
-        device: this process's own, from `runs.device.pick_device`: flags and counts travel between processors,
+        device: this process's own, from `models.device.pick_device`: flags and counts travel between processors,
             gradients between GPUs.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,10 +1,10 @@
-"""Where a run computes."""
+"""Where a model computes."""
 
 import pytest
 import torch
 
 from segtune.core.errors import UsageError
-from segtune.runs.device import pick_device
+from segtune.models.device import pick_device
 
 
 @pytest.fixture
