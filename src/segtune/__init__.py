@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from segtune.data.reading import Reading
     from segtune.data.scenes import draw_scene
     from segtune.data.splits import make_split
+    from segtune.fitting import finetune
     from segtune.models.open import open_model
     from segtune.report.page import write_report
     from segtune.runs.evaluate import evaluate_models
-    from segtune.runs.finetune import finetune
     from segtune.runs.settings import load_settings
     from segtune.segment.everything import EverythingSettings, segment_everything
     from segtune.segment.many import segment_many
     from segtune.segment.session import Session
+    from segtune.segment.wishes import Wish, Wishes, read_wishes, same_for_all
 
     __version__: str
 
@@ -37,6 +38,8 @@ __all__ = [
     "Sample",
     "SegtuneError",
     "Session",
+    "Wish",
+    "Wishes",
     "check_dataset",
     "draw_scene",
     "evaluate_models",
@@ -45,6 +48,8 @@ __all__ = [
     "make_split",
     "open_dataset",
     "open_model",
+    "read_wishes",
+    "same_for_all",
     "segment_everything",
     "segment_many",
     "write_demo",
@@ -59,14 +64,18 @@ _PLACES = {
     "Sample": "segtune.core.types",
     "SegtuneError": "segtune.core.errors",
     "Session": "segtune.segment.session",
+    "Wish": "segtune.segment.wishes",
+    "Wishes": "segtune.segment.wishes",
     "check_dataset": "segtune.data.check",
     "draw_scene": "segtune.data.scenes",
     "evaluate_models": "segtune.runs.evaluate",
-    "finetune": "segtune.runs.finetune",
+    "finetune": "segtune.fitting",
     "load_settings": "segtune.runs.settings",
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",
     "open_model": "segtune.models.open",
+    "read_wishes": "segtune.segment.wishes",
+    "same_for_all": "segtune.segment.wishes",
     "segment_everything": "segtune.segment.everything",
     "segment_many": "segtune.segment.many",
     "write_demo": "segtune.data.demo",

@@ -169,3 +169,8 @@ def test_slices_and_frames_are_images_and_segmentations_are_none(tmp_path, monke
     monkeypatch.setitem(sys.modules, "nibabel", None)
     (alone,) = find_inputs([tmp_path / "*.nii.gz"])
     assert "pip install 'segtune[data]'" in alone.fault
+
+
+def test_a_single_input_needs_no_list(photos):
+    """A string is not taken letter by letter."""
+    assert find_inputs(str(photos)) == find_inputs(photos) == find_inputs([photos])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.fit import Epochs, Model, Preset, Set, Train, fit_and_report
+from segtune.cli.fit import Epochs, Model, Preset, Set, Train
 from segtune.cli.options import AsJson, Data
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
@@ -48,6 +48,7 @@ def compare(
         segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3 --out runs/losses
         segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=1e-4,3e-4 --out runs/adapters
     """
+    from segtune.fitting import fit_and_report
     from segtune.report.comparison import describe_comparison, write_comparison
     from segtune.runs.compare import plan_comparison, run_comparison
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.fit import Epochs, Model, Preset, Set, Train, fit_and_report
+from segtune.cli.fit import Epochs, Model, Preset, Set, Train
 from segtune.cli.options import AsJson, Data
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
@@ -47,6 +47,7 @@ def curve(
         segtune curve polyps --out runs/curve
         segtune curve polyps --out runs/curve --sizes 25,50,100,200 --seeds 3 --epochs 10
     """
+    from segtune.fitting import fit_and_report
     from segtune.report.curve import tell_curve, write_curve
     from segtune.runs.curve import plan_curve, run_curve
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.fit import fit_and_report, tell
+from segtune.cli.fit import tell
 from segtune.cli.options import AsJson
 from segtune.cli.progress import shown
 
@@ -30,6 +30,7 @@ def demo(
     """
     from segtune.core.errors import UsageError
     from segtune.data.demo import write_demo
+    from segtune.fitting import fit_and_report
     from segtune.runs.settings import load_settings
 
     place = out if out.name else out.resolve()  # '.' has no name of its own

@@ -13,9 +13,7 @@ from segtune.cli.progress import shown
 from segtune.core.errors import INTERRUPTED, NOT_CROWNED
 
 if TYPE_CHECKING:
-    from segtune.core.progress import Progress
     from segtune.runs.finetune import FitResult
-    from segtune.runs.settings import SettingsWithOrigins
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder; all that the run leaves goes there.")]
 Model = Annotated[
@@ -70,31 +68,15 @@ def fit(
         segtune fit polyps --out runs/polyps
         segtune fit cells --out runs/cells --train late:2 --epochs 20 --set data.objects=instances
     """
-    from segtune.runs.data_size import count_training_images, suit_data, tell_choice
+    from segtune.fitting import finetune
     from segtune.runs.settings import load_settings
 
     settings = load_settings(
         preset=preset, data=data, out=out, model=model, train=train, epochs=epochs, overrides=set or ()
     )
     with shown() as progress:
-        settings = suit_data(settings, count_training_images(settings.settings.data))
-        # What was chosen for a run that is gone on with stands in its folder.
-        if (chosen := tell_choice(settings)) and not resume:
-            progress.say(chosen)
-        result = fit_and_report(settings, resume=resume, progress=progress)
+        result = finetune(settings, resume=resume, progress=progress)
     return tell(result, as_json=json)
-
-
-def fit_and_report(settings: SettingsWithOrigins, *, resume: bool, progress: Progress) -> FitResult | None:
-    """Run a fit and write its report; None in every process but the first of several."""
-    from segtune.report.page import write_report
-    from segtune.report.pictures import pictures_of
-    from segtune.runs.finetune import finetune
-
-    result = finetune(settings, resume=resume, progress=progress)
-    if result is not None:
-        write_report(result.folder, pictures_of(result.proof), progress)
-    return result
 
 
 def tell(result: FitResult | None, *, as_json: bool) -> int:

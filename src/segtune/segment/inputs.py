@@ -44,7 +44,7 @@ class InputImage:
             raise DataError(self.fault)
 
 
-def find_inputs(inputs: Iterable[str | Path], *, without: Path | None = None) -> list[InputImage]:
+def find_inputs(inputs: str | Path | Iterable[str | Path], *, without: Path | None = None) -> list[InputImage]:
     """Return the images meant by files, folders (with those below), patterns (`photos/**/*.jpg`) and lists.
 
     Of a NIfTI volume each slice is an image, of a DICOM file each frame (`data.reading`); a DICOM segmentation is none.
@@ -53,14 +53,14 @@ def find_inputs(inputs: Iterable[str | Path], *, without: Path | None = None) ->
     that is meant twice comes once. A line that leads nowhere, and a name that is no UTF-8, is an image with a fault.
 
     Args:
-        inputs: see above.
+        inputs: see above; one, or several.
         without: a folder whose images are not meant, as that of the results, which may lie below the images.
 
     Raises:
         DataError: nothing is there, or no image is among it.
         UsageError: all images lie in `without`.
     """
-    inputs = list(inputs)
+    inputs = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     kept_out = None if without is None else Path(os.path.realpath(without))
     found: dict[Path, InputImage] = {}
     left_out = 0

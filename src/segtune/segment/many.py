@@ -64,8 +64,8 @@ class ManyResult:
 
 def segment_many(
     model: PromptableModel,
-    inputs: Sequence[str | Path],
-    out: Path,
+    inputs: str | Path | Sequence[str | Path],
+    out: str | Path,
     wishes: Wishes,
     *,
     everything: EverythingSettings | None = None,
@@ -87,7 +87,8 @@ def segment_many(
         model: any promptable model, on its device.
         inputs: as `find_inputs` takes them.
         out: folder of the results; its results.jsonl says what was done.
-        wishes: what is asked of each image.
+        wishes: what is asked of each image: `read_wishes` of a file, `same_for_all`, or made of `Wish`; `Wishes()` for
+            everything.
         everything: find all masks of each image instead, with these settings.
         format: one of `OUTPUTS`; None: "rle" for everything in tiles, else "png".
         batch: images, or windows around objects, encoded at once; None: what suits the model and the device. Tiles of

@@ -1,0 +1,48 @@
+"""A fit from the settings to the report: what `segtune fit` does, for the command line and for Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from segtune.core.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from segtune.runs.finetune import FitResult
+    from segtune.runs.settings import SettingsWithOrigins
+
+
+def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: Progress = SILENT) -> FitResult | None:
+    """Tune a model on a data set as suits the number of its images, prove what was gained, and write the report.
+
+    Args:
+        settings: the whole tree (`load_settings`); with `resume` only `out` is read, and the run folder tells the rest.
+        resume: go on from the last checkpoint; what was cut off before it had split the data starts anew.
+        progress: what people see.
+
+    Returns:
+        The result; None in every process but the first.
+
+    Raises:
+        SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
+    """
+    from segtune.runs.data_size import count_training_images, suit_data, tell_choice
+
+    settings = suit_data(settings, count_training_images(settings.settings.data))
+    # What was chosen for a run that is gone on with stands in its folder.
+    if (chosen := tell_choice(settings)) and not resume:
+        progress.say(chosen)
+    return fit_and_report(settings, resume=resume, progress=progress)
+
+
+def fit_and_report(
+    settings: SettingsWithOrigins, *, resume: bool = False, progress: Progress = SILENT
+) -> FitResult | None:
+    """Run a fit with its settings as they are, and write its report; None in every process but the first."""
+    from segtune.report.page import write_report
+    from segtune.report.pictures import pictures_of
+    from segtune.runs.finetune import finetune as fit
+
+    result = fit(settings, resume=resume, progress=progress)
+    if result is not None:
+        write_report(result.folder, pictures_of(result.proof), progress)
+    return result
