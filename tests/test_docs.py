@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import cv2
+import pytest
+
+from segtune.adapters import WAYS
+from segtune.adapters.scopes import train_only
+from segtune.models.open import open_model
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from docs_pictures import DOCS, PAGE, pictures, run_code, run_commands
+
+TUNING = (DOCS / "tuning.md").read_text(encoding="utf-8")
 
 
 def test_the_code_leaves_what_the_page_says(tmp_path):
@@ -20,6 +28,8 @@ def test_the_code_leaves_what_the_page_says(tmp_path):
     assert names["work"].answer is not None
     assert names["zoomed"].mask.size == names["session"].size
     assert len(names["found"]) > 0
+    assert (names["alike"].masks, names["named"].masks) == (1, 1)
+    assert (tmp_path / "named" / "annotations.json").exists()
     for name in pictures(PAGE):
         assert cv2.imread(str(tmp_path / name)).shape[1] == 3 * names["image"].shape[1]
         assert (DOCS / "pictures" / name).exists()
@@ -43,3 +53,18 @@ def test_the_code_about_everything_mode_finds_masks(tmp_path, capsys):
     (picture,) = pictures(page)
     assert cv2.imread(str(tmp_path / picture)).shape[1] == 2 * names["image"].shape[1]
     assert (DOCS / "pictures" / picture).exists()
+
+
+@pytest.mark.parametrize(("way", "count"), re.findall(r"^\| `([^`]+)` \| ([\d,]+) \|", TUNING, re.MULTILINE))
+def test_the_table_of_ways_counts_what_trains(way, count):
+    """Of nano, as it comes with the package; also how many parameters it has, in front of the table."""
+    pytest.importorskip("peft", reason="the extra peft is not installed")
+    model = open_model("nano")
+    total = sum(each.numel() for each in model.parameters())
+    assert f"{train_only(model, way).parameters:,}" == count
+    assert f"`nano` ({total:,} parameters)" in TUNING
+
+
+def test_the_table_of_ways_has_them_all():
+    told = {way.partition(":")[0] for way in re.findall(r"^\| `([^`]+)` \| [\d,]+ \|", TUNING, re.MULTILINE)}
+    assert told >= set(WAYS)

@@ -247,7 +247,7 @@ def parse_boxes(text: str) -> tuple[tuple[float, float, float, float], ...]:
     return tuple(boxes)
 
 
-def same_for_all(points: str | None, boxes: str | None) -> Wishes:
+def same_for_all(points: str | None = None, boxes: str | None = None) -> Wishes:
     """Return the wishes written as `parse_points` and `parse_boxes` read them; points join a single box.
 
     Raises:
@@ -277,12 +277,13 @@ def gather_wishes(points: str | None, boxes: str | None, file: Path | None) -> W
     return read_wishes(file)
 
 
-def read_wishes(path: Path) -> Wishes:
+def read_wishes(path: str | Path) -> Wishes:
     """Return the prompts in a JSON file: {"image.jpg": [{"points": [[x, y, 1]], "box": [x0, y0, x1, y1], …}]}.
 
     Raises:
         UsageError: the file cannot be read or is not of that form.
     """
+    path = Path(path)
     try:
         # Editors on Windows begin a file with a mark.
         told = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
