@@ -188,6 +188,14 @@ def test_what_counts_as_an_image(tmp_path):
     np.testing.assert_array_equal(Reading().read(tmp_path / "a#0001"), bands(3))
 
 
+def test_a_geotiff_of_8_bits_opens_without_the_package(tmp_path, monkeypatch):
+    """It looks the same by either reader; of a bare install it is a picture like any other."""
+    path = put_tiff(tmp_path, bands(3), photometric="rgb")
+    by_format = Reading().read(path)
+    monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
+    np.testing.assert_array_equal(Reading().read(path), by_format)
+
+
 def test_a_missing_package_is_told(tmp_path, monkeypatch):
     path = put_tiff(tmp_path, bands(5), **GREY)
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)

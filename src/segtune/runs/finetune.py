@@ -20,6 +20,7 @@ from segtune.evaluation.leakage import find_leaks
 from segtune.evaluation.matrix import Scorer, evaluate
 from segtune.evaluation.results import General
 from segtune.models.allocator import keep_large_blocks
+from segtune.models.device import pick_device
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
@@ -30,7 +31,6 @@ from segtune.runs.adapter import write_adapter
 from segtune.runs.base import open_base, open_start
 from segtune.runs.cache import plan_cache, recorded_cache
 from segtune.runs.data import RunData, learned_besides, prepare_data
-from segtune.runs.device import pick_device
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now

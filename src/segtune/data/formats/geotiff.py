@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from segtune.core.errors import MissingExtraError
 from segtune.core.files import replacing
 from segtune.core.types import Image, Sample
 from segtune.data.formats.contract import DataFormat, Options
@@ -261,10 +262,21 @@ def needs_more_than_pillow(path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
     """Whether a file is a GeoTIFF, or a TIFF of many bands: by its tags, or because Pillow does not read it."""
     try:
         with open_image(path, pixel_limit) as opened:
+            # Of 8 bits it looks the same by either reader; an install without tifffile opens it as any picture.
+            if opened.mode in {"1", "L", "P", "RGB", "RGBA"} and not _has_tifffile():
+                return False
             return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS)
     except UnreadableError:
         # What only is called one is left to Pillow, which says what is wrong with it.
         return _begins_as_tiff(path)
+
+
+def _has_tifffile() -> bool:
+    try:
+        import_tifffile()
+    except MissingExtraError:
+        return False
+    return True
 
 
 def _begins_as_tiff(path: Path) -> bool:
