@@ -189,11 +189,11 @@ def test_patients_in_several_parts_of_the_split_are_counted(run, tmp_path):
     split = {"train": names[:5], "val": names[5:8], "test": names[8:]}
     (tmp_path / "split.json").write_text(json.dumps(split))
 
-    def told(part, *, has_run):
+    def told(part, *, learned):
         chosen = _chosen(data, run, split=tmp_path / "split.json", part=part)
-        return _describe_data(data, open_dataset(data), chosen, has_run=has_run)["dataset"].get("parted_groups")
+        return _describe_data(data, open_dataset(data), chosen, has_learned=learned)["dataset"].get("parted_groups")
 
-    assert [told("test", has_run=True), told("test", has_run=False), told("all", has_run=True)] == [1, None, None]
+    assert [told("test", learned=True), told("test", learned=False), told("all", learned=True)] == [1, None, None]
 
 
 def test_nothing_left_is_an_error_that_names_the_way_out(discs, run, tmp_path):

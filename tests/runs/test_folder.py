@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from segtune.core.errors import ModelError, UsageError
+from segtune.core.files import is_half_written, replacing
 from segtune.runs import folder as module
 from segtune.runs.folder import RunFolder, describe_surroundings, run_of
 
@@ -30,6 +31,15 @@ def test_a_run_is_unbegun_until_its_settings_are_written(tmp_path, files, unbegu
     for name in files:
         (tmp_path / name).touch()
     assert RunFolder(tmp_path).is_unbegun is unbegun
+
+
+def test_what_a_kill_leaves_half_written_is_known(tmp_path):
+    """By whatever name files are written before they are whole."""
+    for name in ("split.json", "fingerprints.safetensors", "settings.yaml"):
+        with replacing(tmp_path / name) as temporary:
+            temporary.touch()
+            assert is_half_written(temporary)
+        assert not is_half_written(tmp_path / name)
 
 
 def test_a_folder_that_is_not_there_is_no_unbegun_run(tmp_path):

@@ -92,7 +92,8 @@ def test_the_boxes_masks_are_compared_on_are_the_same_every_time(micro, crowd):
 @pytest.mark.parametrize(("fast", "chosen"), [(True, "bf16"), (False, "fp32")])
 def test_training_takes_bf16_where_it_is_computed_fast(folder, monkeypatch, fast, chosen):
     """Unasked; what was chosen stands in the record, and nothing else of the recipe changes."""
-    monkeypatch.setattr(settling, "has_fast_bf16", lambda _: fast)
+    for place in (settling, measuring):
+        monkeypatch.setattr(place, "has_fast_bf16", lambda _: fast)
     recipe = Recipe.model_validate({"epochs": 3, "optimizer": {"lr": 0.5}})
     settled = settle_training_precision(recipe, "cpu", folder, Processes())
     assert settled == Recipe.model_validate({"epochs": 3, "optimizer": {"lr": 0.5, "precision": chosen}})

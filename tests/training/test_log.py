@@ -54,6 +54,10 @@ def test_of_a_log_that_was_lost_nothing_is_made_up(opened, tmp_path):
     """A file grown to the length it once had would be zeros, which no reader of JSON lines takes."""
     opened(keep=500, step=2).write("step", step=2)
     assert _events(tmp_path) == [{"event": "step", "step": 2}]
+    with (tmp_path / "log.jsonl").open("a") as file:
+        file.write('{"event": "st')
+    opened(keep=500, step=3).write("step", step=3)
+    assert _events(tmp_path) == [{"event": "step", "step": 2}, {"event": "step", "step": 3}]
 
 
 def test_a_new_run_starts_an_empty_log(opened, tmp_path):

@@ -19,6 +19,7 @@ from segtune.core.errors import DataError, ModelError
 from segtune.core.rle import RunLengths
 from segtune.data.dataset import Dataset
 from segtune.models import embedding_cache
+from segtune.report.log import read_log
 from segtune.training import loop
 from segtune.training.batches import BatchSource
 from segtune.training.loop import load_trained_weights, train
@@ -402,6 +403,9 @@ def test_the_best_weights_are_told_as_what_they_are_after_a_kill_and_a_stop(tmp_
     state = train(resumed, resume=True)
     assert resumed.checkpoints.load("best").values == {"epoch": 2, "score": 0.7}
     assert (state.epoch, state.stopped, state.best_epoch, state.best_score) == (2, True, 2, 0.7)
+    told = read_log(tmp_path / "log.jsonl")
+    assert told is not None
+    assert (told.best.number, told.best.score) == (2, 0.7)
     # Gone on with, the epoch is done again and judged as if nothing had been.
     scores = iter([0.7, 0.65])
     whole = small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}})

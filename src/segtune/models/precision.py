@@ -45,7 +45,7 @@ def choose_precision(model: PromptableModel, examples: Iterable[tuple[Image, Pro
     if not model.encoder_frozen:
         return PrecisionChoice("fp32", None, "The image encoder trains, so it stays in fp32.")
     if not has_fast_bf16(device):
-        return PrecisionChoice("fp32", None, f"This machine's {device.type} has no bfloat16 arithmetic of its own.")
+        return PrecisionChoice("fp32", None, tell_bf16(device))
     agreement = bf16_agreement(model, examples)
     if agreement >= REQUIRED_AGREEMENT:  # false for nan too: unmeasured is fp32
         reason = f"bf16 masks agree with fp32 at a mean IoU of {agreement:.4f} (at least {REQUIRED_AGREEMENT})."
@@ -85,6 +85,11 @@ def has_fast_bf16(device: torch.device) -> bool:
         capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") or capabilities.get("bf16"))
     return False
+
+
+def tell_bf16(device: torch.device) -> str:
+    """Say in a sentence what `has_fast_bf16` found."""
+    return f"This machine's {device.type} has {'' if has_fast_bf16(device) else 'no '}bfloat16 arithmetic of its own."
 
 
 @contextmanager

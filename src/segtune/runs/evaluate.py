@@ -18,7 +18,7 @@ from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.preparation import Kind
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run, run_of
-from segtune.runs.known import known_to, open_as_trained, stored_split
+from segtune.runs.known import is_data_of, known_to, open_as_trained, stored_split
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
 from segtune.runs.unseen import open_unseen
@@ -132,7 +132,8 @@ def evaluate_models(
     models = _open_models(contestants, extra, tta, pick_device(device))
     # Before the work: it holds the time of the start.
     surroundings = describe_surroundings()
-    told = _describe_data(data, dataset, chosen, has_run=any(runs.values()))
+    has_learned = any(run is not None and is_data_of(dataset, run) for run in runs.values())
+    told = _describe_data(data, dataset, chosen, has_learned=has_learned)
     told |= {"tta": list(tta), "refine": cleanup and str(cleanup)} if extra else {}
     proof = prove(
         models, chosen.dataset, folder.path, modes=modes, seed=seed, data=told,
@@ -148,9 +149,9 @@ def evaluate_models(
     return proof
 
 
-def _describe_data(data: Path, dataset: Dataset, chosen: Selection, *, has_run: bool) -> dict[str, Any]:
+def _describe_data(data: Path, dataset: Dataset, chosen: Selection, *, has_learned: bool) -> dict[str, Any]:
     # Whoever has learned nothing of the data is not flattered by a split that parts what belongs together.
-    split = chosen.split if has_run and chosen.part != "all" else None
+    split = chosen.split if has_learned and chosen.part != "all" else None
     parted = {} if split is None else {"parted_groups": len(parted_groups(split, dataset))}
     return {
         "dataset": {"path": str(data), "format": dataset.format, "objects": dataset.objects, **parted},

@@ -231,7 +231,9 @@ def _assemble(
 
     def start() -> Validation:
         # At its own side, as the proof has it: at another one the base does worse until it is tuned.
-        return _validate(settings, open_start(settings.model, device), validated, None, processes, progress)
+        base = open_start(settings.model, device)
+        base.encoder_precision = model.encoder_precision
+        return _validate(settings, base, validated, None, processes, progress)
 
     return Training(
         model=model,

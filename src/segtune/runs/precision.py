@@ -11,7 +11,7 @@ from segtune.core.files import read_json
 from segtune.core.types import Image, Prompts
 from segtune.data.dataset import Dataset
 from segtune.models.family import Precision, PromptableModel
-from segtune.models.precision import PrecisionChoice, choose_precision, has_fast_bf16
+from segtune.models.precision import PrecisionChoice, choose_precision, has_fast_bf16, tell_bf16
 from segtune.prompts import PROMPTS
 from segtune.prompts.collate import collate
 from segtune.runs.folder import RunFolder
@@ -53,10 +53,8 @@ def settle_training_precision(recipe: Recipe, device: str, folder: RunFolder, pr
         folder: of the run.
         processes: who trains together.
     """
-    fast = has_fast_bf16(torch.device(device))
-    told = f"This machine's {device.split(':')[0]} has {'' if fast else 'no '}bfloat16 arithmetic of its own."
-    choice = PrecisionChoice("bf16" if fast else "fp32", None, told)
-    optimizer = recipe.optimizer
+    place, optimizer = torch.device(device), recipe.optimizer
+    choice = PrecisionChoice("bf16" if has_fast_bf16(place) else "fp32", None, tell_bf16(place))
     chosen = _settled("training_precision", optimizer.precision, lambda: choice, folder, processes)
     return recipe.model_copy(update={"optimizer": optimizer.model_copy(update={"precision": chosen})})
 

@@ -28,8 +28,10 @@ class TrainingLog:
         self.path = folder / "log.jsonl"
         with storage_errors(self.path):
             self._file = self.path.open("r+b" if self.path.exists() else "w+b")  # "wb" would empty what is kept
-            # Of a log that was lost or cut since there is less to keep; a file grown to a length is filled with zeros.
-            self._file.truncate(min(keep, self._file.seek(0, os.SEEK_END)))
+            # Of a log that was lost or cut since there is less, and half a line may be its last; a file grown to a
+            # length would be filled with zeros.
+            kept = self._file.read(keep)
+            self._file.truncate(keep if len(kept) == keep else kept.rfind(b"\n") + 1)
             self._file.seek(0, os.SEEK_END)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step)
 

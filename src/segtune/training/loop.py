@@ -146,7 +146,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
             state.stopped = processes.any(job.stop()) and _has_more(state, job) and not _is_stale(state, recipe)
 
     if state.stopped:
-        _take_back_best(job, state)
+        _take_back_best(job, state, log)
     # What is kept of the training: "last" still has the weights it would go on from.
     optimizer.take_averages()
     if log is not None:
@@ -272,7 +272,7 @@ def _judge(
             log.scalars({f"validation/{metric}/{mode}": value for metric, value in metrics.items()}, state.step)
 
 
-def _take_back_best(job: Training, state: TrainingState) -> None:
+def _take_back_best(job: Training, state: TrainingState, log: TrainingLog | None) -> None:
     """Count an epoch whose weights are the best but which a kill kept out of the state, where it is not done again."""
     kept = job.checkpoints.load("best").values if job.processes.is_first and job.checkpoints.has("best") else None
     kept = job.processes.share(kept)
@@ -281,6 +281,8 @@ def _take_back_best(job: Training, state: TrainingState) -> None:
     state.tuned_score = -math.inf if kept["score"] is None else kept["score"]
     if kept["score"] is None or kept["score"] > state.best_score:
         state.best_epoch, state.best_score = kept["epoch"], state.tuned_score
+        if log is not None:  # its line went with the kill, and the report goes by these; --resume cuts it off again
+            log.write("epoch", epoch=kept["epoch"], step=state.step, score=kept["score"], best=True)
 
 
 def _require_objects(sums: Sums) -> None:
