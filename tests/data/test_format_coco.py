@@ -239,7 +239,8 @@ def test_an_image_of_another_folder_is_not_the_missing_one(tmp_path, document, a
     (tmp_path / "annotations.json").write_text(json.dumps(document))
     data = open_dataset(tmp_path)
     assert data.names == ("images/p1/7.png",)
-    assert [(one.name, "no such file" in one.reason) for one in data.set_aside] == [(f"{above}p1/9.png", True)]
+    words = "annotations.json names it, but it is not in its folder; 1 files elsewhere are called so"
+    assert [(one.name, one.reason) for one in data.set_aside] == [(f"{above}p1/9.png", words)]
 
 
 def test_a_folder_of_images_is_missing(tmp_path, document):
@@ -259,6 +260,65 @@ def test_images_moved_from_the_folders_they_were_annotated_in(tmp_path, document
     save(tmp_path, {**document, "images": [{"file_name": name} for name in ("7.png", "new/9.png")]})
     (tmp_path / "annotations.json").write_text(json.dumps(document))
     assert open_dataset(tmp_path).names == ("images/7.png", "images/new/9.png")
+
+
+@pytest.mark.parametrize(
+    ("named", "files"),
+    [
+        (("1.png", "2.png"), ("train/1.png", "more/2.png")),
+        (("images/1.png", "images/2.png"), ("data/images/1.png", "data/images/deep/2.png")),
+    ],
+)
+def test_names_that_one_file_has(tmp_path, document, named, files):
+    """A name without a folder may be anywhere, one with a folder anywhere below it, though others are in place."""
+    document["images"] = [{"id": n, "file_name": name} for n, name in zip((7, 9), named, strict=True)]
+    save(tmp_path, {**document, "images": [{"file_name": name} for name in files]}, images="", file="train.json")
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    assert open_dataset(tmp_path).names == tuple(sorted(files))
+
+
+def test_a_name_that_is_ambiguous_beside_one_in_place(tmp_path, document):
+    """A name without a folder that several files have is ambiguous, not missing, though others are in train/."""
+    document["images"] = [{"id": n, "file_name": f"{n}.png"} for n in (7, 9)]
+    files = ("train/a/7.png", "train/b/7.png", "train/a/9.png", "other/7.png")
+    save(tmp_path, {**document, "images": [{"file_name": name} for name in files]}, images="", file="train.json")
+    add(document, [SQUARE], image_id=9)
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    assert data.names == ("train/a/9.png",)
+    assert ["ambiguous: 3 files are called so" in one.reason for one in data.set_aside] == [True]
+
+
+@pytest.mark.parametrize("folder", ["", "annotations/"])
+def test_an_image_missing_from_the_part_called_like_its_file(tmp_path, document, folder):
+    """An image that lacks in the folder called like its annotation file is not one in that of another such file."""
+    for part in ("train", "val"):
+        save(tmp_path, document, images=part, file=f"{folder}{part}.json")
+    (tmp_path / "train" / "b.png").unlink()
+    data = open_dataset(tmp_path)
+    assert data.names == ("train/a.png", "val/a.png", "val/b.png")
+    assert [f"{folder}train.json names it" in one.reason for one in data.set_aside] == [True]
+
+
+def test_files_that_share_one_folder_called_like_one_of_them(tmp_path, document):
+    """A list of images that were split by lists alone is found in the folder of another list."""
+    for part, one in zip(("train", "val"), document["images"], strict=True):
+        save(tmp_path, {**document, "images": [one]}, images="train", file=f"{part}.json")
+    assert open_dataset(tmp_path).names == ("train/a.png", "train/b.png")
+
+
+@pytest.mark.parametrize("names", [("p1/1.png", "p2/1.png"), ("1.png", "p2/1.png"), ("/a/set/1.png", "/b/set/1.png")])
+@pytest.mark.parametrize("place", ["data/1.png", "set/1.png"])
+def test_a_file_that_two_names_may_mean(tmp_path, document, names, place):
+    """It is neither's: outlines of the other image would lie on it."""
+    document["images"] = [{"id": n, "file_name": name} for n, name in zip((7, 9), names, strict=True)]
+    save(tmp_path, {**document, "images": [{"file_name": place}, {"file_name": "other.png"}]}, images="")
+    document["images"].append({"id": 11, "file_name": "other.png"})
+    add(document, [SQUARE], image_id=11)
+    (tmp_path / "annotations.json").write_text(json.dumps(document))
+    data = open_dataset(tmp_path)
+    assert data.names == ("other.png",)
+    assert [one.name for one in data.set_aside] == sorted(names)
 
 
 def test_an_image_missing_from_its_part(tmp_path, document):

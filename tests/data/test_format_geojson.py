@@ -125,6 +125,28 @@ def test_an_image_of_another_folder_is_not_the_missing_one(tmp_path):
     assert open_dataset(tmp_path).names == ("p1/1.png",)
 
 
+@pytest.mark.parametrize("name", ["1.png", "p1/1.png"])
+def test_two_names_that_one_image_may_have(tmp_path, name):
+    """An image gets the outlines of none of two that its file may be, unless one of the names is its own."""
+    for one in ("data/1.png", "2.png"):
+        image(tmp_path / one)
+    named = [feature(image=one) for one in ("2.png", name, "p2/1.png")]
+    put(tmp_path / "all.geojson", *named)
+    data = open_dataset(tmp_path)
+    assert data.names == ("2.png",)
+    assert data.notes == (f"2 features name no image that is here, such as {name}, and are left out.",)
+    put(tmp_path / "all.geojson", *named, feature(image="data/1.png"))
+    assert [(one.name, len(one.objects)) for one in open_dataset(tmp_path)] == [("2.png", 1), ("data/1.png", 1)]
+
+
+def test_features_that_name_no_image_at_all(tmp_path):
+    """Where no feature reaches an image, the error says what they name."""
+    image(tmp_path / "images" / "1.png")
+    put(tmp_path / "all.geojson", feature(image="p1/1.png"), feature(image="p2/1.png"))
+    with pytest.raises(DataError, match=r"2 features name no image that is here, such as p1/1\.png,"):
+        open_dataset(tmp_path)
+
+
 def test_map_coordinates(tmp_path):
     """On a GeoTIFF, map coordinates of its system and pixels give the same mask."""
     geotiff(tmp_path / "a.tif")

@@ -241,4 +241,4 @@ def _nothing_left(source: Source) -> str:
         return f"{start} Put images and their masks there."
     reasons = "; ".join(f"{one.name}: {one.reason}" for one in source.set_aside[:3])
     more = f"; and {len(source.set_aside) - 3} more" if len(source.set_aside) > 3 else ""
-    return f"{start} {reasons}{more}. {source.set_aside[0].remedy}"
+    return " ".join([f"{start} {reasons}{more}.", *source.notes, source.set_aside[0].remedy])

@@ -78,7 +78,7 @@ def read(tree: Tree, options: Options) -> CocoImages:
     files = annotation_files(tree) or tree.with_suffix(".json")
     if not files:
         raise DataError(f"{tree.root} holds no COCO annotations. {tree.describe()} Expected: {_LAYOUT}.")
-    collected = _Collected(ImageFinder(tree))
+    collected = _Collected(ImageFinder(tree, annotations=tree.with_suffix(".json")))
     for path in files:
         collected.add_file(tree.root, path)
     sizes, bad = check_sizes(tree.root, sorted(collected.number_of), collected.claimed_size, options.pixel_limit)
@@ -225,7 +225,7 @@ class _Collected:
         named = str(image["file_name"])
         self.named.update(found)
         if len(found) != 1:
-            self.set_aside.append(_not_found(named, file, found))
+            self.set_aside.append(_not_found(named, file, found, self.finder.namesakes(named)))
             return None
         path = found[0]
         if path in self.number_of:
@@ -271,7 +271,10 @@ def _id(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _not_found(named: str, file: str, found: Sequence[str]) -> SetAside:
+def _not_found(named: str, file: str, found: Sequence[str], namesakes: int) -> SetAside:
+    if not found and namesakes:
+        reason = f"{file} names it, but it is not in its folder; {namesakes} files elsewhere are called so"
+        return SetAside(named, reason, "Put the image there, or write the path below the data folder of the one meant.")
     if not found:
         remedy = "Put the image there, or take its entry out of the annotations."
         return SetAside(named, f"{file} names it, but there is no such file", remedy)

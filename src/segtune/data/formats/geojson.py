@@ -109,7 +109,8 @@ def read(tree: Tree, options: Options) -> GeoJsonImages:
     classes = {label: number for number, label in enumerate(dict.fromkeys(one.label for one in shared))}
     groups, notes = read_groups(tree, names)
     lone = [_without_features(path) for path in sizes if path not in (file_of or of_image)]
-    lone += [_without_image(path) for path in files if file_of and path not in file_of.values()]
+    used = set(file_of.values())
+    lone += [_without_image(path) for path in files if used and path not in used]
     return GeoJsonImages(
         root=tree.root, format=FORMAT.name, objects=options.objects, names=names, groups=groups,
         set_aside=tuple(sorted([*bad, *lone], key=lambda one: one.name)), notes=(*astray, *notes),
@@ -318,7 +319,8 @@ def _by_map(
             "coordinate system: bring them there first, or let each feature name its image."
         )
     reached = {id(one) for held in found.values() for one in held}
-    return found, _told([one for one in features if id(one) not in reached], "lie on no image's piece of the map")
+    what = "lie on no image's piece of the map" if found else "name no image that is here"
+    return found, _told([one for one in features if id(one) not in reached], what)
 
 
 def _told(astray: Sequence[Feature], what: str) -> tuple[str, ...]:

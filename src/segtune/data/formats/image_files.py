@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -50,9 +51,17 @@ class ImageFiles(Source):
 
 
 class ImageFinder:
-    """Finds the image files that annotations name."""
+    """Finds the image files that annotations name.
 
-    def __init__(self, tree: Tree, is_image: Callable[[str], bool] = is_image_name) -> None:
+    Args:
+        tree: the data folder.
+        is_image: whether a file name is that of an image.
+        annotations: the annotation files there, whose folders and whose names tell parts such as val/.
+    """
+
+    def __init__(
+        self, tree: Tree, is_image: Callable[[str], bool] = is_image_name, annotations: Iterable[str] = ()
+    ) -> None:
         self.paths = [path for path in tree.paths() if is_image(name_of(path))]
         self._known = {composed(path): path for path in self.paths}
         self._by_name: dict[str, list[str]] = {}
@@ -60,28 +69,38 @@ class ImageFinder:
         for path in self.paths:
             self._by_name.setdefault(composed(name_of(path)), []).append(path)
             self._by_stem.setdefault(stem_of(path), []).append(path)
+        files = list(annotations)
+        self._parts = {composed(parent_of(file)) for file in files}
+        self._part_words = {word for file in files for word in _words(file)}
 
     def candidates(self, names: Iterable[str], file: str = "") -> dict[str, list[str]]:
         """Return the paths of the images that each of the names in the annotation file `file` may stand for.
 
         Looked for beside that file, in folders named like it, in the data folder, in images/, in folders that agree
         with the name's, and anywhere. A file elsewhere is another image, and the one named is missing, where others of
-        the name's folder were found in their place, or another name says that file. More than one where several files
-        have the name, and nothing says which is meant.
+        the name's folder were found in their place and it does not lie below that or lies in another file's part, and
+        where another name says that file or may as well mean it. More than one where several files have the name, and
+        nothing says which is meant.
         """
-        # Annotations made on Windows name files by backslashes.
-        shorts = {name: composed(str(PurePosixPath(name.replace("\\", "/"))).lstrip("/")) for name in names}
-        found: dict[str, list[str]] = {name: [] for name in shorts}
-        placed, taken = set[str](), set[str]()
+        shorts = {name: _short(name) for name in names}
+        found: dict[str, list[str]] = {short: [] for short in shorts.values()}
+        homes: dict[str, set[str]] = {}
+        taken = set[str]()
         for way in (self._in_place, self._in_folder_called_so, self._anywhere):
-            tried = [name for name, short in shorts.items() if not found[name] and parent_of(short) not in placed]
-            ways = {name: way(shorts[name], file) for name in tried}
-            found |= {name: paths for name, paths in ways.items() if not taken.issuperset(paths)}
-            taken |= {path for paths in ways.values() for path in paths}
-            # Of a name without folders the rest may lie anywhere, unless the images lie in a part such as train/.
-            placed |= {parent_of(shorts[name]) for name in tried if found[name]
-                       and (parent_of(shorts[name]) or parent_of(found[name][0]) not in {"", "images"})}  # fmt: skip
-        return found
+            claims = {short: self._at_home(way(short, file), homes.get(parent_of(short)), file)
+                      for short, paths in found.items() if not paths}  # fmt: skip
+            contested = _contested(claims, in_place=way == self._in_place)
+            new = {short: paths for short, paths in claims.items()
+                   if short not in contested and not taken.issuperset(paths)}  # fmt: skip
+            found |= new
+            taken |= {path for paths in claims.values() for path in paths}
+            for short, paths in new.items():
+                homes.setdefault(parent_of(short), set()).update(_homes(paths, short, file))
+        return {name: found[short] for name, short in shorts.items()}
+
+    def namesakes(self, name: str) -> int:
+        """Return how many images, wherever they lie, have the file name of `name`."""
+        return len(self._anywhere(_short(name)))
 
     def find_stem(self, stem: str) -> str | None:
         """Return the path of the one image whose name without extension is `stem`, or None."""
@@ -110,21 +129,78 @@ class ImageFinder:
     def _anywhere(self, short: str, _file: str = "") -> list[str]:
         return self._by_name.get(name_of(short), [])
 
+    def _at_home(self, paths: list[str], homes: Container[str] | None, file: str) -> list[str]:
+        """Return the paths that lie below one of the folders in which the others were found, in no other file's part.
+
+        All of them where no others were found.
+        """
+        if not homes:
+            return paths
+        return [path for path in paths if any(folder in homes for folder in _above(path))
+                and not self._is_of_another(path, file)]  # fmt: skip
+
+    def _is_of_another(self, path: str, file: str) -> bool:
+        """Whether a path lies in a folder that another annotation file than `file` lies in or is named like."""
+        above = list(_above(composed(path)))
+        own = set(_above(composed(file)))
+        if any(folder in self._parts and folder not in own for folder in above if folder):
+            return True
+        words = {name_of(folder).lower() for folder in above if folder}
+        return not self._part_words.isdisjoint(words - {*_words(file)})
+
+
+def _short(name: str) -> str:
+    # Annotations made on Windows name files by backslashes.
+    return composed(str(PurePosixPath(name.replace("\\", "/"))).lstrip("/"))
+
+
+def _contested(claims: Mapping[str, Sequence[str]], *, in_place: bool) -> set[str]:
+    """Return the names that mean one file, and so does another of them; of those `in_place` none that ends its path."""
+    meant = {short: paths[0] for short, paths in claims.items()
+             if len(paths) == 1 and not (in_place and f"/{composed(paths[0])}".endswith(f"/{short}"))}  # fmt: skip
+    wanted = Counter(meant.values())
+    return {short for short, path in meant.items() if wanted[path] > 1}
+
+
+def _homes(paths: Iterable[str], short: str, file: str) -> set[str]:
+    """Return the folders below which others of the folder of the name `short` lie too, now that it was found here.
+
+    Of a name without folders that is the annotation file's own folder, or all in the data folder; none where it was
+    found in no part such as train/: others may be in any.
+    """
+    if parent_of(short):
+        return {parent_of(path) for path in paths}
+    near = parent_of(file)
+    homes = {path: near if near in _above(path) else "" for path in paths}
+    return {home for path, home in homes.items() if home or parent_of(path) not in {"", "images"}}
+
+
+def _above(path: str) -> Iterable[str]:
+    """Yield the folders that a file lies in, the innermost first, the data folder, "", at last."""
+    while path:
+        path = parent_of(path)
+        yield path
+
 
 def _in_folder_named_like(file: str, paths: Sequence[str], short: str) -> str | None:
     """Return the one path in a folder named like an annotation file: train/ or train2017/ of instances_train2017.json.
 
     Published data sets have the same file names in each part. Of several folders the one right above counts.
     """
-    stem = stem_of(file).lower()
-    words = [word for word in re.split(r"[\s_.-]+", stem) if word]
     above = {path: PurePosixPath(composed(path)[: -len(short)].lower()).parts for path in paths}
-    for hint in (stem, *words, *(word.rstrip("0123456789") for word in words)):
+    for hint in _words(file):
         inside = [path for path in paths if hint in above[path]]
         right_above = [path for path in inside if above[path][-1] == hint]
         if len(only := right_above or inside) == 1:
             return only[0]
     return None
+
+
+def _words(file: str) -> list[str]:
+    """Return what a folder may be called after an annotation file: its name, the words in it, these without numbers."""
+    stem = stem_of(file).lower()
+    words = [word for word in re.split(r"[\s_.-]+", stem) if word]
+    return [stem, *words, *(word.rstrip("0123456789") for word in words)]
 
 
 def check_sizes(
