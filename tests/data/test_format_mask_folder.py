@@ -236,12 +236,31 @@ def test_a_mask_of_another_folder_is_not_the_missing_one(tmp_path, other):
 
 
 def test_masks_in_one_folder_of_images_in_several(tmp_path):
-    """All masks in one folder belong to images in folders, beside which a stray image says nothing, a pair does."""
+    """All masks in one folder belong to images in folders, be there a stray image or a pair beside these."""
     put(tmp_path, "images/stray.png", "images/p1/1.png", "images/p2/2.png", value=0)
     put(tmp_path, "masks/1.png", "masks/2.png")
     assert open_dataset(tmp_path).names == ("images/p1/1.png", "images/p2/2.png")
     put(tmp_path, "masks/stray.png")
-    assert open_dataset(tmp_path).names == ("images/stray.png",)
+    assert open_dataset(tmp_path).names == ("images/p1/1.png", "images/p2/2.png", "images/stray.png")
+
+
+@pytest.mark.parametrize("above", ["", "p1/"])
+def test_masks_above_the_folders_of_their_images(tmp_path, above):
+    """Masks lie flat, images in deeper folders too: unique names pair, until such a folder has one of masks."""
+    names = [f"images/{above}{name}.png" for name in ("1", "left/2", "right/3")]
+    put(tmp_path, *names, value=0)
+    put(tmp_path, *(f"masks/{above}{name}.png" for name in "123"))
+    assert open_dataset(tmp_path).names == tuple(names)
+    (tmp_path / "masks" / above / "3.png").unlink()
+    put(tmp_path, f"masks/{above}right/3.png")
+    assert open_dataset(tmp_path).names == (names[0], names[2])
+
+
+def test_a_mask_above_is_of_no_image_elsewhere(tmp_path):
+    """A mask in a folder of images may be of an image below that folder, not of one beside it."""
+    put(tmp_path, "images/p1/1.png", "images/p2/2.png", "images/p3/left/3.png", value=0)
+    put(tmp_path, "masks/p1/1.png", "masks/p1/2.png", "masks/p1/3.png")
+    assert open_dataset(tmp_path).names == ("images/p1/1.png",)
 
 
 @pytest.mark.parametrize("folder", ["", "masks/"])
