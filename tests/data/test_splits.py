@@ -12,6 +12,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.dataset import Dataset, SetAside
 from segtune.data.splits import FRACTIONS, PARTS, Split, leaks, make_split, read_split, resolve, write_split
+from segtune.data.stratify import fill_parts
 
 
 def sample(name, *, side=0, group=None):
@@ -271,6 +272,13 @@ def test_what_only_trains_leaves_training_nothing_to_want(seed):
     split = make_split(empty, only_train=["a", "b"], seed=seed)
     assert [bool({*"bde"} & {*split.part(part)}) for part in PARTS] == [True] * 3
     assert {"a", "b"} <= {*split.train}
+
+
+def test_the_part_with_most_new_images_gives_one_up():
+    """An empty part gets one of the three new images of validation, not the only new one of training."""
+    side = [0] * 10 + [0, 1, 1, 1]
+    fill_parts([(f"{number:02d}",) for number in range(14)], [1] * 14, side, range(3), {*range(10, 14)})
+    assert side == [0] * 10 + [0, 2, 1, 1]
 
 
 def test_a_base_that_has_seen_too_much_leaves_what_there_is():

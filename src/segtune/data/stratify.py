@@ -111,7 +111,7 @@ def _give(lack: Lack, lack_of_all: Lack, size: int, fractions: tuple[float, floa
 def _fill_empty(
     units: Sequence[Unit], side: list[int], wanted: Sequence[int], able: Sequence[int], free: Set[int]
 ) -> None:
-    """Give each wanted part that has none of the units in `able` the smallest free one of the part with most of them.
+    """Give each wanted part that has none of the units in `able` the smallest free one of the part with most free ones.
 
     A unit of the same size goes back in exchange where there is one, so that the parts keep their sizes.
     """
@@ -119,11 +119,11 @@ def _fill_empty(
         if any(side[unit] == part for unit in able):
             continue
         held = {other: [unit for unit in able if side[unit] == other] for other in wanted}
-        richest = max(wanted, key=lambda other: len(held[other]) if not free.isdisjoint(held[other]) else 0)
-        given = [unit for unit in held[richest] if unit in free]
-        if len(held[richest]) < 2 or not given:
+        given = {other: [unit for unit in held[other] if unit in free] for other in wanted}
+        richest = max(wanted, key=lambda other: (len(given[other]), len(held[other])))
+        if len(held[richest]) < 2 or not given[richest]:
             continue
-        moved = min(given, key=lambda unit: (len(units[unit]), unit))
+        moved = min(given[richest], key=lambda unit: (len(units[unit]), unit))
         same = [unit for unit in free if side[unit] == part and len(units[unit]) == len(units[moved])]
         side[moved] = part
         if same:
