@@ -286,6 +286,16 @@ def test_cut_outs(tmp_path, seen, unseen):
     assert [int(one.masks().sum()) for one in (data[3], data[4])] == [0, whole.size]
 
 
+@pytest.mark.parametrize(
+    ("seen", "unseen", "told"), [(BLACK, WHITE, True), (BLACK, BLACK, False), (WHITE, BLACK, False)]
+)
+def test_dark_cut_outs_are_told(tmp_path, seen, unseen, told):
+    """A note says where transparency alone makes the darker of two greys the object: it may be the background."""
+    data = open_dataset(save_set(tmp_path, {f"{n}.png": cut_out(blob(n), seen, unseen) for n in range(3)}))
+    words = "In 3 mask files looked at what is seen is darker than what is transparent, and taken as the object"
+    assert any(words in note for note in data.notes) == told
+
+
 def test_a_black_cut_out_among_opaque_files(tmp_path):
     """Where transparency mostly says nothing, a stray cut-out keeps its object and black files stay empty."""
     masks = {f"{n}.png": np.dstack([coloured(blob(n), [BLACK, WHITE]), np.full(SIZE, 255, "u1")]) for n in range(3)}

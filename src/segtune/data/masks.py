@@ -63,6 +63,10 @@ class Encoding:
         return dict(self.names).get(value, f"#{value:06x}" if self.colours else str(value))
 
 
+CUT_OUTS = ("shape", "dark")
+"""What transparency is that gives a file's values (`MaskFile.alpha`)."""
+
+
 @dataclass(frozen=True)
 class MaskFile:
     """The values of one mask file.
@@ -74,8 +78,9 @@ class MaskFile:
         palette: the colour of each palette index in use, 0xRRGGBB.
         coloured: the palette holds colours that are no greys, whether they are in use or not.
         channels: the greys are stored as three equal channels: they may be colours among others of the data set.
-        alpha: what its transparency is: "" it has none, "shape" the values, "idle" nothing that counts, or "open": one
-            colour is seen all over, all object where the data set's masks are cut-outs of it and else just that colour.
+        alpha: what its transparency is: "" it has none, "shape" the values, "dark" the values too, for what is seen is
+            darker than what is not, "idle" nothing that counts, or "open": one colour is seen all over, all object
+            where the data set's masks are cut-outs of it and else just that colour.
         seen: of a file with transparency: the colour of its least transparent pixel, 0xRRGGBB.
     """
 
@@ -207,7 +212,7 @@ def _from_colour(opened: PIL.Image.Image, lossy: bool) -> MaskFile:
         alpha = np.asarray(opened.getchannel("A"))
         stored = np.asarray(opened)[..., :3]
         said, seen = _said_by(alpha, stored), int(_pack(stored.reshape(-1, 3)[alpha.argmax()]))
-        if said == "shape":
+        if said in CUT_OUTS:
             return MaskFile(alpha, "grey", alpha=said, seen=seen)
     rgb = np.asarray(opened.convert("RGB"))
     if lossy:
@@ -227,7 +232,7 @@ def _said_by(alpha: npt.NDArray[np.uint8], rgb: npt.NDArray[np.uint8]) -> str:
     # A brighter object has its shape in its colours, and with it perhaps its class.
     darker = bool(unseen.size and seen.size) and int(seen.max()) < int(unseen.min())
     one_each = darker and not np.ptp(seen, axis=0).any() and not np.ptp(unseen, axis=0).any()
-    return "shape" if one_each and int(np.ptp(rgb, axis=2).max()) <= NEARLY_GREY else "idle"
+    return "dark" if one_each and int(np.ptp(rgb, axis=2).max()) <= NEARLY_GREY else "idle"
 
 
 def whole_numbers(values: npt.NDArray[np.generic], fractions: bool | None = None) -> Values:

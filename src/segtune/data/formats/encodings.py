@@ -16,7 +16,7 @@ from segtune.core.errors import DataError
 from segtune.data.formats.contract import Options
 from segtune.data.formats.mask_colours import DRAW_FLAT, MOST_COLOURS, NOT_FLAT, colours_meant, explain, nearest
 from segtune.data.formats.mask_statistics import FLAT, TRIMAP, FileStatistics
-from segtune.data.masks import Encoding, MaskFile
+from segtune.data.masks import CUT_OUTS, Encoding, MaskFile
 from segtune.data.remedies import option
 
 _SINGLE = 0.9
@@ -117,6 +117,7 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
     if not readings:
         raise DataError(f"The mask files cannot be understood: {refused[0][0]}: {refused[0][1]}. {DRAW_FLAT}")
     words = _in_words([one for one, reading in zip(said, readings, strict=True) if not reading.is_empty] or said[:1])
+    words += _on_dark_cut_outs(files)
     agreed = tuple(_brought_to(reading, options) for reading in agree(readings))
     _check_instances(agreed, options, words)
     return Inference(Encodings(agreed, palettes, channels, cut_outs, options), words, refused)
@@ -176,8 +177,18 @@ def _in_words(said: Sequence[tuple[int, str, str]]) -> str:
 def _cut_outs(files: Iterable[FileStatistics]) -> frozenset[int]:
     """Return the colours of cut-outs where most files with transparency are such; empty ones may be of any kind."""
     said = [file for file in files if file.alpha and not (file.alpha == "shape" and file.values == (0,))]
-    colours = [file.seen for file in said if file.alpha == "shape"]
+    colours = [file.seen for file in said if file.alpha in CUT_OUTS]
     return frozenset(colours) if len(colours) > len(said) / 2 else frozenset()
+
+
+def _on_dark_cut_outs(files: Iterable[FileStatistics]) -> str:
+    """Return a sentence where a dark object is told from a dark background by transparency alone, else nothing."""
+    count = sum(file.alpha == "dark" for file in files)
+    words = (
+        f" In {count} mask files looked at what is seen is darker than what is transparent, and taken as the object; "
+        "save them without transparency where it is the background."
+    )
+    return words if count else ""
 
 
 def palettes_hold(files: Iterable[FileStatistics]) -> str:
