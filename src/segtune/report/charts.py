@@ -182,11 +182,11 @@ def _mark_best(axes: Axes, best: Epoch | None, last: int) -> None:
         return
     axes.axvline(best.number, color=LINE, linewidth=1.5, zorder=0)
     axes.plot([best.number], [best.score], marker="o", markersize=8, color=TEXT, clip_on=False)
-    # Written to the side that has more room.
+    # Written to the side that has more room, and above the pretrained model's line, which is mostly the lowest.
     is_late = best.number > last / 2
     axes.annotate(
         f"best: epoch {best.number}" if best.number else "best: pretrained",
-        (best.number, 0), (-5 if is_late else 5, 5), xycoords=("data", "axes fraction"),
+        (best.number, 0), (-5 if is_late else 5, 20), xycoords=("data", "axes fraction"),
         textcoords="offset points", ha="right" if is_late else "left", fontsize=11.5, color=MUTED,
     )  # fmt: skip
 
