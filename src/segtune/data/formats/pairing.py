@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import islice, product
 
 from segtune.data.formats.contract import SetAside
 from segtune.data.formats.tree import Tree, composed, join, name_of, parent_of, stem_of
@@ -274,14 +274,17 @@ class _MaskFinder:
         self._taken: dict[str, str] = {}
         self._exact: dict[str, list[str]] = {}
         self._loose: dict[str, list[str]] = {}
-        self._by_stem: dict[str, dict[str, str]] = {}
+        self._by_stem: dict[str, list[str]] = {}
+        self._of_below: dict[str, list[str]] = {}
         # An image without objects has a folder without files.
         below = [composed(one[len(folder) + 1 :]) for one in tree.folders_below(folder)]
         self._of_folder: dict[str, list[str]] = {one: [] for one in below}
         stems = _with_keys(map(name_of, keys))
         shared = _shared_names([_stem_in(_below(folder, path)) for path in self.all], stems)
         of_images = {parent_of(one) for one in below if name_of(one) in stems}
-        self._own = _folders_with_images(keys, {_below(folder, path) for path in self.all})
+        own = _folders_with_images(keys, {_below(folder, path) for path in self.all})
+        homes = {parent_of(key) for key in keys} & self._of_folder.keys()
+        above_homes = {above for home in homes if home for above in (*_upwards(parent_of(home)), "")}
         for path in self.all:
             key = _below(folder, path)
             loose = join(parent_of(key), shared[_stem_in(key)])
@@ -289,10 +292,12 @@ class _MaskFinder:
             self._loose.setdefault(loose, []).append(path)
             self._of_folder.setdefault(parent_of(key), []).append(path)
             # Among folders of one image each, 3/5.png is the fifth object of image 3 and no mask of image 5.
-            if of_images.isdisjoint(map(parent_of, _upwards(parent_of(key)))):
-                self._by_stem.setdefault(name_of(loose), {})[path] = parent_of(key)
-        homes = {parent_of(key) for key in keys} & self._of_folder.keys()
-        self._above_homes = {above for home in homes if home for above in (*_upwards(parent_of(home)), "")}
+            if not of_images.isdisjoint(map(parent_of, _upwards(parent_of(key)))):
+                continue
+            if parent_of(key) not in own:
+                self._by_stem.setdefault(name_of(loose), []).append(path)
+            elif parent_of(key) not in above_homes:
+                self._of_below.setdefault(loose, []).append(path)
 
     def find(self, key: str) -> _Found | None:
         """Return the masks of the image whose path below its folder, without extension, is `key`."""
@@ -305,19 +310,18 @@ class _MaskFinder:
                 return _Found(tuple(self._of_folder[one]), True, _BY_FOLDER)
         # Where an image's folder has one of masks, its mask lies there or is missing.
         at_home = parent_of(key) and parent_of(key) in self._of_folder
-        same = self._by_stem.get(name_of(loose), {}) if not at_home else {}
-        free = [path for path, folder in same.items() if self._may_lie(key, folder)]
-        return _Found((free[0],), False, _BY_STEM) if len(free) == 1 else None
+        same = list(islice(self._elsewhere(loose), 2)) if not at_home else []
+        return _Found((same[0],), False, _BY_STEM) if len(same) == 1 else None
 
-    def _may_lie(self, key: str, folder: str) -> bool:
-        """Whether the mask of an image may lie in a folder of masks that is not its own.
+    def _elsewhere(self, key: str) -> Iterable[str]:
+        """Yield the masks called like an image that lie in a folder of masks that is not the image's own.
 
-        So it may where no images are in the like folder, and above the image's own, where no folder of images below
+        They may where no images are in the like folder, and above the image's own, where no folder of images below
         that one has a folder of masks.
         """
-        if folder not in self._own:
-            return True
-        return folder not in self._above_homes and folder in (*_upwards(parent_of(key)), "")
+        yield from self._by_stem.get(name_of(key), ())
+        for above in (*_upwards(parent_of(key)), ""):
+            yield from self._of_below.get(join(above, name_of(key)), ())
 
     def take(self, image: str, found: _Found) -> str | None:
         """Note that these masks belong to `image`, or return the image that has one of them already."""
