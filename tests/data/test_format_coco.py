@@ -265,7 +265,7 @@ def test_images_moved_from_the_folders_they_were_annotated_in(tmp_path, document
 @pytest.mark.parametrize(
     ("named", "files"),
     [
-        (("1.png", "2.png"), ("train/1.png", "more/2.png")),
+        (("1.png", "2.png"), ("images/1.png", "more/2.png")),
         (("images/1.png", "images/2.png"), ("data/images/1.png", "data/images/deep/2.png")),
     ],
 )
@@ -278,7 +278,7 @@ def test_names_that_one_file_has(tmp_path, document, named, files):
 
 
 def test_a_name_that_is_ambiguous_beside_one_in_place(tmp_path, document):
-    """A name without a folder that several files have is ambiguous, not missing, though others are in train/."""
+    """A name without a folder that several files in train/ have is ambiguous, not missing, though another is there."""
     document["images"] = [{"id": n, "file_name": f"{n}.png"} for n in (7, 9)]
     files = ("train/a/7.png", "train/b/7.png", "train/a/9.png", "other/7.png")
     save(tmp_path, {**document, "images": [{"file_name": name} for name in files]}, images="", file="train.json")
@@ -286,7 +286,44 @@ def test_a_name_that_is_ambiguous_beside_one_in_place(tmp_path, document):
     (tmp_path / "train.json").write_text(json.dumps(document))
     data = open_dataset(tmp_path)
     assert data.names == ("train/a/9.png",)
-    assert ["ambiguous: 3 files are called so" in one.reason for one in data.set_aside] == [True]
+    assert ["ambiguous: 2 files are called so" in one.reason for one in data.set_aside] == [True]
+
+
+@pytest.mark.parametrize(
+    ("file", "here", "elsewhere"),
+    [
+        ("annotations/instances_train.json", "train", "test"),
+        ("annotations/instances_train2017.json", "train2017", "unlabelled"),
+        ("train.json", "train", "val"),
+        ("data/train.json", "data/train", "data/more"),
+        ("train.json", "images", "test-2"),
+        ("data/train.json", "data", "data/valid"),
+        ("images_train.json", "images/train", "images/test"),
+        ("val.json", "a/validation", "test"),
+        ("val.json", "photos", "test"),
+    ],
+)
+@pytest.mark.parametrize("both", [True, False])
+def test_an_image_missing_from_the_part_that_its_file_says(tmp_path, document, file, here, elsewhere, both):
+    """It is not the one called so in another part or beside the part, where no annotation file speaks of that."""
+    save(tmp_path, document, images=here, file=file)
+    (tmp_path / elsewhere).mkdir()
+    (tmp_path / here / "b.png").rename(tmp_path / elsewhere / "b.png")
+    if both:
+        PIL.Image.new("RGB", (30, 20)).save(tmp_path / elsewhere / "a.png")
+    data = open_dataset(tmp_path)
+    assert data.names == (f"{here}/a.png",)
+    assert [("1 files elsewhere are called so" in one.reason) for one in data.set_aside] == [True]
+
+
+@pytest.mark.parametrize("place", ["val/b.png", "val/deep/b.png"])
+def test_an_image_that_its_name_puts_in_another_part(tmp_path, document, place):
+    """A list for training may name images of val/ in so many words."""
+    document["images"][1]["file_name"] = place
+    save(tmp_path, document, images="data", file="train.json")
+    document["images"][1]["file_name"] = "val/b.png"
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    assert open_dataset(tmp_path).names == ("data/a.png", f"data/{place}")
 
 
 @pytest.mark.parametrize("folder", ["", "annotations/"])

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from segtune.core.errors import DataError
 
-_FILE_WORDS = {
+PART_WORDS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+"""Words for each part of a split in the names of files and folders, in lower case."""
 
 
 def read_lists(path: Path) -> tuple[dict[str, tuple[str, ...]], str]:
@@ -51,17 +52,17 @@ def _siblings(path: Path) -> list[Path]:
         return [path]
     word = _word_of(path)
     start, _, end = path.name.lower().rpartition(word)
-    names = {f"{start}{other}{end}" for words in _FILE_WORDS.values() for other in words}
+    names = {f"{start}{other}{end}" for words in PART_WORDS.values() for other in words}
     return sorted(file for file in path.parent.iterdir() if file.name.lower() in names)
 
 
 def _part_of(path: Path) -> str | None:
     word = _word_of(path)
-    return next((part for part, words in _FILE_WORDS.items() if word in words), None)
+    return next((part for part, words in PART_WORDS.items() if word in words), None)
 
 
 def _word_of(path: Path) -> str:
     """Return the last word of a file's name that names a part, or nothing."""
-    known = {word for words in _FILE_WORDS.values() for word in words}
+    known = {word for words in PART_WORDS.values() for word in words}
     words = path.stem.lower().replace("-", "_").replace(".", "_").split("_")
     return next((word for word in reversed(words) if word in known), "")

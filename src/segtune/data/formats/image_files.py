@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath
 
 from segtune.core.files import hash_file
@@ -17,6 +17,7 @@ from segtune.data.formats.names import agreeing
 from segtune.data.formats.regions import Truth, make_sample
 from segtune.data.formats.tree import Tree, composed, join, name_of, parent_of, stem_of
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, is_image_name, read_image, read_size
+from segtune.data.split_lists import PART_WORDS
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
@@ -78,17 +79,18 @@ class ImageFinder:
 
         Looked for beside that file, in folders named like it, in the data folder, in images/, in folders that agree
         with the name's, and anywhere. A file elsewhere is another image, and the one named is missing, where others of
-        the name's folder were found in their place and it does not lie below that or lies in another file's part, and
-        where another name says that file or may as well mean it. More than one where several files have the name, and
-        nothing says which is meant.
+        the name's folder were found in their place and it does not lie below that or lies in another part, and where
+        another name says that file or may as well mean it. More than one where several files have the name, and nothing
+        says which is meant.
         """
         shorts = {name: _short(name) for name in names}
         found: dict[str, list[str]] = {short: [] for short in shorts.values()}
         homes: dict[str, set[str]] = {}
         taken = set[str]()
         for way in (self._in_place, self._in_folder_called_so, self._anywhere):
-            claims = {short: self._at_home(way(short, file), homes.get(parent_of(short)), file)
+            claims = {short: self._at_home(way(short, file), homes.get(parent_of(short)), short, file)
                       for short, paths in found.items() if not paths}  # fmt: skip
+            claims = claims if way == self._in_place else _in_own_part(claims, file)
             contested = _contested(claims, in_place=way == self._in_place)
             new = {short: paths for short, paths in claims.items()
                    if short not in contested and not taken.issuperset(paths)}  # fmt: skip
@@ -113,7 +115,8 @@ class ImageFinder:
         if beside := self._known.get(join(near, short)):
             return [beside]
         same = self._anywhere(short)
-        ending = [path for path in same if f"/{composed(path)}".endswith(f"/{short}")]
+        ending = [path for path in same if f"/{composed(path)}".endswith(f"/{short}")
+                  and not _is_of_another_part(composed(path)[: -len(short)], short, file)]  # fmt: skip
         if named_alike := _in_folder_named_like(file, ending, short):
             return [named_alike]
         for folder in ("", "images", join(near, "images")):
@@ -129,17 +132,20 @@ class ImageFinder:
     def _anywhere(self, short: str, _file: str = "") -> list[str]:
         return self._by_name.get(name_of(short), [])
 
-    def _at_home(self, paths: list[str], homes: Container[str] | None, file: str) -> list[str]:
-        """Return the paths that lie below one of the folders in which the others were found, in no other file's part.
+    def _at_home(self, paths: list[str], homes: Container[str] | None, short: str, file: str) -> list[str]:
+        """Return the paths that lie below one of the folders in which the others were found, in no other part.
 
         All of them where no others were found.
         """
-        if not homes:
+        if homes is None:
             return paths
-        return [path for path in paths if any(folder in homes for folder in _above(path))
-                and not self._is_of_another(path, file)]  # fmt: skip
+        own = [path for path in paths if not _is_of_another_part(parent_of(path), short, file)]
+        if not homes:
+            return own
+        return [path for path in own if any(folder in homes for folder in _above(path))
+                and not self._is_of_another_file(path, file)]  # fmt: skip
 
-    def _is_of_another(self, path: str, file: str) -> bool:
+    def _is_of_another_file(self, path: str, file: str) -> bool:
         """Whether a path lies in a folder that another annotation file than `file` lies in or is named like."""
         above = list(_above(composed(path)))
         own = set(_above(composed(file)))
@@ -165,14 +171,45 @@ def _contested(claims: Mapping[str, Sequence[str]], *, in_place: bool) -> set[st
 def _homes(paths: Iterable[str], short: str, file: str) -> set[str]:
     """Return the folders below which others of the folder of the name `short` lie too, now that it was found here.
 
-    Of a name without folders that is the annotation file's own folder, or all in the data folder; none where it was
+    Of a name without folders that is the folder named like the annotation file, else that file's own; none where it was
     found in no part such as train/: others may be in any.
     """
     if parent_of(short):
         return {parent_of(path) for path in paths}
     near = parent_of(file)
-    homes = {path: near if near in _above(path) else "" for path in paths}
-    return {home for path, home in homes.items() if home or parent_of(path) not in {"", "images"}}
+    hints = _words(file)
+    homes = set[str]()
+    for path in paths:
+        above = [folder for folder in _above(path) if folder == near or folder != "images"]
+        named_alike = (folder for folder in above if composed(name_of(folder)).lower() in hints)
+        homes.add(next(named_alike, near if near in above else ""))
+    return homes - {""}
+
+
+def _in_own_part(claims: dict[str, list[str]], file: str) -> dict[str, list[str]]:
+    """Return the paths of each name without those in another part, but all where each lies in such.
+
+    Parts that were made by lists alone lie in one folder, whatever that is called.
+    """
+    own = {short: [path for path in paths if not _is_of_another_part(parent_of(path), short, file)]
+           for short, paths in claims.items()}  # fmt: skip
+    return own if any(own.values()) else claims
+
+
+def _is_of_another_part(folder: str, short: str, file: str) -> bool:
+    """Whether a folder is called like a part of a split, as test/ is, and the annotation file like other parts only.
+
+    Whatever the name `short` says in full is what it means.
+    """
+    own = _parts_said(file)
+    return bool(own and (said := _parts_said(folder)) and said.isdisjoint(own | _parts_said(parent_of(short))))
+
+
+@lru_cache(maxsize=4096)
+def _parts_said(path: str) -> frozenset[str]:
+    """Return the parts of a split that the last part of a path or a folder above says."""
+    words = {word for name in (path, *_above(path)) for word in _words(name)}
+    return frozenset(part for part, names in PART_WORDS.items() if not words.isdisjoint(names))
 
 
 def _above(path: str) -> Iterable[str]:
