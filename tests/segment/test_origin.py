@@ -130,6 +130,17 @@ def test_how_images_are_read_is_known_by_the_run(run, model, fields, tmp_path):
         assert reading_for(named) == Reading()
 
 
+@pytest.mark.parametrize(("name", "format_"), [("a.png", None), ("sub/a.TIF", "mask_folder")])
+def test_a_run_says_of_tiffs_only_what_it_saw_of_them(run, tmp_path, name, format_):
+    """Of data without any it says nothing: a GeoTIFF is then read as its content says, not nearly black."""
+    for folder in ("images", "masks"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        PIL.Image.fromarray(np.eye(48, dtype=np.uint8) * 255).save(tmp_path / "data" / folder / "a.png")
+    folder = run(tmp_path / "data")
+    (folder / "split.json").write_text(json.dumps({"train": ["b.png"], "val": [], "test": [name]}))
+    assert reading_for(open_model(folder)) == Reading(format_)
+
+
 def test_a_pretraining_s_model_is_used_as_it_was_trained(model, tmp_path):
     from segtune.runs.pretrain_settings import load_pretrain_settings
 

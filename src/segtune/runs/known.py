@@ -9,8 +9,9 @@ from segtune.core.errors import DataError
 from segtune.core.files import read_json
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints, digest
-from segtune.data.reading import Reading
-from segtune.data.splits import Split, read_split
+from segtune.data.formats.georeference import is_tiff_name
+from segtune.data.reading import GEOTIFF, Reading
+from segtune.data.splits import PARTS, Split, read_split
 from segtune.models.save import BLEND, RECORD
 from segtune.runs.data import open_run_data
 from segtune.runs.folder import RunFolder, run_of
@@ -87,12 +88,22 @@ def reading_of(source: Path) -> Reading | None:
     run = run_of(source)
     if run is not None and run.pretraining.is_file():
         told: ReadingSettings = read_composed(run.pretraining, PretrainSettings).settings.data
-        return Reading(told.format, told.bands, told.window)
+        # Without the format the files say the same, unless it was given.
+        names = Fingerprints.read(run.fingerprints).names if told.format and run.fingerprints.is_file() else ()
+        return Reading(_said_of_tiffs(told.format, names), told.bands, told.window)
     if run is None or (fit := fit_of(run)) is None:
         return None
     told = read_settings(fit.settings).settings.data
     record = read_json(fit.record) if fit.record.is_file() else {}
-    return Reading(told.format or record.get("data", {}).get("format"), told.bands, told.window)
+    split = read_json(fit.split) if fit.split.is_file() else {}
+    names = (name for part in PARTS for name in split.get(part, ()))
+    found = told.format or record.get("data", {}).get("format")
+    return Reading(_said_of_tiffs(found, names), told.bands, told.window)
+
+
+def _said_of_tiffs(format: str | None, names: Iterable[str]) -> str | None:  # noqa: A002
+    """Return the format of data as what it says of TIFFs: nothing where none is among the images of these names."""
+    return format if format == GEOTIFF or any(map(is_tiff_name, names)) else None
 
 
 def read_like(
