@@ -188,12 +188,20 @@ def test_what_counts_as_an_image(tmp_path):
     np.testing.assert_array_equal(Reading().read(tmp_path / "a#0001"), bands(3))
 
 
-def test_a_geotiff_of_8_bits_opens_without_the_package(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["8 bits", "heights", "CMYK"])
+def test_what_pillow_opens_needs_no_package(tmp_path, monkeypatch, kind):
     """It looks the same by either reader; of a bare install it is a picture like any other."""
-    path = put_tiff(tmp_path, bands(3), photometric="rgb")
+    values, colour = {
+        "8 bits": (bands(3), "rgb"),
+        "heights": (bands(1, np.uint16, 30)[..., 0], "minisblack"),
+        "CMYK": (bands(4), "separated"),
+    }[kind]
+    path = put_tiff(tmp_path, values, photometric=colour)
     by_format = Reading().read(path)
     monkeypatch.setitem(__import__("sys").modules, "tifffile", None)
-    np.testing.assert_array_equal(Reading().read(path), by_format)
+    assert_seen_as(path, by_format, Reading())
+    with pytest.raises(DataError, match=r"larger than the limit of 10 pixels.* --tiles"):
+        Reading().read(path, 10)
 
 
 def test_a_missing_package_is_told(tmp_path, monkeypatch):

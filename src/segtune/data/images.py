@@ -53,6 +53,10 @@ class UnreadableError(DataError):
         self.path, self.reason, self.remedy = path, reason, remedy
 
 
+class TooLargeError(UnreadableError):
+    """One image with more pixels than the limit."""
+
+
 IMAGE_SUFFIXES = frozenset(
     (
         ".avif", ".bmp", ".dib", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm",
@@ -146,7 +150,7 @@ def hold_to_limit(path: Path, size: tuple[int, int], pixel_limit: int) -> None:
     """Refuse an image of `size` (height, width) with more pixels than the limit.
 
     Raises:
-        UnreadableError: it has.
+        TooLargeError: it has.
     """
     if size[0] * size[1] > pixel_limit:
         raise _too_large(path, f"it has {size[1]} × {size[0]}", pixel_limit)
@@ -279,8 +283,8 @@ def _looks_like_image(path: Path) -> bool:
         return file.read(8).startswith(_SIGNATURES)
 
 
-def _too_large(path: Path, what: str, pixel_limit: int) -> UnreadableError:
-    return UnreadableError(
+def _too_large(path: Path, what: str, pixel_limit: int) -> TooLargeError:
+    return TooLargeError(
         path,
         f"it is larger than the limit of {pixel_limit:,} pixels ({what})",
         f"{MAKE_SMALLER} 'segtune segment' takes any size with --tiles.",

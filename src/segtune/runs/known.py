@@ -89,8 +89,8 @@ def reading_of(source: Path) -> Reading | None:
     if run is not None and run.pretraining.is_file():
         told: ReadingSettings = read_composed(run.pretraining, PretrainSettings).settings.data
         # Without the format the files say the same, unless it was given.
-        names = Fingerprints.read(run.fingerprints).names if told.format and run.fingerprints.is_file() else ()
-        return Reading(_said_of_tiffs(told.format, names), told.bands, told.window)
+        learned = Fingerprints.read(run.fingerprints).names if told.format and run.fingerprints.is_file() else ()
+        return Reading(_said_of_tiffs(told.format, learned), told.bands, told.window)
     if run is None or (fit := fit_of(run)) is None:
         return None
     told = read_settings(fit.settings).settings.data

@@ -38,6 +38,7 @@ from segtune.data.formats.writing import as_grey, mask_files, written_names
 from segtune.data.images import (
     NO_DATA_TAG,
     PIXEL_LIMIT,
+    TooLargeError,
     UnreadableError,
     hold_to_limit,
     is_image_name,
@@ -259,13 +260,16 @@ def _is_plain(page: Any) -> bool:
 
 
 def needs_more_than_pillow(path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
-    """Whether a file is a GeoTIFF, or a TIFF of many bands: by its tags, or because Pillow does not read it."""
+    """Whether a file is a GeoTIFF, or a TIFF of many bands: by its tags, or because Pillow does not read it.
+
+    Without tifffile only the latter: what Pillow opens it then reads, as any picture.
+    """
     try:
         with open_image(path, pixel_limit) as opened:
-            # Of 8 bits it looks the same by either reader; an install without tifffile opens it as any picture.
-            if opened.mode in {"1", "L", "P", "RGB", "RGBA"} and not _has_tifffile():
-                return False
-            return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS)
+            return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS) and _has_tifffile()
+    except TooLargeError:
+        # Each reader says so itself.
+        return _begins_as_tiff(path) and _has_tifffile()
     except UnreadableError:
         # What only is called one is left to Pillow, which says what is wrong with it.
         return _begins_as_tiff(path)
