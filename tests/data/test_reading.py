@@ -12,6 +12,7 @@ from segtune.data.formats.tiff_windows import TiffWindows
 from segtune.data.images import read_image
 from segtune.data.reading import Reading, is_readable, list_parts
 from segtune.data.window_files import open_windows
+from segtune.data.windows import ArrayWindows
 
 tifffile = pytest.importorskip("tifffile")
 nibabel = pytest.importorskip("nibabel")
@@ -97,6 +98,18 @@ def test_bytes_are_read_by_window_whatever_their_bands(tmp_path):
         assert isinstance(windows, TiffWindows)
     with open_windows(deep) as windows:
         assert not isinstance(windows, TiffWindows)
+
+
+def test_a_geotiff_that_pillow_decodes_is_held_as_pillow_keeps_it(tmp_path):
+    """Not as an array beside it; LZW is not decoded by window."""
+    path = tmp_path / "a.tif"
+    tags = {33550: (0.5, 0.5, 0.0), 33922: (0.0, 0.0, 0.0, 4e5, 5e6, 0.0)}
+    PIL.Image.fromarray(bands(3)).save(path, compression="tiff_lzw", tiffinfo=tags)
+    for reading in (Reading(), Reading("geotiff")):
+        assert reading.is_geotiff(path)
+        assert_seen_as(path, bands(3), reading)
+        with open_windows(path, reading) as windows:
+            assert not isinstance(windows, TiffWindows | ArrayWindows)
 
 
 def test_a_tiff_is_read_by_pillow_where_the_data_set_does(tmp_path):

@@ -14,7 +14,7 @@ from typing import Any
 from segtune.core.types import Image
 from segtune.data.formats.dicom_image import SEGMENTATION, is_dicom_file, read_frame, read_header
 from segtune.data.formats.georeference import is_tiff_name
-from segtune.data.formats.geotiff import Bands, needs_more_than_pillow, read_geotiff
+from segtune.data.formats.geotiff import Bands, needs_more_than_pillow, read_geotiff, shown_bands
 from segtune.data.formats.nifti import count_slices, is_nifti_name, read_slice
 from segtune.data.formats.window import Window
 from segtune.data.images import (
@@ -81,7 +81,10 @@ class Reading:
     def is_plain(self, path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
         """Whether a file is read as `data.images.read_image` reads it."""
         file, _ = _split(path)
-        return not is_nifti_name(file.name) and not is_dicom_file(file) and not self.is_geotiff(path, pixel_limit)
+        if is_nifti_name(file.name) or is_dicom_file(file):
+            return False
+        # The data format of GeoTIFFs leaves to it what it shows as people see it.
+        return not self.is_geotiff(path, pixel_limit) or shown_bands(path, self.bands) is None
 
     def to_json(self) -> dict[str, Any]:
         """Return what makes it differ from one that goes by the files alone; nothing where nothing does."""
