@@ -90,6 +90,25 @@ def test_a_geotiff_is_seen_as_its_data_set_shows_it(tmp_path, name):
     assert_seen_as(path, data[0].image, Reading(None, chosen))
 
 
+def test_colours_of_many_bits_are_stretched_without_a_place_on_earth(tmp_path):
+    """Their high bytes are nearly black. Beside images of other kinds no data set is of them alone."""
+    put_mask(tmp_path / "masks" / "a.png")
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / "a.tif"
+    tifffile.imwrite(path, bands(3, np.uint16, 30), photometric="rgb", metadata=None)
+    assert read_image(path).max() < 20
+    data = open_dataset(tmp_path)
+    assert data.format == "geotiff"
+    assert data[0].image.max() == 255
+    assert_seen_as(path, data[0].image, Reading())
+    # As cameras note it; Pillow alone turns the image.
+    tifffile.imwrite(tmp_path / "c.tif", bands(3, np.uint16, 30), photometric="rgb", extratags=[(274, 3, 1, 6, True)])
+    np.testing.assert_array_equal(Reading().read(tmp_path / "c.tif"), read_image(tmp_path / "c.tif"))
+    put_mask(tmp_path / "masks" / "b.png")
+    PIL.Image.fromarray(bands(3)).save(tmp_path / "images" / "b.png")
+    assert len(open_dataset(tmp_path)) == 2
+
+
 def test_bytes_are_read_by_window_whatever_their_bands(tmp_path):
     """Only deep values, which are stretched over the whole image, need all of it."""
     many = put_tiff(tmp_path / "many", bands(5), **GREY)

@@ -30,6 +30,9 @@ TIFF_SUFFIXES = (".tif", ".tiff")
 TIFF_FAULTS = (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, zlib.error)
 """What tifffile is known to raise on broken files, beside its own error."""
 
+PLAIN_COMPRESSIONS = (1, 8, 32946)
+"""None and deflate: what tifffile decodes without further packages."""
+
 Points = npt.NDArray[np.float64]
 Tag = tuple[int, int, int, Any]
 

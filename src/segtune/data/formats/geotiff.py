@@ -23,6 +23,7 @@ from segtune.data.formats.contract import DataFormat, Options
 from segtune.data.formats.georeference import (
     GEO_TAGS,
     PIXELS,
+    PLAIN_COMPRESSIONS,
     TIFF_FAULTS,
     TIFF_SUFFIXES,
     Georeference,
@@ -57,6 +58,9 @@ Bands = tuple[int, ...]
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """Of a TIFF and of a BigTIFF, little-endian and big-endian."""
 
+_BITS, _COMPRESSION, _ORIENTATION = 258, 259, 274
+"""TIFF's tags."""
+
 _GREY = 1
 """White-is-zero and black-is-zero, 0 and 1 of TIFF's photometric interpretation; colours begin above."""
 
@@ -86,7 +90,12 @@ def detect(tree: Tree) -> float | None:
     pairing = pair_files(tree, is_tiff_name, is_image_name)
     if pairing is None or not pairing.pairs:
         return None
-    return 1.0 if needs_more_than_pillow(tree.root / pairing.pairs[0].image) else None
+    first = tree.root / pairing.pairs[0].image
+    if _is_geotiff(first, PIXEL_LIMIT):
+        return 1.0
+    # Of deep colours alone Pillow shows something: no image of another kind is left out for them.
+    together = pair_files(tree, is_image_name, is_image_name) if _has_deep_colours(first, PIXEL_LIMIT) else None
+    return 1.0 if together is not None and len(together.pairs) == len(pairing.pairs) else None
 
 
 def read(tree: Tree, options: Options) -> GeoTiffs:
@@ -260,10 +269,15 @@ def _is_plain(page: Any) -> bool:
 
 
 def needs_more_than_pillow(path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
-    """Whether a file is a GeoTIFF, or a TIFF of many bands: by its tags, or because Pillow does not read it.
+    """Whether a file is a GeoTIFF, a TIFF of many bands or one of colours of more than 8 bits.
 
-    Without tifffile only the latter: what Pillow opens it then reads, as any picture.
+    Without tifffile only what Pillow does not open: the rest it reads then, as any picture.
     """
+    return _is_geotiff(path, pixel_limit) or _has_deep_colours(path, pixel_limit)
+
+
+def _is_geotiff(path: Path, pixel_limit: int) -> bool:
+    """Whether it is a TIFF with a place on Earth, by its tags, or one of bands that Pillow does not read."""
     try:
         with open_image(path, pixel_limit) as opened:
             return any(code in getattr(opened, "tag_v2", {}) for code in GEO_TAGS) and _has_tifffile()
@@ -273,6 +287,19 @@ def needs_more_than_pillow(path: Path, pixel_limit: int = PIXEL_LIMIT) -> bool:
     except UnreadableError:
         # What only is called one is left to Pillow, which says what is wrong with it.
         return _begins_as_tiff(path)
+
+
+def _has_deep_colours(path: Path, pixel_limit: int) -> bool:
+    """Whether Pillow would keep the high byte of each band of a TIFF, as RGB, where tifffile reads all of it."""
+    try:
+        with open_image(path, pixel_limit) as opened:
+            tags = getattr(opened, "tag_v2", {})
+            is_deep = opened.mode in {"RGB", "RGBA"} and max(tags.get(_BITS, (8,))) > 8
+            # Others Pillow alone decodes, or turns.
+            is_simple = tags.get(_COMPRESSION, 1) in PLAIN_COMPRESSIONS and tags.get(_ORIENTATION, 1) == 1
+            return is_deep and is_simple and _has_tifffile()
+    except UnreadableError:
+        return False
 
 
 def _has_tifffile() -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segtune.core.types import Image
-from segtune.data.formats.georeference import TIFF_FAULTS, import_tifffile
+from segtune.data.formats.georeference import PLAIN_COMPRESSIONS, TIFF_FAULTS, import_tifffile
 from segtune.data.images import UnreadableError
 from segtune.data.windows import Windows
 
@@ -21,7 +21,6 @@ _CACHE = 1 << 28
 """Bytes of decoded segments that are kept: neighbouring windows share them."""
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
-_NONE, _DEFLATED = 1, (8, 32946)
 _UPRIGHT = 1
 _LARGEST_SEGMENT = 1 << 28
 """Bytes; a file whose segments are larger is not one to be read by them."""
@@ -140,7 +139,7 @@ def _is_simple(page: Any) -> bool:
     return (
         page.dtype == np.uint8
         and page.bitspersample == 8
-        and int(page.compression) in (_NONE, *_DEFLATED)
+        and int(page.compression) in PLAIN_COMPRESSIONS
         and page.imagedepth == 1
         and min(tall, wide, page.imagelength, page.imagewidth) > 0
         and min(tall, page.imagelength) * wide * page.samplesperpixel <= _LARGEST_SEGMENT
