@@ -141,6 +141,27 @@ def test_a_run_says_of_tiffs_only_what_it_saw_of_them(run, tmp_path, name, forma
     assert reading_for(open_model(folder)) == Reading(format_)
 
 
+def test_a_run_of_another_version_tells_how_its_images_were_read(run, fields):
+    """Whatever else its settings hold that this version does not know, or knows otherwise."""
+    folder = run(fields, data__bands=(4, 3, 2))
+    settings = folder / "settings.yaml"
+    later = "data.objects:\n  value: stripes\n  origin: default\ntraining.magic:\n  value: 1\n  origin: default\n"
+    settings.write_text(settings.read_text().replace("data.objects:", "data.subjects:") + later)
+    assert reading_for(open_model(folder)) == Reading("geotiff", (4, 3, 2))
+    settings.write_text("data.bands:\n  value: many\n")
+    with pytest.raises(UsageError, match="bands = 'many' is not allowed"):
+        reading_for(open_model(folder))
+
+
+@pytest.mark.parametrize("name", ["run.json", "split.json"])
+@pytest.mark.parametrize("content", ['{"data": ', "[]", "\udcff"])
+def test_a_damaged_record_of_a_run_is_told_in_words(run, fields, name, content):
+    folder = run(fields)
+    (folder / name).write_bytes(content.encode(errors="surrogateescape"))
+    with pytest.raises(UsageError, match=rf"{name}, which tells .* Restore it, or copy model/ out"):
+        reading_for(open_model(folder))
+
+
 def test_a_pretraining_s_model_is_used_as_it_was_trained(model, tmp_path):
     from segtune.runs.pretrain_settings import load_pretrain_settings
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from segtune.core.errors import DataError
+from segtune.core.errors import DataError, UsageError
 from segtune.core.files import read_json
 from segtune.data.dataset import Dataset
 from segtune.data.fingerprints import Fingerprints, digest
@@ -15,9 +16,8 @@ from segtune.data.splits import PARTS, Split, read_split
 from segtune.models.save import BLEND, RECORD
 from segtune.runs.data import open_run_data
 from segtune.runs.folder import RunFolder, run_of
-from segtune.runs.pretrain_settings import PretrainSettings
 from segtune.runs.settings import DataSettings, ReadingSettings, read_settings
-from segtune.runs.settings_tree import read_composed
+from segtune.runs.settings_tree import read_section
 
 _COMPARED = 3
 """Images looked at to tell whether a folder holds the data of a run."""
@@ -83,22 +83,40 @@ def reading_of(source: Path) -> Reading | None:
         source: what the model was opened from, as `run_of` takes it.
 
     Raises:
-        UsageError: the run's settings are damaged.
+        UsageError: what the run says of that is damaged.
     """
     run = run_of(source)
     if run is not None and run.pretraining.is_file():
-        told: ReadingSettings = read_composed(run.pretraining, PretrainSettings).settings.data
+        told = _told_of_files(run.pretraining)
         # Without the format the files say the same, unless it was given.
         learned = Fingerprints.read(run.fingerprints).names if told.format and run.fingerprints.is_file() else ()
         return Reading(_said_of_tiffs(told.format, learned), told.bands, told.window)
     if run is None or (fit := fit_of(run)) is None:
         return None
-    told = read_settings(fit.settings).settings.data
-    record = read_json(fit.record) if fit.record.is_file() else {}
-    split = read_json(fit.split) if fit.split.is_file() else {}
+    told = _told_of_files(fit.settings)
+    split = _read_facts(fit.split)
     names = (name for part in PARTS for name in split.get(part, ()))
-    found = told.format or record.get("data", {}).get("format")
+    found = told.format or _read_facts(fit.record).get("data", {}).get("format")
     return Reading(_said_of_tiffs(found, names), told.bands, told.window)
+
+
+def _told_of_files(path: Path) -> ReadingSettings:
+    """Return what settings say of image files; what else a run of another version may know is nothing to them."""
+    return read_section(path, "data", ReadingSettings, ("format", "bands", "window"))
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """Return what a JSON file of a run holds; nothing where it is missing."""
+    try:
+        found = read_json(path) if path.is_file() else {}
+        if not isinstance(found, dict):
+            raise ValueError("it holds no facts by name")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{path}, which tells how the run's images were read, cannot be read ({error}). Restore it, or copy model/ "
+            "out of the run folder and use the copy, for which each image is read as its file says."
+        ) from error
+    return found
 
 
 def _said_of_tiffs(format: str | None, names: Iterable[str]) -> str | None:  # noqa: A002

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -72,15 +72,45 @@ def read_composed(path: Path, kind: type[Tree]) -> Composed[Tree]:
     Raises:
         UsageError: the file is damaged or from another version.
     """
-    damaged = UsageError(f"{path} is not a settings file of a run. Restore it, or start the run anew.")
+    entries = _read_entries(path)
+    if not all({"value", "origin"} <= entry.keys() for entry in entries.values()):
+        raise _damaged(path)
+    return compose({name: (entry["value"], entry["origin"]) for name, entry in entries.items()}, kind)
+
+
+def read_section(path: Path, section: str, kind: type[Tree], names: Iterable[str]) -> Tree:
+    """Return settings of one section in a file that `Composed.write` wrote, whatever version wrote the others.
+
+    Args:
+        path: the file.
+        section: dotted name of the section.
+        kind: of the section; what is not read of it is as by default.
+        names: of the settings in it that are read.
+
+    Raises:
+        UsageError: the file is damaged, or one of these values is not allowed.
+    """
+    entries = _read_entries(path)
+    told = {name: entries[f"{section}.{name}"] for name in names if f"{section}.{name}" in entries}
+    if not all("value" in entry for entry in told.values()):
+        raise _damaged(path)
+    return build_tree({name: entry["value"] for name, entry in told.items()}, kind)
+
+
+def _read_entries(path: Path) -> dict[str, dict[str, Any]]:
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise damaged from error
-    whole = isinstance(entries, dict) and all(isinstance(entry, dict) for entry in entries.values())
-    if not whole or not all({"value", "origin"} <= entry.keys() for entry in entries.values()):
-        raise damaged
-    return compose({name: (entry["value"], entry["origin"]) for name, entry in entries.items()}, kind)
+        raise _damaged(path) from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error}). Restore it, or change its permissions.") from error
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise _damaged(path)
+    return entries
+
+
+def _damaged(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a settings file of a run. Restore it, or start the run anew.")
 
 
 def build_tree(values: Mapping[str, Any], kind: type[Tree]) -> Tree:
