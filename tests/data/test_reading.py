@@ -205,6 +205,11 @@ def test_frames_are_told_apart_and_a_segmentation_is_no_image(tmp_path):
     assert list_parts(marked) == []
     with pytest.raises(DataError, match="a DICOM segmentation, not an image"):
         Reading().read(marked)
+    report = tmp_path / "report.dcm"
+    save_dataset(report, new_dataset(Header("1.2", "1.3", "1.4", "P", "SR", (0, 0)), "1.2.840.10008.5.1.4.1.1.88.11"))
+    assert list_parts(report) == []
+    with pytest.raises(DataError, match="it holds no image"):
+        Reading().read(report)
 
 
 def test_what_counts_as_an_image(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -150,6 +151,22 @@ def test_a_bad_image_is_listed_and_stops_nothing(model, photos, tmp_path):
     assert result.done == 4
     assert list(result.failed) == ["2.png"]
     assert "2.png" in result.failed["2.png"]
+
+
+def test_a_file_beside_the_images_fails_only_if_it_is_asked_for(model, photos, tmp_path, monkeypatch):
+    """A volume whose package is missing, by the file or one of its slices."""
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    (photos / "ct.nii.gz").touch()
+    wish = (Wish(box=(4, 4, 30, 28)),)
+    done = segment_many(model, photos, tmp_path / "alone", Wishes(by_name={"0.png": wish}))
+    assert (done.done, done.failed, done.without) == (1, {}, 5)
+    for name in ("ct.nii.gz#0003", "ct.nii.gz", str(photos / "ct.nii.gz#0000")):
+        out = tmp_path / name.replace("/", "_")
+        done = segment_many(model, photos, out, Wishes(by_name={"0.png": wish, name: wish}))
+        assert done.done == 1
+        assert list(done.failed) == ["ct.nii.gz"]
+        assert "nibabel" in done.failed["ct.nii.gz"]
+    assert list(segment_many(model, photos, tmp_path / "all", Wishes(of_all=wish)).failed) == ["ct.nii.gz"]
 
 
 @pytest.mark.parametrize("tiles", [None, TileSettings(side=64)])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from segtune.core.types import Image
-from segtune.data.formats.dicom_image import SEGMENTATION, is_dicom_file, read_frame, read_header
+from segtune.data.formats.dicom_image import SEGMENTATION, NoImageError, is_dicom_file, read_frame, read_header
 from segtune.data.formats.georeference import is_tiff_name
 from segtune.data.formats.geotiff import Bands, needs_more_than_pillow, read_geotiff, shown_bands
 from segtune.data.formats.nifti import count_slices, is_nifti_name, read_slice
@@ -108,7 +108,9 @@ def is_part(path: Path) -> bool:
 
 
 def list_parts(path: Path) -> list[Path]:
-    """Return the paths of the images in a file: its own, where it can hold one only; none of a DICOM segmentation.
+    """Return the paths of the images in a file: its own, where it can hold one only; none of a DICOM file of others.
+
+    Such are segmentations, and what holds no image: a report, a plan.
 
     Raises:
         UnreadableError: the file is damaged.
@@ -118,12 +120,23 @@ def list_parts(path: Path) -> list[Path]:
         count = count_slices(path, UNLIMITED)
     elif not is_dicom_file(path):
         return [path]
-    elif (header := read_header(path)).modality == SEGMENTATION:
-        return []
-    elif (count := header.frames) == 1:
-        return [path]
+    else:
+        try:
+            header = read_header(path)
+        except NoImageError:
+            return []
+        if header.modality == SEGMENTATION:
+            return []
+        if (count := header.frames) == 1:
+            return [path]
     # Zeros in front, so that names sort as slices do.
     return [path.with_name(f"{path.name}#{number:04d}") for number in range(count)]
+
+
+def without_number(name: str) -> str:
+    """Return the name of the file in which an image lies, by the image's name."""
+    found = _NUMBERED.fullmatch(name)
+    return name if found is None else found[1]
 
 
 def _split(path: Path) -> tuple[Path, int | None]:

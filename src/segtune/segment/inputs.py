@@ -26,13 +26,15 @@ class InputImage:
         path: where it lies.
         name: its path below the folder that was given, or as much of its path as tells it from the others.
         stem: the path, without extension, that its results get below the output folder.
-        fault: why it cannot be read, in a paragraph, where that is known already; such an image is one that failed.
+        fault: why it cannot be read, in a paragraph, where that is known already; asked for, it is one that failed.
+        is_named: prompts can name it; an image that none can and that has a fault counts as asked for.
     """
 
     path: Path
     name: str
     stem: str = ""
     fault: str = ""
+    is_named: bool = True
 
     def check(self) -> None:
         """Do nothing, or say the fault.
@@ -47,7 +49,8 @@ class InputImage:
 def find_inputs(inputs: str | Path | Iterable[str | Path], *, without: Path | None = None) -> list[InputImage]:
     """Return the images meant by files, folders (with those below), patterns (`photos/**/*.jpg`) and lists.
 
-    Of a NIfTI volume each slice is an image, of a DICOM file each frame (`data.reading`); a DICOM segmentation is none.
+    Of a NIfTI volume each slice is an image, of a DICOM file each frame (`data.reading`); a DICOM segmentation is
+    none, nor is a DICOM file without an image.
     A list is a .txt file with a path per line, relative to where it lies; only what is given itself is taken for one,
     not what a pattern or another list names. Order is that of the inputs; folders and patterns are sorted. An image
     that is meant twice comes once. A line that leads nowhere, and a name that is no UTF-8, is an image with a fault.
@@ -145,7 +148,7 @@ def _images_in(path: Path, name: str) -> list[InputImage]:
 
 def _misnamed(path: Path, name: str) -> InputImage:
     fault = f"{path} cannot be used: its name is no UTF-8. Rename it, then run the same command again."
-    return InputImage(path, name, fault=fault)
+    return InputImage(path, name, fault=fault, is_named=False)
 
 
 def _split_pattern(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -179,7 +182,8 @@ def _read_list(path: Path) -> Iterator[InputImage]:
         try:
             yield from _read_line(named)
         except DataError as error:
-            yield InputImage(named, named.name, fault=f"{error} Line {number} of {path} names it.")
+            fault = f"{error} Line {number} of {path} names it."
+            yield InputImage(named, named.name, fault=fault, is_named=False)
 
 
 def _read_line(named: Path) -> list[InputImage]:

@@ -16,7 +16,7 @@ from segtune.core.files import hash_text
 from segtune.core.progress import SILENT, Advance, Progress
 from segtune.data.formats.regions import OBJECT
 from segtune.data.formats.writing import written_names
-from segtune.data.reading import Reading
+from segtune.data.reading import Reading, without_number
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.segment.batches import Task, answer_images
@@ -28,7 +28,7 @@ from segtune.segment.origin import reading_for
 from segtune.segment.outputs import OUTPUTS, Failed, OutputFormat, Result
 from segtune.segment.refine import Cleanup
 from segtune.segment.tiles import TileSettings
-from segtune.segment.wishes import Wishes
+from segtune.segment.wishes import Wish, Wishes
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def segment_many(
         check_place(on)
     images = find_inputs(inputs, without=out)
     task, unknown = _resolved(asked, images)
-    wanted = [image for image in images if everything or wishes.finder or image.fault or task.wishes.of(image)]
+    wanted = _wanted(images, wishes, task)
     if not wanted:
         raise DataError(_nothing_asked(images, wishes))
     begun = time.perf_counter()
@@ -144,6 +144,27 @@ def _resolved(task: Task, images: Sequence[InputImage]) -> tuple[Task, tuple[str
         return task, ()
     asked = task.wishes.for_images(images)
     return replace(task, wishes=replace(task.wishes, by_name=asked.by_image)), asked.unknown
+
+
+def _wanted(images: Sequence[InputImage], wishes: Wishes, task: Task) -> list[InputImage]:
+    """Return the images of which anything is asked; of a file that could not be opened, also of an image in it.
+
+    Args:
+        images: all that were found.
+        wishes: as they were given.
+        task: the same, as `_resolved` returns it.
+    """
+    if task.everything is not None or wishes.finder:
+        return list(images)
+    files: Mapping[str, tuple[Wish, ...]] = {}
+    if any(image.fault for image in images):
+        by_file = {without_number(name): asked for name, asked in wishes.by_name.items()}
+        files = replace(wishes, by_name=by_file).for_images(images).by_image
+    return [
+        image
+        for image in images
+        if task.wishes.of(image) or (image.fault and (not image.is_named or files[image.name]))
+    ]
 
 
 def _answer(

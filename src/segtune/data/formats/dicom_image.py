@@ -30,6 +30,10 @@ _HEADER_TAGS = (
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # SOP class UID (PS3.4, B.5)
 
 
+class NoImageError(UnreadableError):
+    """A DICOM file of something else, such as a report or a plan."""
+
+
 @dataclass(frozen=True)
 class Header:
     """What a DICOM file says about its image.
@@ -83,13 +87,14 @@ def read_header(path: Path) -> Header:
     """Return what a file says about its image.
 
     Raises:
-        UnreadableError: it is no DICOM file with an image.
+        NoImageError: it holds none.
+        UnreadableError: it is no DICOM file.
         MissingExtraError: pydicom is not installed.
     """
     data = read_dataset(path, _HEADER_TAGS)
     size = int(data.get("Rows") or 0), int(data.get("Columns") or 0)
     if 0 in size:
-        raise UnreadableError(path, "it holds no image", "Leave it out, or export the image.")
+        raise NoImageError(path, "it holds no image", "Leave it out, or export the image.")
     return Header(
         uid=str(data.get("SOPInstanceUID", "")),
         series=str(data.get("SeriesInstanceUID", "")),
