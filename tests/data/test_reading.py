@@ -138,6 +138,14 @@ def test_a_tiff_is_read_by_pillow_where_the_data_set_does(tmp_path):
     assert (Reading().read(path) != read_image(path)).any()
 
 
+def test_readings_that_differ_are_told_apart():
+    """And those that read all files alike are not."""
+    told = [Reading(name).to_json() for name in (None, "geotiff", "mask_folder")]
+    assert told[0] == {}
+    assert all(told.count(one) == 1 for one in told)
+    assert Reading("coco", window=(4, 8)).to_json() == Reading("yolo", window=(4, 8)).to_json()
+
+
 def test_bands_that_are_asked_for_are_shown(tmp_path):
     """Even where a run's data was of a format without any."""
     path = put_tiff(tmp_path, bands(3, np.uint16, 200), photometric="rgb")

@@ -28,6 +28,9 @@ from segtune.data.images import (
 
 GEOTIFF = "geotiff"
 
+_PLAIN = "plain"
+"""Stands for the formats in which TIFFs are read as any image."""
+
 _NUMBERED = re.compile(r"(.+)#(\d+)")
 
 
@@ -90,7 +93,7 @@ class Reading:
         """Return what makes it differ from one that goes by the files alone; nothing where nothing does."""
         told = {name: value for name, value in asdict(self).items() if value is not None}
         # All others read image files alike.
-        return told if self.format in (None, GEOTIFF) else {name: told[name] for name in told if name != "format"}
+        return told if self.format in (None, GEOTIFF) else told | {"format": _PLAIN}
 
 
 BY_CONTENT = Reading()
