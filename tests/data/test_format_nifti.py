@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from segtune.core.errors import DataError
 from segtune.data.dataset import open_dataset
+from segtune.data.formats import nifti
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -206,3 +210,21 @@ def test_a_volume_cut_off_behind_its_header(tmp_path):
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(DataError, match=r"a\.nii\.gz"):
         assert open_dataset(tmp_path)[0].image.any()
+
+
+def test_threads_that_read_slices_of_a_volume_decompress_it_once(tmp_path, monkeypatch):
+    """As those do that read ahead: the second waits for the first."""
+    put(tmp_path / "case1.nii.gz", volume())
+    opened, both = [], threading.Barrier(2)
+    read = nifti._open
+
+    def note(path: Path) -> object:
+        opened.append(path)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)  # for the other, if it comes here too
+        return read(path)
+
+    monkeypatch.setattr(nifti, "_open", note)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda place: nifti.read_slice(tmp_path / "case1.nii.gz", place), range(2)))
+    assert len(opened) == 1

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import threading
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -329,9 +331,22 @@ def _open(path: Path) -> Any:
     return volume
 
 
-@lru_cache(maxsize=_AT_HAND)
+_LOADING: dict[Path, threading.Lock] = {}
+"""Held while a volume is read: threads that read its slices ahead wait for the first instead of reading it too."""
+
+if hasattr(os, "register_at_fork"):
+    # A forked process has none of the threads that would let go of them.
+    os.register_at_fork(after_in_child=_LOADING.clear)
+
+
 def _load(path: Path) -> Volume:
     """Return the values of a volume, its axes in the order and direction of the patient's: right, front, head."""
+    with _LOADING.setdefault(path, threading.Lock()):
+        return _load_whole(path)
+
+
+@lru_cache(maxsize=_AT_HAND)
+def _load_whole(path: Path) -> Volume:
     nibabel = _import_nibabel()
     volume = _open(path)
     try:
