@@ -83,6 +83,8 @@ def test_a_share_may_be_given(run, micro, tmp_path, answer):
     """Then it is taken; at a quarter each weight lies a quarter of the way."""
     _, found = answer("blend", run, "--out", tmp_path / "blend", "--alpha", ".25")
     assert found["rule"] == "given: 0.25"
+    # Of images without TIFFs, bands or a window there is nothing to remember.
+    assert json.loads((tmp_path / "blend" / "model" / "segtune.json").read_text())["blend"]["reading"] == {}
     start, end, made = (
         load_file(one / "model.safetensors") for one in (micro, run / "model", tmp_path / "blend/model")
     )

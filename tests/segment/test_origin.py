@@ -125,6 +125,15 @@ def test_how_images_are_read_is_known_by_the_run(run, model, fields, tmp_path):
     save_model(model, blend, extra={"blend": {"run": str(folder)}})
     (tmp_path / "blend" / "fingerprints.safetensors").touch()
     assert reading_for(open_model(blend.parent)) == Reading("geotiff", (4, 3, 2), (40, 400))
+    # The run has gone: what the blend itself remembers counts.
+    gone = {"run": str(tmp_path / "gone")}
+    for kept, expected in (
+        ({}, Reading()),
+        ({"reading": Reading("geotiff", (4, 3, 2), (40, 400)).to_json()}, Reading("geotiff", (4, 3, 2), (40, 400))),
+        ({"reading": Reading("mask_folder").to_json()}, Reading("plain")),
+    ):
+        save_model(model, blend, extra={"blend": gone | kept})
+        assert reading_for(open_model(blend.parent)) == expected
     save_model(model, tmp_path / "alone")
     for named in (model, open_model("nano"), open_model(tmp_path / "alone")):
         assert reading_for(named) == Reading()

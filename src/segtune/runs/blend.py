@@ -11,6 +11,7 @@ from typing import Any
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
+from segtune.data.reading import BY_CONTENT
 from segtune.evaluation.blending import CurvePoint, choose_blend
 from segtune.evaluation.forgetting import PRETRAINED, measure_forgetting
 from segtune.evaluation.results import Results
@@ -27,7 +28,7 @@ from segtune.runs.data import RunData, stored_data
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now, other_than_a_run
 from segtune.runs.general import NONE, GeneralImages, open_general, without_learned
-from segtune.runs.known import blend_of
+from segtune.runs.known import READING, blend_of, reading_of
 from segtune.runs.proof import Proof, prove
 from segtune.runs.settings import read_settings
 
@@ -187,8 +188,9 @@ def _save(ends: Ends, folder: RunFolder, alpha: float, told: dict[str, Any]) -> 
     model.quality_map = None  # of either end, whose quality head was another
     fresh = folder.model.with_name(".model.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
-    # By its whole path, so that what the run knows is found from anywhere.
-    save_model(model, fresh, extra={"base": told["base"], BLEND: told | {"run": str(ends.run.path.absolute())}})
+    # By its whole path, so that what the run knows is found from anywhere; how it reads images also without it.
+    found = {"run": str(ends.run.path.absolute()), READING: (reading_of(ends.run.path) or BY_CONTENT).to_json()}
+    save_model(model, fresh, extra={"base": told["base"], BLEND: told | found})
     # Of an earlier blend in this folder, whose model goes now.
     folder.metrics.unlink(missing_ok=True)
     shutil.rmtree(folder.model, ignore_errors=True)

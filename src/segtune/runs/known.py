@@ -17,7 +17,10 @@ from segtune.models.save import BLEND, RECORD
 from segtune.runs.data import open_run_data
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings, ReadingSettings, read_settings
-from segtune.runs.settings_tree import read_section
+from segtune.runs.settings_tree import build_tree, read_section
+
+READING = "reading"
+"""What a model's record says, of a blend, about how the run that it was made from read its images."""
 
 _COMPARED = 3
 """Images looked at to tell whether a folder holds the data of a run."""
@@ -33,7 +36,7 @@ def fit_of(run: RunFolder | None) -> RunFolder | None:
     return fit if fit.is_fit else None
 
 
-def blend_of(run: RunFolder) -> Mapping[str, str] | None:
+def blend_of(run: RunFolder) -> Mapping[str, Any] | None:
     """Return what a folder's model says of the blend that it is; None where it is none."""
     record = run.model / RECORD
     return read_json(record).get(BLEND) if record.is_file() else None
@@ -91,13 +94,23 @@ def reading_of(source: Path) -> Reading | None:
         # Without the format the files say the same, unless it was given.
         learned = Fingerprints.read(run.fingerprints).names if told.format and run.fingerprints.is_file() else ()
         return Reading(_said_of_tiffs(told.format, learned), told.bands, told.window)
-    if run is None or (fit := fit_of(run)) is None:
+    if run is None:
         return None
+    if (fit := fit_of(run)) is None:
+        # A blend remembers it, for its run may have gone.
+        kept = (blend_of(run) or {}).get(READING)
+        return None if kept is None else _reading_again(kept)
     told = _told_of_files(fit.settings)
     split = _read_facts(fit.split)
     names = (name for part in PARTS for name in split.get(part, ()))
     found = told.format or _read_facts(fit.record).get("data", {}).get("format")
     return Reading(_said_of_tiffs(found, names), told.bands, told.window)
+
+
+def _reading_again(kept: Mapping[str, Any]) -> Reading:
+    """Return the reading of which `Reading.to_json` told."""
+    told = build_tree(kept, ReadingSettings)
+    return Reading(told.format, told.bands, told.window)
 
 
 def _told_of_files(path: Path) -> ReadingSettings:
