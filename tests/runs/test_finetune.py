@@ -36,6 +36,18 @@ def _settings(**options):
     return load_settings(data="d", out="o", **options).settings
 
 
+def _quick(place, *, epochs):
+    """Settings of a fit of a few seconds on a base that lies there."""
+    overrides = (
+        "training.workers=0", "validation.modes=[box]", "evaluation.modes=[box]", "evaluation.general=none",
+        "training.prompts.corrections=0", "evaluation.sensitivity_images=0", "device=cpu",
+    )  # fmt: skip
+    data = write_discs(place / "discs", 8)
+    return load_settings(
+        data=data, out=place / "run", model=str(place / "base"), train="full", epochs=epochs, overrides=overrides
+    )
+
+
 def test_validation_prefers_images_with_objects():
     """Of twenty images the two with an object are among the four that validate, whatever the seed draws."""
     part = _sparse(20, {3, 17})
@@ -93,12 +105,7 @@ def test_another_process_that_was_asked_to_stop_is_believed(micro, tmp_path, mon
     """Nobody asked the first process, but the run was cut short: its result and its record say so."""
     save_model(micro, tmp_path / "base", extra={})
     monkeypatch.setattr(module, "joined", lambda device: nullcontext(stopped_elsewhere(monkeypatch, after=1)))
-    quick = ("training.workers=0", "validation.modes=[box]", "evaluation.modes=[box]", "evaluation.general=none",
-             "training.prompts.corrections=0", "evaluation.sensitivity_images=0", "device=cpu")  # fmt: skip
-    settings = load_settings(
-        data=write_discs(tmp_path / "discs", 8), out=tmp_path / "run", model=str(tmp_path / "base"), train="full",
-        epochs=3, overrides=quick,
-    )  # fmt: skip
+    settings = _quick(tmp_path, epochs=3)
     result = finetune(settings)
     assert (result.stopped, result.interrupted, result.summary["steps"]) == (True, True, 1)
     assert read_json(tmp_path / "run" / "run.json")["stopped"] is True
@@ -120,12 +127,7 @@ def test_ranks_that_go_are_not_averaged(micro, tmp_path):
 def test_a_stop_that_is_asked_during_the_proof_is_told(micro, tmp_path, monkeypatch):
     """The run is whole; whoever makes several learns that there is to be no other."""
     save_model(micro, tmp_path / "base", extra={})
-    quick = ("training.workers=0", "validation.modes=[box]", "evaluation.modes=[box]", "evaluation.general=none",
-             "training.prompts.corrections=0", "evaluation.sensitivity_images=0", "device=cpu")  # fmt: skip
-    settings = load_settings(
-        data=write_discs(tmp_path / "discs", 8), out=tmp_path / "run", model=str(tmp_path / "base"), train="full",
-        epochs=1, overrides=quick,
-    )  # fmt: skip
+    settings = _quick(tmp_path, epochs=1)
     prove = module.prove
 
     def interrupted(*given, **named):
