@@ -6,7 +6,7 @@ python := .venv/bin/python
 WORKERS ?= 2
 
 # Ground floor first; a room imports only lower floors, rooms joined by | never import each other (CONTRIBUTING.md).
-layers := core,metrics,data|prompts|models|adapters|losses,rollout,segment,training|evaluation,runs,export|report,fitting,autopilot,studio,cli,__main__
+layers := core,metrics,data|prompts|models|adapters|losses,rollout,segment,training|evaluation,runs,export|report,autopilot,studio,cli,__main__
 
 .PHONY: help setup demo test lint format types shape check wheel lock
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from segtune.data.reading import Reading
     from segtune.data.scenes import draw_scene
     from segtune.data.splits import make_split
-    from segtune.fitting import finetune
     from segtune.models.open import open_model
+    from segtune.report.fitting import finetune
     from segtune.report.page import write_report
     from segtune.runs.evaluate import evaluate_models
     from segtune.runs.settings import load_settings
@@ -69,7 +69,7 @@ _PLACES = {
     "check_dataset": "segtune.data.check",
     "draw_scene": "segtune.data.scenes",
     "evaluate_models": "segtune.runs.evaluate",
-    "finetune": "segtune.fitting",
+    "finetune": "segtune.report.fitting",
     "load_settings": "segtune.runs.settings",
     "make_split": "segtune.data.splits",
     "open_dataset": "segtune.data.dataset",

@@ -48,8 +48,8 @@ def compare(
         segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3 --out runs/losses
         segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=1e-4,3e-4 --out runs/adapters
     """
-    from segtune.fitting import fit_and_report
     from segtune.report.comparison import describe_comparison, write_comparison
+    from segtune.report.fitting import fit_and_report
     from segtune.runs.compare import plan_comparison, run_comparison
 
     plan = plan_comparison(

@@ -47,8 +47,8 @@ def curve(
         segtune curve polyps --out runs/curve
         segtune curve polyps --out runs/curve --sizes 25,50,100,200 --seeds 3 --epochs 10
     """
-    from segtune.fitting import fit_and_report
     from segtune.report.curve import tell_curve, write_curve
+    from segtune.report.fitting import fit_and_report
     from segtune.runs.curve import plan_curve, run_curve
 
     with shown() as progress:

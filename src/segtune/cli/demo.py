@@ -30,7 +30,7 @@ def demo(
     """
     from segtune.core.errors import UsageError
     from segtune.data.demo import write_demo
-    from segtune.fitting import fit_and_report
+    from segtune.report.fitting import fit_and_report
     from segtune.runs.settings import load_settings
 
     place = out if out.name else out.resolve()  # '.' has no name of its own

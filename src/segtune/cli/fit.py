@@ -68,7 +68,7 @@ def fit(
         segtune fit polyps --out runs/polyps
         segtune fit cells --out runs/cells --train late:2 --epochs 20 --set data.objects=instances
     """
-    from segtune.fitting import finetune
+    from segtune.report.fitting import finetune
     from segtune.runs.settings import load_settings
 
     settings = load_settings(

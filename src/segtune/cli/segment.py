@@ -15,7 +15,9 @@ from segtune.cli.progress import shown
 from segtune.core.errors import INTERRUPTED, DataError, UsageError
 
 if TYPE_CHECKING:
+    from segtune.models.family import PromptableModel
     from segtune.segment.many import ManyResult
+    from segtune.segment.refine import Cleanup
     from segtune.segment.text import TextFinder
     from segtune.segment.tiles import TileSettings
 
@@ -163,27 +165,23 @@ def segment(
     from segtune.segment.everything import settings_for
     from segtune.segment.many import segment_many
     from segtune.segment.origin import reading_for
-    from segtune.segment.refine import parse_cleanup
-    from segtune.segment.views import averaged
     from segtune.segment.wishes import gather_wishes
 
     _check_together(
         on, text=text, detector=detector, text_threshold=text_threshold, set=set, everything=everything,
         tiles=tiles or tile_side or tile_overlap, batch=batch, tile_overlap=tile_overlap,
     )  # fmt: skip
-    cleanup = None if refine is None else parse_cleanup(refine)
+    cleanup = _cleanup(refine)
     wishes = gather_wishes(points, boxes, prompts)
     with shown() as progress, StopOnInterrupt() as stop:
         device = pick_device("cpu" if on else "auto")  # on a cluster the workers compute
         if text is not None:
             wishes = replace(wishes, finder=_finder(text, detector, text_threshold, device))
         opened = open_model(model, device=device)
-        settings = settings_for(opened, set or ()) if everything else None
-        views = [] if tta is None else [name.strip() for name in tta.split(",")]
         result = segment_many(
-            averaged(opened, views), inputs, out, wishes, everything=settings, format=format, batch=batch,
-            tiles=_tiling(tiles, tile_side, tile_overlap), cleanup=cleanup, on=on, stop=stop, progress=progress,
-            reading=reading_for(opened).told(bands=bands, window=window),
+            _averaged(opened, tta), inputs, out, wishes, format=format, batch=batch, cleanup=cleanup, on=on, stop=stop,
+            everything=settings_for(opened, set or ()) if everything else None, progress=progress,
+            tiles=_tiling(tiles, tile_side, tile_overlap), reading=reading_for(opened).told(bands=bands, window=window),
         )  # fmt: skip
     facts = asdict(result) | {"folder": str(out), "seconds": round(result.seconds, 3)}
     answer(facts, _told(facts), as_json=json)
@@ -223,6 +221,18 @@ def _finder(text: str, detector: str | None, threshold: float | None, device: st
     from segtune.segment.text import THRESHOLD, find_by_text
 
     return find_by_text(text, detector, THRESHOLD if threshold is None else threshold, device=device)
+
+
+def _cleanup(refine: str | None) -> Cleanup | None:
+    from segtune.segment.refine import parse_cleanup
+
+    return None if refine is None else parse_cleanup(refine)
+
+
+def _averaged(model: PromptableModel, tta: str | None) -> PromptableModel:
+    from segtune.segment.views import averaged
+
+    return averaged(model, [] if tta is None else [name.strip() for name in tta.split(",")])
 
 
 def _tiling(tiles: bool, side: int | None, overlap: float | None) -> TileSettings | None:

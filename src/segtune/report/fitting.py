@@ -12,18 +12,9 @@ if TYPE_CHECKING:
 
 
 def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: Progress = SILENT) -> FitResult | None:
-    """Tune a model on a data set as suits the number of its images, prove what was gained, and write the report.
+    """Tune a model as suits the number of its images, and write the report: `segtune fit`.
 
-    Args:
-        settings: the whole tree (`load_settings`); with `resume` only `out` is read, and the run folder tells the rest.
-        resume: go on from the last checkpoint; what was cut off before it had split the data starts anew.
-        progress: what people see.
-
-    Returns:
-        The result; None in every process but the first.
-
-    Raises:
-        SegtuneError: a mistake of the user's or a lack of the machine's; the run folder keeps what was complete.
+    Takes, returns and raises what `segtune.runs.finetune.finetune` does, which runs it with the settings as they are.
     """
     from segtune.runs.data_size import count_training_images, suit_data, tell_choice
 

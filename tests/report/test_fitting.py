@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import segtune
-from segtune import fitting
 from segtune.cli import main
 from segtune.data.demo import write_demo
+from segtune.report import fitting
 
 
 class Heard:
