@@ -152,7 +152,7 @@ def test_a_put_of_what_is_there_writes_nothing(tmp_path: Path) -> None:
 def test_stale_temporary_files_are_cleaned(sam: Sam, tmp_path: Path) -> None:
     """What a killed writer left is removed when the next run opens the cache; a live writer's file is not."""
     (tmp_path / "ab").mkdir()
-    stale, fresh = (tmp_path / "ab" / f".{name}.0123.tmp.safetensors" for name in ("stale", "fresh"))
+    stale, fresh = (tmp_path / "ab" / f".{name}.0123456789ab.tmp.safetensors" for name in ("stale", "fresh"))
     stale.write_bytes(b"half")
     fresh.write_bytes(b"half")
     use_long_ago(stale, hours=1)

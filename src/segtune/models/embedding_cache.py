@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from segtune.core.files import hash_text, replacing
+from segtune.core.files import hash_text, is_half_written, replacing
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import fingerprint
 from segtune.models.prefix import FrozenPrefix
@@ -145,7 +145,7 @@ class EmbeddingCache:
 
     def clean(self) -> None:
         """Remove temporary files whose writer was killed."""
-        for path in self.folder.glob("??/.*.tmp.safetensors"):
+        for path in filter(is_half_written, self.folder.glob("??/.*")):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink()

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from segtune.core.errors import UsageError
-from segtune.core.files import storage_errors
+from segtune.core.files import is_half_written, storage_errors
 
 NAME = "results.jsonl"
 
@@ -214,7 +214,7 @@ def _check_free(folder: Path) -> None:
 
 def _remove_half_files(folder: Path) -> None:
     """Remove the temporary files of `core.files.replacing` that a kill left behind."""
-    for path in folder.rglob(".*.tmp*"):
+    for path in filter(is_half_written, folder.rglob(".*")):
         path.unlink(missing_ok=True)
 
 
