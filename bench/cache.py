@@ -4,6 +4,7 @@
     python bench/cache.py --images 6 --preset default
     python bench/cache.py --images 6 --train late:2
     python bench/cache.py --images 6 --train late:2 --base sam2
+    python bench/cache.py --images 6 --precision bf16
 
 With a frozen encoder the cache holds embeddings; where late layers train, what comes in front of them. The images are
 those of the demo, nearly each with one object, as in the data the preset was made for; of many objects an image the
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=("slides", "default"), default="slides")
     parser.add_argument("--base", choices=tuple(BASES), default="vit_b")
     parser.add_argument("--train", default="decoder", help="what trains, as in segtune fit: decoder, late:2")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the steps, on both sides")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--side", choices=("cached", "again"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -45,11 +47,12 @@ def main() -> None:
         for side, results in found.items():
             words = [sys.argv[0], "--images", str(arguments.images), "--preset", arguments.preset]
             words += ["--train", arguments.train, "--base", arguments.base, "--side", side]
+            words += ["--precision", arguments.precision]
             done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     cached, again = (sorted(results, key=lambda one: one["epoch"])[len(results) // 2] for results in found.values())
     print(f"Preset {arguments.preset}, --train {arguments.train}, {arguments.images} images of 1024 pixels, ", end="")
-    print(f"shape of {BASES[arguments.base]}. {machine()}\n")
+    print(f"shape of {BASES[arguments.base]}, {arguments.precision}. {machine()}\n")
     print("| | s an epoch | s an image | processor s an epoch | peak GiB |\n|---|---|---|---|---|")
     for name, one in (("encoding every image again", again), ("from the cache", cached)):
         each = one["epoch"] / arguments.images
@@ -95,8 +98,11 @@ def time_side(arguments: argparse.Namespace) -> dict[str, float]:
     from segtune.training.step import PromptedMasks
 
     keep_large_blocks()
-    given = load_settings(preset=arguments.preset, data="drawn", out="none", epochs=2, train=arguments.train).settings
-    recipe = given.training.model_copy(update={"workers": 0, "patience": None})
+    precision = f"training.optimizer.precision={arguments.precision}"
+    given = load_settings(
+        preset=arguments.preset, data="drawn", out="none", epochs=2, train=arguments.train, overrides=[precision]
+    )
+    recipe = given.settings.training.model_copy(update={"workers": 0, "patience": None})
     with tempfile.TemporaryDirectory() as place:
         model = draw_base(arguments.base)
         train_only(model, arguments.train)

@@ -23,7 +23,8 @@ def main() -> None:
     parser.add_argument("--official", action="store_true", help="the published split of 880 and 120 images")
     options = parser.parse_args()
     if options.official:
-        options.set.append(f"data.split={part_officially(options.data, options.out / 'official-split', options.seed)}")
+        options.out /= "official"
+        options.set.append(f"data.split={part_officially(options.data, options.out / 'split', options.seed)}")
     run(
         "Kvasir-SEG, nano" + (", official split" if options.official else ""),
         options,

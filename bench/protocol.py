@@ -53,6 +53,8 @@ def run(title: str, arguments: argparse.Namespace, references: str) -> None:
             started = time.perf_counter()
             words = ("fit", str(arguments.data), "--out", str(out), *fit.options, *seed, *shared)
             code = segtune(*words, processes=arguments.processes)
+            if code not in (0, 3):  # 3: nothing beat the pretrained model
+                raise SystemExit(f"The fit {out} ended with exit code {code}: what lies there is not of this call.")
             minutes = (time.perf_counter() - started) / 60
             print(f"## preset {fit.name}: {' '.join(fit.options)}: {minutes:.0f} min, exit code {code}\n")
             print(table(json.loads((out / "metrics.json").read_text())), flush=True)

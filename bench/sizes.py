@@ -155,6 +155,7 @@ def recipe_of(options: argparse.Namespace) -> PretrainSettings:
         "training.optimizer.batch": 8, "training.optimizer.micro_batch": 8, "training.prompts.corrections": 1,
         "training.prompts.refinements": 0, "training.prompts.size_weight": 1.0, "training.prompts.objects_per_image": 6,
         "training.workers": 0, "training.seed": options.seed, "training.optimizer.warmup_steps": 30,
+        "training.optimizer.precision": "bf16",
     }  # fmt: skip
     return load_pretrain_settings(out="unused", overrides=[f"{key}={value}" for key, value in told.items()]).settings
 

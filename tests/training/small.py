@@ -58,6 +58,13 @@ def small_recipe(**changes) -> Recipe:
     )
 
 
+def _in_fp32(recipe: Recipe) -> Recipe:
+    """The recipe, in single precision unless it says otherwise: numbers that are the same on every machine."""
+    precision = recipe.optimizer.precision
+    optimizer = recipe.optimizer.model_copy(update={"precision": "fp32" if precision == "auto" else precision})
+    return recipe.model_copy(update={"optimizer": optimizer})
+
+
 def small_training(
     folder: Path,
     *,
@@ -70,7 +77,7 @@ def small_training(
     **changes,
 ) -> Training:
     """A training of a fresh micro model, the same every time."""
-    recipe, processes = recipe or small_recipe(), processes or Processes()
+    recipe, processes = _in_fp32(recipe or small_recipe()), processes or Processes()
     model = FAMILIES[family].tiny(torch.Generator().manual_seed(3))
     adapter = train_only(model, scope).adapter
     embeddings = None if cache is None else EmbeddingCache.for_model(model, cache, prefix=frozen_prefix(model))
@@ -122,7 +129,7 @@ def masked_training(
     **changes,
 ) -> Training:
     """A training of a micro encoder on masked images, the same every time."""
-    recipe, processes = recipe or small_recipe(), processes or Processes()
+    recipe, processes = _in_fp32(recipe or small_recipe()), processes or Processes()
     sam = build_sam(MICRO, generator=torch.Generator().manual_seed(3))
     model = build_masked_image_model(sam.image_encoder, torch.Generator().manual_seed(4))
     views = ViewPlan(augment or AugmentSettings(), recipe.seed)

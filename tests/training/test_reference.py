@@ -37,7 +37,7 @@ def _held(folder, *, keep=None, share=0.0, soft=False, base=None, recipe=None, p
     source = with_rehearsal(job.batches.source, discs(6, size=(64, 48)) if share else None, share)
     return replace(
         job,
-        objective=PromptedMasks(job.model, recipe, job.objective.cache, reference),
+        objective=PromptedMasks(job.model, job.recipe, job.objective.cache, reference),
         batches=BatchSource(source, recipe, processes or Processes()),
     )
 

@@ -13,7 +13,7 @@ from segtune.rollout import Round, rollout
 from segtune.training.batches import Collate
 from segtune.training.objective import Sums
 from segtune.training.recipe import LossRecipe, PromptRecipe
-from segtune.training.step import RandomCorrector, RoundLoss, accumulate_gradients, encode_batch
+from segtune.training.step import PromptedMasks, RandomCorrector, RoundLoss, accumulate_gradients, encode_batch
 
 FRAME = Frame.longest_side((48, 64), 64)
 """One pixel of the image is one of the square, two are a cell of the maps below."""
@@ -293,3 +293,12 @@ def test_no_mask_is_a_good_one_where_the_prompt_is_on_nothing():
     truth = torch.zeros(1, 32, 32)
     _, terms = RoundLoss(PLAIN, LossRecipe()).of_round(prediction, truth, torch.ones_like(truth, dtype=torch.bool))
     assert float(terms["quality_loss"]) == pytest.approx((0.3**2 + 0.4**2) / 2)
+
+
+def test_no_step_is_taken_before_its_precision_is_settled(job):
+    """Else "auto" would be single precision wherever nobody chose."""
+    optimizer = job.recipe.optimizer.model_copy(update={"precision": "auto"})
+    recipe = job.recipe.model_copy(update={"optimizer": optimizer})
+    (batch, *_) = next(iter(job.batches.epoch(1)))
+    with pytest.raises(ValueError, match="settle it"):
+        PromptedMasks(job.model, recipe).accumulate(batch, objects=1, step=0)

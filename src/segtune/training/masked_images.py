@@ -56,7 +56,8 @@ class MaskedImages(Objective):
             for frame, view in zip(batch.frames, batch.views, strict=True)
         ]).to(device)  # bool [B, h, w]  # fmt: skip
         pixels = batch.pixels.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.optimizer.precision == "bf16"):
+        precision = self.recipe.optimizer.settled_precision
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             filled = self.model(pixels, hidden)
         losses = patch_losses(filled.float(), cut_patches(pixels, patch), hidden)  # [B]
         torch.autograd.backward(losses.sum() / objects)

@@ -135,6 +135,17 @@ class OptimizerRecipe(Section):
         "auto", description="bf16: matrix products in bfloat16 by autocast; auto: where the device is fast at it."
     )
 
+    @property
+    def settled_precision(self) -> Literal["fp32", "bf16"]:
+        """The precision steps are taken in.
+
+        Raises:
+            ValueError: it is still "auto": who trains chooses before the first step, and says what was chosen.
+        """
+        if self.precision == "auto":
+            raise ValueError("The precision is still 'auto': settle it before the first step.")
+        return self.precision
+
 
 class Recipe(Section):
     """All the loop needs to know."""

@@ -57,7 +57,7 @@ class PromptedMasks(Objective):
         pause = float(generator(self.recipe.seed, "pause", step).random())  # the same everywhere
         return accumulate_gradients(
             self.model, batch, RoundLoss(self.recipe.prompts, self.recipe.loss), objects=objects, pause=pause,
-            cache=self.cache, precision=self.recipe.optimizer.precision, reference=self.reference,
+            cache=self.cache, precision=self.recipe.optimizer.settled_precision, reference=self.reference,
         )  # fmt: skip
 
     def tell(self, means: Mapping[str, float]) -> str:
