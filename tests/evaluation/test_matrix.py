@@ -181,13 +181,15 @@ def test_groups_are_resampled_whole(blobs, dataset, sample):
     assert result.rows[0].n == 12
 
 
-def test_an_image_that_cannot_be_read_is_set_aside(blobs, dataset, sample):
-    """The rest is scored, and the reason is told."""
+@pytest.mark.parametrize("embed", [None, lambda model, one, index: encode_image(model, one.image)])
+def test_an_image_that_cannot_be_read_is_set_aside(blobs, dataset, sample, embed):
+    """The rest is scored, and the reason is told, also where images are decoded by who embeds them."""
 
     def broken():
         raise DataError("image00001.png is truncated.")
 
-    result = evaluate({"m": blobs()}, dataset(sample(0), replace(sample(1), read=broken), sample(2)), modes=["box"])
+    given = dataset(sample(0), replace(sample(1), read=broken), sample(2))
+    result = evaluate({"m": blobs()}, given, modes=["box"], embed=embed)
     assert result.data["images"] == 2
     (one,) = result.data["set_aside"]
     assert one["name"] == "image00001.png"

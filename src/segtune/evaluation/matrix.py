@@ -17,7 +17,7 @@ from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.conclusion import MatrixResult, conclude
 from segtune.evaluation.contest import Contest, ImageScores
 from segtune.evaluation.modes import find_modes
-from segtune.evaluation.reading import Item, read_ahead
+from segtune.evaluation.reading import Item, read_ahead, unreadable
 from segtune.evaluation.tables import open_tables
 from segtune.evaluation.tally import Tally
 from segtune.models.family import PromptableModel
@@ -119,8 +119,12 @@ def embed_images(
             yield item
             continue
         # Closed before the yield: who stops in the middle must not be left with gradients switched off.
-        with evaluating(list(models.values())):
-            made = {name: _embed(models[name], item, embed) for name in set(encoded_by.values())}
+        try:
+            with evaluating(list(models.values())):
+                made = {name: _embed(models[name], item, embed) for name in set(encoded_by.values())}
+        except DataError as error:  # who embeds through a cache decodes the image only where it is not there
+            yield unreadable(item.sample.name, error)
+            continue
         yield item.sample, {name: made[other] for name, other in encoded_by.items()}
 
 

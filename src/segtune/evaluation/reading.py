@@ -51,4 +51,9 @@ def _read(dataset: Dataset, index: int, images: bool) -> Item | SetAside:
             raise DataError(f"{sample.name} must be as large as its masks, but is {found} pixels and they are {said}.")
         return Item(index, sample, image)
     except DataError as error:
-        return SetAside(dataset.names[index], str(error), "Repair the file or remove it.")
+        return unreadable(dataset.names[index], error)
+
+
+def unreadable(name: str, error: DataError) -> SetAside:
+    """Return what is told of an image that could not be read."""
+    return SetAside(name, str(error), "Repair the file or remove it.")
