@@ -450,6 +450,15 @@ def test_patience_ends_a_run(tmp_path):
     assert (state.best_epoch, state.epoch) == (1, 4)
 
 
+def test_patience_waits_for_a_fit_that_climbs_from_below(tmp_path):
+    """Each epoch is better than the one before, if worse than the pretrained model: the last beats it."""
+    scores = iter([0.5, 0.1, 0.2, 0.3, 0.4, 0.45, 0.6])
+    optimizer = OptimizerRecipe(batch=4, micro_batch=2, warmup_steps=1)
+    recipe = small_recipe(epochs=6, patience=2, optimizer=optimizer)
+    state = train(small_training(tmp_path, recipe=recipe, validate=lambda: {"box": {"iou": next(scores)}}))
+    assert (state.best_epoch, state.best_score, state.stale) == (6, 0.6, 0)
+
+
 def test_patience_does_not_run_out_while_the_rate_rises(tmp_path):
     """Of six epochs of three steps the warm-up takes three: patience begins with the fourth."""
     scores = iter([0.5] + 6 * [0.4])

@@ -249,16 +249,20 @@ def _judge(
         weights = trained_weights(job.model) if state.epoch > 0 and job.processes.is_first else {}
     score = job.processes.share(None if validation is None else score_of(validation))
     is_best = score is None or (state.epoch > 0 and score > state.best_score)
+    # By the tuned epochs alone: one that begins below the pretrained model and climbs has not come to its end.
+    climbs = state.epoch > 0 and (score is None or score > state.tuned_score)
     if state.epoch == 0:
         state.best_score = -math.inf if score is None else score
         state.pretrained_score = score
     elif is_best:
         state.best_score = -math.inf if score is None else score
-        state.best_epoch, state.stale = state.epoch, 0
-    elif state.step > steps_of_warmup(job.batches.order.total_steps, job.recipe.optimizer):
+        state.best_epoch = state.epoch
+    if climbs:
+        state.stale = 0
+    elif state.epoch > 0 and state.step > steps_of_warmup(job.batches.order.total_steps, job.recipe.optimizer):
         # Before, the rate was still rising: with two steps an epoch patience would end a fit that has hardly begun.
         state.stale += 1
-    if state.epoch > 0 and (score is None or score > state.tuned_score):
+    if climbs:
         state.tuned_score = -math.inf if score is None else score
         if job.processes.is_first:
             job.checkpoints.save("best", {"weights": weights}, {"epoch": state.epoch, "score": score})

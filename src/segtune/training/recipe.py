@@ -156,12 +156,16 @@ class Recipe(Section):
     )
     steps: int | None = Field(None, ge=1, description="Steps in all, at most; null: as many as the epochs have.")
     patience: int | None = Field(
-        8, ge=1, description="Stop after so many epochs without a better score, the warm-up's apart; null: never."
+        8, ge=1, description="Stop after so many epochs no better than one before, the warm-up's apart; null: never."
     )
     checkpoint_steps: int = Field(
         100, ge=1, description="Steps between checkpoints inside an epoch; each epoch ends with one."
     )
-    seed: int = Field(0, ge=0, description="Of the order, the views and the prompts.")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="Of order, prompts and views; views of cached embeddings are the same for all seeds.",
+    )
     workers: int = Field(1, ge=0, description="Processes that read and augment images.")
     prompts: PromptRecipe = PromptRecipe()
     loss: LossRecipe = LossRecipe()
