@@ -40,6 +40,25 @@ def test_an_object_that_is_ignored_is_never_prompted():
     assert (example.truth[0] * example.valid).sum() > 0
 
 
+def test_an_object_of_which_no_cell_counts_is_never_prompted():
+    """Sixteen of its pixels are not ignored, but where no cell holds more of such than of ignored ones."""
+    seen, ignored = np.zeros((64, 64), dtype=bool), np.ones((64, 64), dtype=bool)
+    ignored[:, :20] = False
+    seen[10:30, 5:15] = True
+    core = np.zeros((64, 64), dtype=bool)
+    core[33:50, 41] = True  # one pixel wide
+    ignored &= ~core
+    image = np.full((64, 64, 3), 90, np.uint8)
+    objects = tuple(RunLengths.encode(mask) for mask in (core, seen))
+    one = Sample("a", (64, 64), objects, ("object",) * 2, lambda: image, RunLengths.encode(ignored))
+    model = build_sam(MICRO)
+    plan = ViewPlan(AugmentSettings.none(), 0)
+    (truth,) = ExampleSource(Dataset.of([one]), model.preparation, model.mask_size, plan, small_recipe().prompts)[
+        1, 0
+    ].truth
+    assert truth[:, : truth.shape[1] // 2].sum() > 0
+
+
 @pytest.mark.parametrize("epoch", range(1, 7))
 def test_no_object_that_is_asked_about_is_nothing_to_the_model(epoch):
     """A crack and a speck that fill no cell of the output by half: else an empty mask would be the best answer."""

@@ -148,13 +148,14 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         background, masks = ~masks[len(chosen) :], masks[: len(chosen)]
         # Pixels that are ignored do not make an object: no click may land there and no loss would count.
         counted = masks if ignore is None else masks & ~ignore
-        kept = np.flatnonzero(counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT)
-        masks = masks[kept]
         frame = self.preparation.frame(masks.shape[1:])
+        truth = truth_in_frame(torch.from_numpy(masks), frame, self.mask_size)
+        valid = valid_cells(ignore, frame, self.mask_size)
+        kept = np.flatnonzero((counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT) & _is_seen(truth, valid))
+        masks, truth = masks[kept], truth[kept]
         # By the object's number rather than its row: what the view cut off changes no other object's prompt.
         numbers = [chosen[row] for row in kept]
         asked = self._ask(masks, background, ignore, numbers, (epoch, sample.name))
-        truth = truth_in_frame(torch.from_numpy(masks), frame, self.mask_size)
         return Example(
             frame=frame,
             view=(epoch, sample.name),
@@ -163,7 +164,7 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
             key=key,
             prompts=tuple(one.prompt for one in asked),
             truth=_rows_of(truth, [one.row for one in asked]),
-            valid=valid_cells(ignore, frame, self.mask_size),
+            valid=valid,
             uniforms=self._uniforms(epoch, sample.name, [one.names for one in asked]),
             weights=self._weights(sample, asked),
         )
@@ -225,6 +226,15 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
 
 def _on_nothing(background: BoolMask, rng: np.random.Generator) -> ObjectPrompt:
     return PROMPTS[str(rng.choice(NEGATIVES))](background, rng)
+
+
+def _is_seen(truth: Tensor, valid: Tensor) -> BoolMask:
+    """Return bool [n]: whether anything of each object lies in a cell that counts.
+
+    What is left of one in a region that is ignored may be too narrow for any; losses would take it for nothing.
+    """
+    seen: BoolMask = ((truth > 0.5) & valid).flatten(1).any(dim=1).numpy()
+    return seen
 
 
 def _rows_of(truth: Tensor, rows: Sequence[int | None]) -> Tensor:
