@@ -77,6 +77,15 @@ def test_what_is_no_json_is_not_written(opened, tmp_path):
     assert [event["step"] for event in _events(tmp_path)] == [1, 3]
 
 
+def test_a_figure_that_is_no_number_is_null(opened, tmp_path):
+    """A validation loss of a model that diverged must not end the run with its figures unwritten."""
+    log = opened(step=1)
+    log.write("epoch", validation={"box": {"iou": 0.5, "loss": float("nan")}})
+    log.close()
+    (told,) = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert told["validation"] == {"box": {"iou": 0.5, "loss": None}}
+
+
 def test_tensorboard_is_told_what_to_drop(opened, tmp_path):
     """The resumed curve starts at the first step to come: what was drawn from there on is to be dropped."""
     log = opened(step=7)

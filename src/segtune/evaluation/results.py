@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from segtune.core.errors import DataError
-from segtune.core.files import read_json, replacing, write_json
+from segtune.core.files import plain, read_json, replacing, write_json
 from segtune.evaluation.calibration import Calibration
 
 SCHEMA = 1
@@ -347,7 +346,7 @@ class Results:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `metrics.json`: plain values, None where a figure does not exist, never NaN."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
 
 
 def write_results(path: Path, results: Results) -> None:
@@ -392,7 +391,7 @@ def write_matrix(path: Path, rows: Sequence[Row]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [column.name for column in fields(Row)])
         writer.writeheader()
-        writer.writerows(_plain(asdict(row)) for row in rows)
+        writer.writerows(plain(asdict(row)) for row in rows)
 
 
 def _beyond_zero(low: float | None, high: float | None, downwards: bool) -> bool:
@@ -400,17 +399,3 @@ def _beyond_zero(low: float | None, high: float | None, downwards: bool) -> bool
         return False
     # An interval that only touches zero says nothing.
     return high < 0 if downwards else low > 0
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    # A scalar of numpy, which JSON does not know.
-    if hasattr(value, "item"):
-        value = value.item()
-    # JSON has no NaN, though Python would write one.
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from segtune.core.files import storage_errors
+from segtune.core.files import plain, storage_errors
 
 
 class TrainingLog:
@@ -41,9 +41,9 @@ class TrainingLog:
         return self._file.tell()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event."""
+        """Append one event; a figure that is no number is null."""
         with storage_errors(self.path):
-            self._file.write(json.dumps({"event": event, **fields}, allow_nan=False).encode() + b"\n")
+            self._file.write(json.dumps(plain({"event": event, **fields}), allow_nan=False).encode() + b"\n")
             self._file.flush()  # a killed process loses no line; a crash of the machine may
 
     def scalars(self, values: Mapping[str, float], step: int) -> None:
