@@ -153,13 +153,16 @@ def test_an_adapter_of_other_shapes_is_refused(sam):
 
 
 def test_alpha_means_the_same_to_every_way_of_low_rank(sam):
-    """What is added is scaled by alpha / r, also where peft begins with a surplus of ranks and divides by that."""
-    for way in ("lora", "adalora"):
+    """What is added is scaled by alpha / r, also where peft begins with a surplus of ranks and divides by that.
+
+    rsLoRA is the exception that its name is for: by the root.
+    """
+    for way in ("lora", "dora", "pissa", "loha", "adalora", "rslora"):
         model = copy.deepcopy(sam)
-        train_only(model, f"{way}:r=2,alpha=6,in=decoder,targets=attention")
-        layer = next(module for module in model.modules() if hasattr(module, "lora_A") and module.lora_A)
+        train_only(model, f"{way}:r=4,alpha=12,in=decoder,targets=attention")
+        layer = next(module for module in model.modules() if getattr(module, "scaling", None))
         surplus = float(layer.ranknum["default"]) if way == "adalora" else 1.0
-        assert layer.scaling["default"] / surplus == pytest.approx(3.0), way
+        assert layer.scaling["default"] / surplus == pytest.approx(6.0 if way == "rslora" else 3.0), way
 
 
 def test_ranks_go_down_to_the_budget_and_stay(sam):

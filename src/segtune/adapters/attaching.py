@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from segtune.adapters.way import parse_way
+from segtune.adapters.way import own_randomness, parse_way
 from segtune.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def attach(model: PromptableModel, spec: str, tensors: Mapping[str, Tensor]) -> 
     """
     try:
         _, way, options = parse_way(spec)
-        with torch.random.fork_rng():  # what is drawn here is replaced at once
+        with own_randomness(model):  # what is drawn here is replaced at once
             installed = way.install(model, options, False)
     except UsageError as error:
         raise ModelError(f"The adapter '{spec}' does not fit this {model.family} model. {error}") from error

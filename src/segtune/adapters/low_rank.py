@@ -19,7 +19,9 @@ class RankOptions(LinearOptions):
     """Of LoRA and what is built like it."""
 
     r: int = Field(8, ge=1, description="Rank.")
-    alpha: float | None = Field(None, gt=0, description="What is added is scaled by alpha / r; not given: 2 r.")
+    alpha: float | None = Field(
+        None, gt=0, description="What is added is scaled by alpha / r, in rslora by alpha / √r; not given: 2 r."
+    )
 
     @property
     def strength(self) -> float:

@@ -11,7 +11,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from segtune.adapters.parts import part_prefixes
-from segtune.adapters.way import Adapter, Installed, Options, Part, PartOptions, Way, copy_into, parse_way
+from segtune.adapters.way import (
+    Adapter,
+    Installed,
+    Options,
+    Part,
+    PartOptions,
+    Way,
+    copy_into,
+    own_randomness,
+    parse_way,
+)
 from segtune.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +70,7 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
     """
     _, way, options = parse_way(scope)
     before = model.attached
-    with torch.random.fork_rng():
+    with own_randomness(model):
         torch.manual_seed(seed)
         installed = way.install(model, options, True)
     if installed.adapter is not None:

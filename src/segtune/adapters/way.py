@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -215,6 +216,17 @@ def _read_options(spec: str, name: str, way: Way, words: Sequence[str]) -> Optio
         key = ".".join(map(str, first["loc"])) or name
         said = f" (it was '{values[key]}')" if key in values else ""
         raise UsageError(f"--train {spec}: {key}: {first['msg']}{said}. {_describe(way.options)}") from None
+
+
+@contextmanager
+def own_randomness(model: PromptableModel) -> Iterator[None]:
+    """Leave torch's generators, the CPU's and that of the model's device, as they were.
+
+    Other GPUs are left alone: keeping theirs would start each of them, with a warning, in every process.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
 
 
 def _describe(options: type[Options]) -> str:
