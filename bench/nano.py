@@ -1,19 +1,23 @@
 """How well nano segments real images without any tuning, beside the baselines of no skill, and how fast.
 
     python bench/nano.py --data FOLDER_OF_DATA_SETS --images 40
+    python bench/nano.py --sets --scenes 64
 
-Each folder below --data is a data set as `segtune check` takes it. "quality" is the correlation, over all objects and
-prompt modes, of the IoU that the model predicts with the true one; "5 − 1" the gain of five clicks over one with its
-paired 95 % interval.
+Each folder below --data is a data set as `segtune check` takes it; --scenes adds drawn ones that no training saw, at
+the model's side. "quality" is the correlation, over all objects and prompt modes, of the IoU that the model predicts
+with the true one, and below it within each mode, where what tells a click from a box is no help; "5 − 1" is the gain
+of five clicks over one with its paired 95 % interval.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -30,26 +34,36 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/datasets"))
     parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--images", type=int, help="the first so many of each set; all without it")
+    parser.add_argument("--scenes", type=int, default=0, help="drawn scenes that no training saw, scored as a set too")
     parser.add_argument("--model", default="nano")
     arguments = parser.parse_args()
 
     from segtune.data.dataset import open_dataset
+    from segtune.data.drawn import drawn_dataset
     from segtune.models.allocator import keep_large_blocks
     from segtune.models.open import open_model
+    from segtune.runs.pretrain_data import HELD_OUT
 
     keep_large_blocks()
     model = open_model(arguments.model)
     print(f"Mean IoU of {arguments.model}, first {arguments.images or 'all'} images of each set. {machine()}\n")
     heads = ["", *MODES, "box itself", "ellipse", "quality", "5 − 1"]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
-    for name in arguments.sets:
-        cells = score(model, open_dataset(arguments.data / name)[: arguments.images])
+    within = []
+    parts = {name: open_dataset(arguments.data / name)[: arguments.images] for name in arguments.sets}
+    if arguments.scenes:
+        parts["scenes"] = drawn_dataset(arguments.scenes, side=model.side, first=HELD_OUT)
+    for name, part in parts.items():
+        cells, correlations = score(model, part)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        within.append(f"| {name} | {' | '.join(correlations)} |")
+    print(f"\nCorrelation of predicted and true IoU within each mode:\n\n| | {' | '.join(MODES)} |")
+    print("\n".join([f"|{'---|' * (1 + len(MODES))}", *within]))
     time_model(model)
 
 
-def score(model, dataset) -> list[str]:
-    """Return the cells of one data set."""
+def score(model, dataset) -> tuple[list[str], list[str]]:
+    """Return the cells of one data set, and the correlation of predicted and true IoU within each mode."""
     from segtune.evaluation.matrix import evaluate
     from segtune.evaluation.statistics import Bootstrap
 
@@ -59,15 +73,23 @@ def score(model, dataset) -> list[str]:
             lines = [line for line in csv.DictReader(file) if line["model"] == "nano"]
     rows = {(row.model, row.mode): row for row in result.rows if row.metric == "iou"}
     wanted = [("nano", mode) for mode in MODES] + [("baseline:box", "box"), ("baseline:ellipse", "box")]
-    told = np.array([[float(line["quality"]), float(line["iou"])] for line in lines])
+    told = {mode: [] for mode in MODES}
+    for line in lines:
+        if line["mode"] in told:
+            told[line["mode"]].append((float(line["quality"]), float(line["iou"])))
     clicks = np.stack([result.scores.of("nano", mode) for mode in ("clicks5", "click")], axis=1)
     gain = Bootstrap(clicks, result.scores.groups if any(result.scores.groups) else None)
     interval = gain.interval(0, 1)
-    correlation = float(np.corrcoef(told.T)[0, 1])
-    return [
-        *(f"{rows[key].mean:.3f}" for key in wanted), f"{correlation:.2f}",
+    cells = [
+        *(f"{rows[key].mean:.3f}" for key in wanted), correlation(itertools.chain(*told.values())),
         f"{gain.mean(0, 1):+.3f} ({interval.low:+.3f} to {interval.high:+.3f})",
     ]  # fmt: skip
+    return cells, [correlation(pairs) for pairs in told.values()]
+
+
+def correlation(pairs: Iterable[tuple[float, float]]) -> str:
+    """Return Pearson's correlation of predicted and true IoU."""
+    return f"{np.corrcoef(np.array([*pairs]).T)[0, 1]:.2f}"
 
 
 def time_model(model) -> None:
