@@ -69,6 +69,16 @@ def test_points_are_the_same_each_time_and_differ_between_objects():
     assert not torch.equal(of_two[0], of_two[1])
 
 
+def test_other_predictions_ask_about_other_points():
+    """Of one object that comes back, round after round and epoch after epoch, nearly every cell has its turn."""
+    _, truth, valid = case()
+    asked = torch.zeros_like(truth[0])
+    for step in range(60):
+        logits = torch.randn(truth.shape, generator=torch.Generator().manual_seed(step))
+        asked += chosen_points(logits, truth, valid)[0]
+    assert ((asked > 0) & valid[0]).sum() > 0.97 * valid[0].sum()
+
+
 def test_a_fifth_of_the_valid_pixels_is_chosen():
     """As many as the share says, none of them invalid, however small the valid region is."""
     logits, truth, valid = case()

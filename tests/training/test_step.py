@@ -285,12 +285,13 @@ def test_an_embedding_is_the_same_whichever_others_are_made(tmp_path):
     assert torch.equal(found[1], found[2])
 
 
-def test_no_mask_is_a_good_one_where_the_prompt_is_on_nothing():
-    """Of an empty truth the quality to learn is 0 of a mask and of none: everything mode is to drop both."""
+@pytest.mark.parametrize("probability", [0.0, 0.2])
+def test_no_mask_is_a_good_one_where_the_prompt_is_on_nothing(probability):
+    """Of an empty truth, hard or soft, the quality to learn is 0 of a mask and of none: everything mode drops both."""
     logits = torch.full((1, 2, 32, 32), -4.0)
     logits[0, 1, 4:12, 4:12] = 4.0
     prediction = _prediction(logits, torch.tensor([[0.3, 0.4]]))
-    truth = torch.zeros(1, 32, 32)
+    truth = torch.full((1, 32, 32), probability)
     _, terms = RoundLoss(PLAIN, LossRecipe()).of_round(prediction, truth, torch.ones_like(truth, dtype=torch.bool))
     assert float(terms["quality_loss"]) == pytest.approx((0.3**2 + 0.4**2) / 2)
 

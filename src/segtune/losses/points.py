@@ -4,9 +4,9 @@ PointRend's sampling (Kirillov et al., CVPR 2020) as Mask2Former (Cheng et al., 
 times as many random points as are wanted, three quarters of the wanted are the most uncertain ones, one quarter is
 random. Here a point is a cell of the map rather than a place between cells, and none counts twice.
 
-Nothing is drawn from a stream: which cells are random follows from where they are and from the object's own truth, so
-that a loss stays a function of what it is given, the same on every device and however objects are shared out. Every
-view of an image, in every epoch that draws new ones, has random points of its own.
+Nothing is drawn from a stream: which cells are random follows from where they are, from the object's own truth and from
+how many cells the prediction takes for the object, so that a loss stays a function of what it is given. The last
+changes with nearly every round and step of a training: in time each cell is asked about, also of a view that comes back.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def sample_points(x: Tensor, t: Tensor, v: Tensor, width: int) -> Tensor:
     places = _mixed((places // width << 32) + places % width)  # [n]
     # A sum of whole numbers is the same in any order, on any device.
     own = ((t * (_STEPS - 1)).round().long() * places).sum(1, keepdim=True)  # [N, 1]
+    own = _mixed(own) ^ ((x > 0) & ~outside).sum(1, keepdim=True)
     lot = _mixed(places ^ _mixed(own)).masked_fill(outside, torch.iinfo(torch.int64).max)
     rank = _rank(lot)
     wanted = (SHARE * v.sum(1, keepdim=True)).ceil()

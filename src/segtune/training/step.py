@@ -87,10 +87,15 @@ class RoundLoss:
         with torch.no_grad():
             actual = iou(overlap(flat > 0, truth[rows] > 0.5, ~valid[rows])).float()
             # Where the prompt is on nothing no mask is a good one, not even none: so everything mode drops it.
-            actual = actual * (truth.flatten(1).amax(1) > 0)[rows]
+            actual = actual * _on_something(truth)[rows]
         errors = quality_loss(prediction.quality[rows, slots].float(), actual)  # [Q]
         quality = torch.zeros_like(least).index_add(0, rows, errors) / present.sum(dim=1)
         return least + self.loss.quality * quality, {"mask_loss": least.detach(), "quality_loss": quality.detach()}
+
+
+def _on_something(truth: Tensor) -> Tensor:
+    """Return bool [P]: whether there is an object in each map [P, h, w]; a probability is never quite 0."""
+    return truth.flatten(1).amax(1) > 0.5
 
 
 def accumulate_gradients(
@@ -150,7 +155,7 @@ def accumulate_gradients(
                 losses, terms = objective.of_round(current.prediction, truth, valid)
                 if apart is not None:
                     # What the pretrained model answers to a prompt on nothing is not to be kept.
-                    apart = apart * (truth.flatten(1).amax(1) > 0)
+                    apart = apart * _on_something(truth)
                     losses, terms = losses + distill * apart, terms | {"distill": apart.detach()}
                 losses = losses * weights
                 torch.autograd.backward(losses.sum() / (objects * rounds))
