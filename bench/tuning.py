@@ -6,9 +6,10 @@
 
 Each line is `segtune fit` in a process of its own, with the same split by set and seed, drawn as a fit draws it (groups
 and look-alikes whole), and the same settings but for what trains and at which rate. Gains are on the test part, IoU,
-each prompt mode; what is forgotten is the change on general images in their three modes. Then the way that gained most
-over all prompt modes on validation images is blended with its start (`segtune blend`), and both, tuned and blended, are
-scored beside nano on the domain named by --unseen.
+each prompt mode; what is forgotten is the change on general images in their three modes. With several seeds the mean of
+each way over them follows. Then the way that is best on validation images, in the mean over the seeds, is blended with
+its start (`segtune blend`): nine tenths of the gain are to stay, and half of what was forgotten to come back. Both,
+tuned and blended, are scored beside nano on the domain named by --unseen. A fit that is there already is not run again.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ WAYS = {
 }
 """Name → what trains, and the highest rate: fewer weights bear, and want, a higher one."""
 
+BLEND = ("--alphas", ".2,.4,.6,.8")
+
 
 def main() -> None:
     """Fit every way on every set with every seed, print a row each, then blend the best."""
@@ -64,8 +67,17 @@ def main() -> None:
             for way in options.only or WAYS:
                 runs[way, seed] = fit(options, name, way, seed, split)
                 print(f"| {' | '.join(row(way, seed, runs[way, seed]))} |", flush=True)
-        best = max(runs, key=lambda key: told(runs[key]["out"], "run.json")["training"]["validation_score"])
-        blend(options, best, runs[best]["out"])
+        ways = list(dict.fromkeys(way for way, _ in runs))
+        if len(options.seeds) > 1:
+            print_means(ways, options.seeds, runs)
+        scores = {
+            way: statistics.mean(
+                told(runs[way, seed]["out"], "run.json")["training"]["validation_score"] for seed in options.seeds
+            )
+            for way in ways
+        }
+        for way in options.blend or [max(scores, key=scores.__getitem__)]:
+            blend(options, way, options.seeds[0], runs[way, options.seeds[0]]["out"])
 
 
 def part(data: Path, folder: Path, images: int | None, seed: int) -> Path:
@@ -113,27 +125,39 @@ def fit(options: argparse.Namespace, name: str, way: str, seed: int, split: Path
 def row(way: str, seed: int, run: dict) -> list[str]:
     """Return the cells of one fit."""
     metrics, record = told(run["out"], "metrics.json"), told(run["out"], "run.json")
-    gains, lost = changes(metrics["differences"]), changes(metrics["general"]["differences"])
+    found = gains(metrics)
     cells = [way, str(seed), f"{record['model']['parameters_trained']:,}"]
-    cells += [interval(gains[mode]) if mode in gains else "" for mode in MODES]
-    cells += [f"{statistics.mean(one['mean'] for one in found.values()):+.3f}" for found in (gains, lost)]
+    cells += [interval(found[mode]) if mode in found else "" for mode in MODES]
+    cells += [f"{mean_change(one):+.3f}" for one in (found, losses(metrics))]
     return [*cells, f"{run['minutes']:.1f}", f"{run['gib']:.2f}", str(record["training"]["best_epoch"])]
 
 
-def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None:
-    """Blend the way that did best on validation images with its start and print what stays of gain and loss."""
+def print_means(ways: list[str], seeds: list[int], runs: dict) -> None:
+    """Print each way's gain and loss in the mean over the seeds, and the least and the most of them."""
+    print(f"\nOver seeds {', '.join(map(str, seeds))}:\n\n| | gain, mean of modes | forgotten |\n|---|---|---|")
+    for way in ways:
+        cells = []
+        for table in (gains, losses):
+            means = [mean_change(table(told(runs[way, seed]["out"], "metrics.json"))) for seed in seeds]
+            cells.append(f"{statistics.mean(means):+.3f} ({min(means):+.3f} to {max(means):+.3f})")
+        print(f"| {way} | {' | '.join(cells)} |")
+
+
+def blend(options: argparse.Namespace, way: str, seed: int, run: Path) -> None:
+    """Blend a way with its start and print what stays of gain and loss."""
     target = run.with_name(run.name + "-blend")
-    if not (target / "blend.json").is_file():
-        segtune("blend", str(run), "--out", str(target), "--alphas", ".2,.4,.6,.8")
-    print(
-        f"\nBest on validation images: {best[0]}, seed {best[1]}. Blend, alpha {told(target, 'blend.json')['alpha']:g}:"
-    )
+    if not (target / "blend.json").is_file() and segtune("blend", str(run), "--out", str(target), *BLEND):
+        print(f"\n{way}, seed {seed}: cannot be blended.\n")
+        return
+    print(f"\nBlend of {way}, seed {seed}, alpha {told(target, 'blend.json')['alpha']:g}:")
     print("\n| | gain, mean of modes | general, mean of modes |\n|---|---|---|")
+    found = {}
     for model, metrics in (("tuned", told(run, "metrics.json")), ("blended", told(target, "metrics.json"))):
-        tables = (metrics["differences"], metrics["general"]["differences"])
-        means = (statistics.mean(one["mean"] for one in changes(table, model).values()) for table in tables)
-        print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in means)} |")
-    print()
+        found[model] = [mean_change(table(metrics, model)) for table in (gains, losses)]
+        print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in found[model])} |")
+    (gain, lost), (kept, left) = found["tuned"], found["blended"]
+    came_back = f"{1 - left / lost:.0%} of what was forgotten came back" if lost < 0 else "nothing was forgotten"
+    print(f"\n{kept / gain:.0%} of the gain stayed, {came_back}.\n")
     if options.unseen is not None:
         print(f"On {options.unseen.name}:\n")
         # What a fit started from is "pretrained" beside it; beside a blend nano keeps its name.
@@ -148,6 +172,21 @@ def blend(options: argparse.Namespace, best: tuple[str, int], run: Path) -> None
 def told(run: Path, name: str) -> dict:
     """Return a JSON file of a run."""
     return json.loads((run / name).read_text())
+
+
+def gains(metrics: dict, model: str = "tuned") -> dict[str, dict]:
+    """Return a model's differences in IoU from nano on the test part by mode."""
+    return changes(metrics["differences"], model)
+
+
+def losses(metrics: dict, model: str = "tuned") -> dict[str, dict]:
+    """Return the same on general images."""
+    return changes(metrics["general"]["differences"], model)
+
+
+def mean_change(found: dict[str, dict]) -> float:
+    """Return the mean over modes."""
+    return statistics.mean(one["mean"] for one in found.values())
 
 
 def changes(differences: list[dict], model: str = "tuned", against: str = "pretrained") -> dict[str, dict]:
@@ -173,6 +212,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--only", nargs="*", choices=WAYS)
+    parser.add_argument("--blend", nargs="*", choices=WAYS, help="blend these instead of the best")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/tuning"))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to every fit")
     return parser.parse_args()

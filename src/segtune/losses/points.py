@@ -5,8 +5,8 @@ times as many random points as are wanted, three quarters of the wanted are the 
 random. Here a point is a cell of the map rather than a place between cells, and none counts twice.
 
 Nothing is drawn from a stream: which cells are random follows from where they are, from the object's own truth and from
-how many cells the prediction takes for the object, so that a loss stays a function of what it is given. The last
-changes with nearly every round and step of a training: in time each cell is asked about, also of a view that comes back.
+how many cells the prediction takes for the object, so that a loss stays a function of what it is given. The last is
+another in nearly every round and step of a training: in time each cell is asked about, also of a view that comes back.
 """
 
 from __future__ import annotations
