@@ -90,7 +90,7 @@ class PyramidModel(TransformersModel):
     @property
     def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of one image's features, then of its maps of stride 4 and 8."""
-        (height, width), channels = self.mask_size, int(self.config.mask_decoder_config.hidden_size)
+        (height, width), channels = self.mask_size, int(self.network_config.mask_decoder_config.hidden_size)
         return (
             (channels, height // 4, width // 4),
             (channels // 8, height, width),
@@ -112,7 +112,7 @@ class PyramidModel(TransformersModel):
         return masks, decoder.iou_prediction_head(seen[:, 1])
 
     def _single_token(self, logits: Tensor, quality: Tensor) -> Tensor:
-        rule = self.config.mask_decoder_config
+        rule = self.network_config.mask_decoder_config
         first = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         if not rule.dynamic_multimask_via_stability or self.training or not self.stability_rule:
             return first

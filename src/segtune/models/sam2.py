@@ -27,7 +27,7 @@ class Sam2(BlockwiseModel, PyramidModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block of Hiera, the pyramid."""
         lead = "image_encoder.vision_encoder."
-        depth = sum(self.config.vision_config.backbone_config.blocks_per_stage)
+        depth = sum(self.network_config.vision_config.backbone_config.blocks_per_stage)
         blocks = tuple((f"{lead}backbone.blocks.{number}.",) for number in range(depth))
         first = (f"{lead}backbone.patch_embed.", f"{lead}backbone.pos_embed")
         return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
@@ -40,7 +40,7 @@ class Sam2(BlockwiseModel, PyramidModel):
     @property
     def block_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Maps [h, w, C], of half the side and twice the channels from stage to stage."""
-        sizes = self.config.vision_config.backbone_config
+        sizes = self.network_config.vision_config.backbone_config
         side, shapes = self.side // sizes.patch_stride[0], []
         for stage, (blocks, width) in enumerate(zip(sizes.blocks_per_stage, sizes.embed_dim_per_stage, strict=True)):
             if 0 < stage <= sizes.num_query_pool_stages:
@@ -51,7 +51,7 @@ class Sam2(BlockwiseModel, PyramidModel):
     @property
     def read_later(self) -> frozenset[int]:
         """The last block of each stage: the pyramid is made of their maps."""
-        depths = self.config.vision_config.backbone_config.blocks_per_stage
+        depths = self.network_config.vision_config.backbone_config.blocks_per_stage
         return frozenset(end - 1 for end in accumulate(depths))
 
 

@@ -36,7 +36,7 @@ class Sam3(BlockwiseModel, PyramidModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block, the pyramid."""
         lead = "image_encoder.vision_encoder."
-        depth = self.config.vision_config.backbone_config.num_hidden_layers
+        depth = self.network_config.vision_config.backbone_config.num_hidden_layers
         blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(depth))
         first = (f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm.")
         return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
@@ -49,7 +49,7 @@ class Sam3(BlockwiseModel, PyramidModel):
     @property
     def block_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Tokens [grid, grid, width]."""
-        sizes = self.config.vision_config.backbone_config
+        sizes = self.network_config.vision_config.backbone_config
         return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
 
     @property

@@ -59,7 +59,7 @@ class SamHq(BlockwiseModel):
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block, the neck."""
         lead = "image_encoder.vision_encoder."
-        depth = self.config.vision_config.num_hidden_layers
+        depth = self.network_config.vision_config.num_hidden_layers
         blocks = tuple((f"{lead}layers.{number}.",) for number in range(depth))
         return ((f"{lead}patch_embed.", f"{lead}pos_embed"), *blocks, (f"{lead}neck.",))
 
@@ -71,19 +71,19 @@ class SamHq(BlockwiseModel):
     @property
     def block_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Tokens [grid, grid, width]."""
-        sizes = self.config.vision_config
+        sizes = self.network_config.vision_config
         return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
 
     @property
     def read_later(self) -> frozenset[int]:
         """The first block that sees the whole image: the high-quality token reads its map."""
-        return frozenset({min(self.config.vision_config.global_attn_indexes)})
+        return frozenset({min(self.network_config.vision_config.global_attn_indexes)})
 
     @property
     def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of one image's features and early features."""
         grid = self.mask_size[0] // 4
-        widths = (self.config.mask_decoder_config.hidden_size, self.config.vision_config.hidden_size)
+        widths = (self.network_config.mask_decoder_config.hidden_size, self.network_config.vision_config.hidden_size)
         return tuple((int(width), grid, grid) for width in widths)
 
     def _image_maps(self, features: Tensor, extra: Maps) -> Maps:

@@ -38,7 +38,8 @@ class TransformersModel(PromptableModel):
     """A promptable model whose parts are modules of transformers.
 
     Attributes:
-        config: transformers' configuration of the whole network, as it will be written.
+        network_config: transformers' configuration of the whole network, as it will be written; not "config", by which
+            peft takes a model for one of transformers' own and asks it for more.
         network: what people call it, for errors.
         always_padded: every prompt gets the not-a-point token, not only one without a box.
         largest_logit: mask prompts are cut to this much on both sides.
@@ -48,7 +49,7 @@ class TransformersModel(PromptableModel):
     network: ClassVar[str]
     always_padded: ClassVar[bool] = False
     largest_logit: ClassVar[float] = float("inf")
-    config: Any
+    network_config: Any
     prompt_encoder: Any
     mask_decoder: Any
 
@@ -62,7 +63,7 @@ class TransformersModel(PromptableModel):
         preparation: Preparation,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.network_config = config
         # pixels [B, 3, side, side] → features [B, C, h, w] and further maps by name
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
@@ -101,7 +102,7 @@ class TransformersModel(PromptableModel):
     @property
     def side(self) -> int:
         """Side of the square input in pixels."""
-        return int(self.config.prompt_encoder_config.image_size)
+        return int(self.network_config.prompt_encoder_config.image_size)
 
     @property
     def mask_size(self) -> tuple[int, int]:
@@ -129,7 +130,7 @@ class TransformersModel(PromptableModel):
         like = self.prompt_encoder.no_mask_embed.weight
         features = embedding.features.to(like)
         maps = self._image_maps(features, {name: value.to(like) for name, value in embedding.extra.items()})
-        masks = int(self.config.mask_decoder_config.num_multimask_outputs)
+        masks = int(self.network_config.mask_decoder_config.num_multimask_outputs)
         return decode_in_pieces(
             partial(self._decode, features, maps, embedding.frames),
             prompts.to(self._device),
@@ -210,7 +211,7 @@ class TransformersModel(PromptableModel):
 
     @property
     def _grid(self) -> int:
-        sizes = self.config.prompt_encoder_config
+        sizes = self.network_config.prompt_encoder_config
         return int(sizes.image_size) // int(sizes.patch_size)
 
     @property

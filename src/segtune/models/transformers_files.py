@@ -142,7 +142,7 @@ def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: to
     state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
     write_tensors(folder / "model.safetensors", state)
     write_json(folder / "preprocessor_config.json", _processor_of(layout, model))
-    config = json.loads(model.config.to_json_string(use_diff=False))
+    config = json.loads(model.network_config.to_json_string(use_diff=False))
     own = {"architectures": [layout.network_class], "model_type": layout.model_type, "dtype": "float32"}
     # Last, because a folder is taken for a model by it.
     write_json(folder / "config.json", config | own)
