@@ -2,6 +2,7 @@
 
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import PIL.Image
@@ -10,8 +11,10 @@ import torch
 from small import stopped_elsewhere
 
 from segtune.core.errors import DataError, ModelError, UsageError
+from segtune.core.progress import SILENT
 from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
+from segtune.data.dataset import Dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.formats import FORMATS
 from segtune.data.stream import stream
@@ -19,10 +22,12 @@ from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.runs import pretrain as module
 from segtune.runs.pretrain import pretrain
+from segtune.runs.pretrain_data import PretrainSource
 from segtune.runs.pretrain_settings import PretrainSettings, load_pretrain_settings
 from segtune.runs.settings import load_settings
 from segtune.runs.settings_tree import read_composed
 from segtune.training import loop
+from segtune.training.processes import Processes
 
 SMALL = (
     "training.workers=0", "training.optimizer.batch=2", "training.optimizer.micro_batch=2",
@@ -211,6 +216,14 @@ def test_mistakes_are_told_and_nothing_is_touched(done, discs, tmp_path):
     with pytest.raises(DataError, match="at least 10"):
         pretrain(settings(tmp_path / "run", data__sources=(str(discs),)))
     assert not (tmp_path / "run").exists()
+
+
+def test_without_an_object_to_look_at_it_is_told(micro):
+    """As can be where files went bad: in words that are not those of a fit, which has a split."""
+    empty = Dataset.of([replace(disc(number), objects=(), labels=()) for number in range(2)])
+    source = PretrainSource(empty, empty, 1.0)
+    with pytest.raises(DataError, match=r"None of the images that are kept out .* begin anew with another --out"):
+        module._validate(settings("run").settings, micro, [source], Processes(), SILENT)
 
 
 def test_a_base_of_nanos_size_is_tuned_like_nano(done, tmp_path):

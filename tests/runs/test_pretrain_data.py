@@ -44,15 +44,16 @@ def test_images_of_no_group_are_drawn_one_by_one():
     images = discs(40)
     order = generator(3, "held out", 40).permutation(40)
     for most, count in ((3, 3), (99, 4)):
-        assert draw_held_out(images, most, 3) == [images.names[row] for row in sorted(order[:count])]
-    assert draw_held_out(images, 3, 4) != draw_held_out(images, 3, 3)
+        expected = [images.names[row] for row in sorted(order[:count])]
+        assert draw_held_out(images, set(images.names), most, 3) == expected
+    assert draw_held_out(images, set(images.names), 3, 4) != draw_held_out(images, set(images.names), 3, 3)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_group_is_never_on_both_sides(seed):
     """Frames of one video all train or are all kept out; single images fill up what no video fits into."""
     images = grouped(60, lambda number: f"video {number // 4}" if number < 48 else None)
-    kept = set(draw_held_out(images, 6, seed))
+    kept = set(draw_held_out(images, set(images.names), 6, seed))
     group = dict(zip(images.names, images.groups, strict=True))
     assert not {group[name] for name in kept} & {group[name] for name in images.names if name not in kept} - {None}
     assert len(kept) == 6
@@ -61,9 +62,74 @@ def test_a_group_is_never_on_both_sides(seed):
 def test_of_large_groups_the_smallest_is_kept_out_whole():
     """Where none has room in a tenth; of it as many are looked at as asked for."""
     images = grouped(30, lambda number: "small" if number % 3 == 0 else "large")
-    assert draw_held_out(images, 2, 0) == [f"disc-{number}" for number in range(0, 30, 3)]
+    assert draw_held_out(images, set(images.names), 2, 0) == [f"disc-{number}" for number in range(0, 30, 3)]
+    images = grouped(30, lambda number: "one")
     with pytest.raises(DataError, match=r"All 30 images of .* are of one group"):
-        draw_held_out(grouped(30, lambda number: "one"), 2, 0)
+        draw_held_out(images, set(images.names), 2, 0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_images_with_objects_are_kept_out(seed):
+    """A tenth of those with objects, whatever else there is; at least one. Without any the folder is refused."""
+    images = discs(40)
+    for filled, count in ((images.names[:2], 1), (images.names[::2], 2)):
+        kept = draw_held_out(images, set(filled), 9, seed)
+        assert len(kept) == count
+        assert set(kept) <= set(filled)
+    with pytest.raises(DataError, match=r"None of the 40 images of .* has an object"):
+        draw_held_out(images, set(), 9, seed)
+
+
+def test_of_a_group_its_images_with_objects_count():
+    """A video with one is kept out whole as if it had one image; of videos that have too many the smallest is."""
+    images = grouped(40, lambda number: f"video {number // 10}")
+    kept = draw_held_out(images, {images.names[number] for number in (5, 15, 25)}, 9, 0)
+    assert len(kept) == 10
+    assert len({name[:-1] for name in kept}) <= 2
+    images = grouped(40, lambda number: "large" if number < 20 else "small" if number < 32 else "empty")
+    assert draw_held_out(images, set(images.names[:30]), 2, 0) == list(images.names[20:32])
+
+
+def test_a_folder_with_few_objects_can_be_looked_at(tmp_path):
+    """Of 12 images the one of the two with an object is kept out whatever the seed, and the other one trains."""
+    data = write_discs(tmp_path / "discs", 12, empty={*range(12)} - {3, 8})
+    for seed in range(4):
+        (one,) = opened(tmp_path / str(seed), f"training.seed={seed}", data__sources=(str(data),)).sources
+        assert [len(sample.objects) for sample in one.held_out] == [1]
+        assert sum(bool(sample.objects) for sample in one.train) == 1
+
+
+def test_of_a_group_that_is_kept_out_images_with_objects_are_looked_at(tmp_path):
+    """Also of a resumed run, which reads no mask for it; one of an earlier version looks at what it looked at."""
+    data = write_discs(tmp_path / "discs", 20, empty={0, 2, 4})
+    lines = [f"{number:03}.png,{'a' if number < 6 else 'b'}" for number in range(20)]
+    (data / "groups.csv").write_text("\n".join(["name,patient", *lines]))
+    names = tuple(f"images/{number:03}.png" for number in (1, 5))
+    for resume in (False, True):
+        (one,) = opened(tmp_path, "validation.images=2", data__sources=(str(data),), resume=resume).sources
+        assert one.held_out.names == names
+        assert set(one.train.groups) == {"b"}
+    told = json.loads((path := tmp_path / "run" / "sources.json").read_text())
+    del told["data"][str(data)]["held_out_with_objects"]
+    path.write_text(json.dumps(told))
+    (one,) = opened(tmp_path, "validation.images=2", data__sources=(str(data),), resume=True).sources
+    assert one.held_out.names == ("images/000.png", "images/003.png")
+
+
+def test_objects_that_are_all_kept_out_are_refused(tmp_path):
+    """Where one image alone has any, or the others with one nearly duplicate it: before anything is written."""
+    data = write_discs(tmp_path / "discs", 12, empty=range(1, 12))
+    with pytest.raises(
+        DataError, match=r"Of the 12 images of .* with an object \(1\) are all kept out.*none is left to train on"
+    ):
+        opened(tmp_path, data__sources=(str(data),))
+    for kind in ("images", "masks"):
+        shutil.copy(data / kind / "000.png", data / kind / "005.png")
+    with pytest.raises(
+        DataError, match=r"Of the 12 images of .* with an object \(2\) are all kept out.*none is left to train on"
+    ):
+        opened(tmp_path, data__sources=(str(data),))
+    assert not (tmp_path / "run").exists()
 
 
 def test_groups_of_a_folder_are_kept_whole(tmp_path):

@@ -44,6 +44,19 @@ Look = tuple[str, str, Fingerprint]
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """An image that can be read.
+
+    Attributes:
+        look: what is remembered of it.
+        has_object: whether its masks show one.
+    """
+
+    look: Look
+    has_object: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Fingerprints:
     """What is remembered of N images to know them again.
 
@@ -167,11 +180,11 @@ def digest(image: Image) -> str:
 
 def fingerprints(dataset: Dataset, progress: Progress = SILENT) -> Fingerprints:
     """Return the fingerprints of all images of a data set that can be read; a few are in memory at a time."""
-    return Fingerprints.gather(one for one in look_at_images(dataset, progress) if not isinstance(one, SetAside))
+    return Fingerprints.gather(one.look for one in look_at_images(dataset, progress) if isinstance(one, Seen))
 
 
-def look_at_images(dataset: Dataset, progress: Progress = SILENT) -> Iterator[Look | SetAside]:
-    """Yield what is remembered of each image in order, or why it, or its masks, cannot be read."""
+def look_at_images(dataset: Dataset, progress: Progress = SILENT) -> Iterator[Seen | SetAside]:
+    """Yield what was seen of each image in order, or why it, or its masks, cannot be read."""
     # Once: the data set makes them anew each time.
     names = dataset.names
     threads = max(2, min(_MOST_THREADS, cpu_count() or 1))
@@ -185,7 +198,7 @@ def look_at_images(dataset: Dataset, progress: Progress = SILENT) -> Iterator[Lo
             waiting.extend(pool.submit(_look, dataset, *one) for one in islice(remaining, 1))
 
 
-def _look(dataset: Dataset, index: int, name: str) -> Look | SetAside:
+def _look(dataset: Dataset, index: int, name: str) -> Seen | SetAside:
     try:
         sample = dataset[index]
         image = sample.image
@@ -194,4 +207,4 @@ def _look(dataset: Dataset, index: int, name: str) -> Look | SetAside:
             raise DataError(f"{name} decodes to {found} pixels, but its header says {said}")
     except DataError as error:
         return SetAside(name, str(error), "Repair the file or remove it.")
-    return name, digest(image), fingerprint(image)
+    return Seen((name, digest(image), fingerprint(image)), bool(sample.objects))

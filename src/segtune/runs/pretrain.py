@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from segtune.adapters.scopes import train_only
-from segtune.core.errors import ModelError, UsageError
+from segtune.core.errors import DataError, ModelError, UsageError
 from segtune.core.progress import SILENT, Progress
 from segtune.data.stream import stream
 from segtune.models.allocator import keep_large_blocks
@@ -199,7 +199,11 @@ def _validate(
         if means:
             found.append(means)
     if not found:
-        return {}
+        raise DataError(
+            "None of the images that are kept out of training to look at the model can be asked about: they have no "
+            "object, or cannot be read any more. Mend them, or begin anew with another --out, which keeps out others "
+            "that have."
+        )
     return {
         mode: {metric: sum(means[mode][metric] for means in found) / len(found) for metric in found[0][mode]}
         for mode in found[0]

@@ -48,7 +48,8 @@ class PretrainSource:
 
     Attributes:
         train: images that train.
-        held_out: images the model is looked at on; none of them, nor of their groups, nor their like, trains.
+        held_out: images with objects the model is looked at on; none of them, nor of their groups, nor their like,
+            trains.
         share: of the stream.
     """
 
@@ -97,8 +98,8 @@ def open_pretrain_data(
     Raises:
         UsageError: shares that do not fit, scenes for training that are for validation, cut-outs without scenes, or a
             run folder that is not the first process's.
-        DataError: a folder that cannot be used, or is too small to keep images out of; no cut-outs where they were said
-            to be.
+        DataError: a folder that cannot be used, or has too few images, or images with objects, to keep some out of
+            training; no cut-outs where they were said to be.
     """
     # A run of an earlier version has nothing to go by yet.
     is_new = processes.any(processes.is_first and not (resume and folder.sources.is_file()))
@@ -146,8 +147,10 @@ def _source(settings: PretrainSettings, side: int, name: str, share: float, open
         return PretrainSource(scenes, drawn_dataset(most, side=side, first=HELD_OUT), share)
     images, told = opened.folders["data"][name], opened.found["data"][name]
     kept = told["held_out"]
+    # Runs of earlier versions do not say which of them have an object.
+    shown = told.get("held_out_with_objects", kept)
     # Of a group that is larger than asked for some will do, from its beginning to its end.
-    held_out = images.subset(kept[:: -(-len(kept) // most)])
+    held_out = images.subset(shown[:: -(-len(shown) // most)])
     return PretrainSource(without(images, {*kept, *_no_part(told)}), held_out, share)
 
 

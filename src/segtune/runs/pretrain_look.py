@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from segtune.core.errors import DataError
@@ -24,8 +25,24 @@ _TOLD = 3
 Folders = Mapping[str, Mapping[str, Dataset]]
 """Data sets by name in the settings: under "data" those with masks, under "mae" those of the start on images alone."""
 
-Digests = dict[tuple[str, str], dict[str, str]]
-"""The digest of each image that can be read, by the folder's place in `Folders`."""
+
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen of a folder's images.
+
+    Attributes:
+        unreadable: those that take no part.
+        digests: of each of the others.
+        filled: those of the others that have an object.
+    """
+
+    unreadable: list[SetAside] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    filled: set[str] = field(default_factory=set)
+
+
+Looks = dict[tuple[str, str], _Seen]
+"""What was seen, by the folder's place in `Folders`."""
 
 
 def look_over(
@@ -43,28 +60,32 @@ def look_over(
         progress: hears of every image, and what takes no part.
 
     Raises:
-        DataError: a folder without an image that can be read, too small to keep some out of, or all alike.
+        DataError: a folder without an image that can be read, too small to keep some out of, all alike, or with too few
+            objects to look at the model by some and train on others.
     """
-    digests: Digests = {}
-    unreadable: dict[tuple[str, str], list[SetAside]] = {}
-    prints = Fingerprints.gather(_readable(opened, unreadable, digests, processes, progress))
+    looks: Looks = {}
+    prints = Fingerprints.gather(_readable(opened, looks, processes, progress))
     found: dict[str, dict[str, Any]] = {kind: {} for kind in opened}
-    for (kind, name), bad in unreadable.items():
-        images = opened[kind][name]
+    for (kind, name), seen in looks.items():
+        images, bad = opened[kind][name], seen.unreadable
         _tell(name, images, bad, progress)
         usable = without(images, {one.name for one in bad})
         if not len(usable):
             raise DataError(f"None of the {len(images)} images of {images.root} can be read. {bad[0].reason}")
-        kept = draw_held_out(usable, settings.validation.images, settings.training.seed) if kind == "data" else []
+        most, seed = settings.validation.images, settings.training.seed
+        kept = draw_held_out(usable, seen.filled, most, seed) if kind == "data" else []
         found[kind][name] = {
             "images": len(usable),
             "held_out": kept,
+            "held_out_with_objects": [one for one in kept if one in seen.filled],
             "unreadable": {one.name: one.reason for one in bad},
             "set_aside": {one.name: one.reason for one in images.set_aside},
         }
-    for (kind, name), alike in _alike(found, digests, prints, processes, progress).items():
+    for (kind, name), alike in _alike(found, looks, prints, processes, progress).items():
         _tell_alike(name, alike, found[kind][name], progress)
         found[kind][name]["alike"] = alike
+        if kind == "data":
+            _require_objects(name, looks[kind, name].filled, found[kind][name])
     init = settings.model.init
     earlier = seen_by(init) if init is not None and init != MAE else None
     prints = prints if earlier is None else prints.with_earlier(earlier)
@@ -77,30 +98,23 @@ def look_over(
     write_json(folder.sources, found)
 
 
-def _readable(
-    opened: Folders,
-    unreadable: dict[tuple[str, str], list[SetAside]],
-    digests: Digests,
-    processes: Processes,
-    progress: Progress,
-) -> Iterator[Look]:
-    """Look at all images, put what cannot be read into what is handed in, and yield what is remembered of the others.
-
-    The digests of the others, of which several may be the same, are put into what is handed in too.
+def _readable(opened: Folders, looks: Looks, processes: Processes, progress: Progress) -> Iterator[Look]:
+    """Look at all images, put what is seen into `looks`, and yield what is remembered of those that can be read.
 
     The same pixels, in however many folders they lie, are remembered once.
     """
     known: set[str] = set()
     for kind, folders in opened.items():
         for name, images in folders.items():
-            bad = unreadable.setdefault((kind, name), [])
-            digest_of = digests.setdefault((kind, name), {})
+            seen = looks.setdefault((kind, name), _Seen())
             for one in processes.busy(look_at_images(images, progress)):
                 if isinstance(one, SetAside):
-                    bad.append(one)
+                    seen.unreadable.append(one)
                     continue
-                image, digest, picture = one
-                digest_of[image] = digest
+                image, digest, picture = one.look
+                seen.digests[image] = digest
+                if one.has_object:
+                    seen.filled.add(image)
                 if digest not in known:
                     known.add(digest)
                     # Images of several folders may have the same name.
@@ -123,13 +137,15 @@ def _tell(name: str, images: Dataset, unreadable: Sequence[SetAside], progress: 
 
 def _alike(
     found: Mapping[str, Mapping[str, Any]],
-    digests: Digests,
+    looks: Looks,
     prints: Fingerprints,
     processes: Processes,
     progress: Progress,
 ) -> dict[tuple[str, str], list[str]]:
     """Return the images of each folder that are, or nearly are, such as are kept out of any, less those themselves."""
-    held = {name: [digests["data", name][image] for image in one["held_out"]] for name, one in found["data"].items()}
+    held = {
+        name: [looks["data", name].digests[image] for image in one["held_out"]] for name, one in found["data"].items()
+    }
     print_of = dict(zip(prints.digests, prints.names, strict=True))
     digest_of = {name: digest for digest, name in print_of.items()}
     alike = {digest for kept in held.values() for digest in kept}
@@ -137,8 +153,8 @@ def _alike(
         pairs = match(prints.subset(dict.fromkeys(print_of[digest] for digest in kept)), prints, progress)
         alike.update(digest_of[other] for _, other, _ in pairs)
     return {
-        (kind, name): [image for image, digest in of.items() if digest in alike and image not in kept]
-        for (kind, name), of in digests.items()
+        (kind, name): [image for image, digest in seen.digests.items() if digest in alike and image not in kept]
+        for (kind, name), seen in looks.items()
         for kept in [set(found[kind][name]["held_out"])]
     }
 
@@ -155,34 +171,63 @@ def _tell_alike(name: str, alike: Sequence[str], told: Mapping[str, Any], progre
         progress.say(f"Left out of {name}: {len(alike)} images that nearly duplicate ones kept out ({some}{more}).")
 
 
-def draw_held_out(images: Dataset, most: int, seed: int) -> list[str]:
-    """Draw the images that are kept out of training: a tenth, at most `most`, in the data set's order.
+def _require_objects(name: str, filled: set[str], told: Mapping[str, Any]) -> None:
+    if not filled.difference(told["held_out"], told["alike"]):
+        raise DataError(
+            f"Of the {told['images']} images of {name} that can be read those with an object ({len(filled)}) are all "
+            "kept out of training to look at the model, or nearly duplicate one that is, so none is left to train on. "
+            "Add images with objects, of other scenes and groups, or leave this source out."
+        )
 
-    Images of one group (patient, scene, video) stay together. Where each group has more than that, the smallest is
-    kept out whole.
+
+def draw_held_out(images: Dataset, filled: set[str], most: int, seed: int) -> list[str]:
+    """Draw the images that are kept out of training: a tenth of those with objects, at most `most`, in their order.
+
+    An image without an object says nothing of the model. Images of one group (patient, scene, video) stay together,
+    those without objects too, which do not count. Where each group has more than that, the smallest is kept out whole.
+
+    Args:
+        images: that can be read.
+        filled: names of those with an object.
+        most: how many.
+        seed: of the draw.
 
     Raises:
-        DataError: fewer than ten images, or all of one group.
+        DataError: fewer than ten images, none with an object, or all of one group.
     """
     require_enough(images)
-    names, wanted = images.names, min(most, len(images) // 10)
-    units = _units_of_groups(images)
-    unit_of = {name: unit for unit in units for name in unit}
-    chosen: set[str] = set()
-    # By the seed and the set's size alone, so that a training that goes on from this one keeps out the same.
-    for row in generator(seed, "held out", len(images)).permutation(len(images)).tolist():
-        unit = unit_of.get(names[row], (names[row],))
-        if names[row] not in chosen and len(chosen) + len(unit) <= wanted:
-            chosen.update(unit)
+    if not filled:
+        raise DataError(
+            f"None of the {len(images)} images of {images.root} that can be read has an object, so there is nothing to "
+            "learn from. Add images with objects, or leave this source out."
+        )
+    names, units = images.names, _units_of_groups(images)
+    chosen = _draw_units(names, units, filled, min(most, max(1, len(filled) // 10)), seed)
     if not chosen:
         if len(units) == 1:
             raise DataError(
                 f"All {len(images)} images of {images.root} are of one group, so none of them can be kept out of "
                 "training to look at the model. Add images of other patients, scenes or videos, or mend its groups."
             )
-        smallest: Unit = min(units, key=len)
+        smallest: Unit = min((unit for unit in units if not filled.isdisjoint(unit)), key=len)
         chosen.update(smallest)
     return [name for name in names if name in chosen]
+
+
+def _draw_units(names: Sequence[str], units: Sequence[Unit], filled: set[str], wanted: int, seed: int) -> set[str]:
+    """Return the names of units drawn until they have so many images with objects, and never more."""
+    unit_of = {name: unit for unit in units for name in unit}
+    chosen, asked, shown = set[str](), set[str](), 0
+    # By the seed and the images alone, so that a training that goes on from this one keeps out the same.
+    for row in generator(seed, "held out", len(names)).permutation(len(names)).tolist():
+        if names[row] in filled and names[row] not in asked:
+            unit = unit_of.get(names[row], (names[row],))
+            asked.update(unit)
+            count = len(filled.intersection(unit))
+            if shown + count <= wanted:
+                chosen.update(unit)
+                shown += count
+    return chosen
 
 
 def require_enough(images: Dataset) -> None:

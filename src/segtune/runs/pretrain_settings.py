@@ -94,7 +94,7 @@ class PretrainValidationSettings(Section):
     """How the model is looked at on the way."""
 
     modes: PromptModes = Field(("click", "box", "clicks3"), description="Prompt modes.")
-    images: int = Field(40, ge=1, description="Images kept out of each source, a tenth of it at most.")
+    images: int = Field(40, ge=1, description="Images with objects kept out of each source, a tenth of them at most.")
     every: int = Field(1000, ge=1, description="Steps from one look to the next.")
 
 
