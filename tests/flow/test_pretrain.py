@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 
 import pytest
 from disc_data import SMALL, spoil, write_discs
@@ -69,30 +70,35 @@ def test_a_base_starts_on_images_without_masks(discs, tmp_path, segtune, answer)
     assert (code, told["steps"]) == (0, 2)
 
 
-def test_an_image_that_cannot_be_decoded_stops_nothing(tmp_path, segtune, monkeypatch):
-    """It takes no part and is told; what goes bad on the way ends the training with its name, and not with 70."""
-    from segtune.runs.interrupt import StopOnInterrupt
+@pytest.fixture
+def stopped(monkeypatch):
+    """Somebody asks to stop while a step is done."""
+    from segtune.training import loop
 
+    step = loop._step
+    monkeypatch.setattr(loop, "_step", lambda *given: signal.raise_signal(signal.SIGTERM) or step(*given))
+    return monkeypatch
+
+
+def test_an_image_that_cannot_be_decoded_stops_nothing(tmp_path, segtune, stopped):
+    """It takes no part and is told; what goes bad on the way ends the training with its name, and not with 70."""
     data = write_discs(tmp_path / "discs", 12)
     spoil(data / "images" / "004.png")
     words = ("pretrain", "--data", data, *QUICK, "--set", "workers=1", "--set", "validation.images=1")
-    monkeypatch.setattr(StopOnInterrupt, "__call__", lambda self: True)
     code, _, err = segtune(*words, "--steps", "9", "--out", tmp_path / "base")
     assert code == 130, err
     assert f"Left out of {data}: 1 of 12 images, for they cannot be read (" in err
     assert str(data / "images" / "004.png") in err
-    monkeypatch.undo()
+    stopped.undo()
     for path in (data / "images").iterdir():
         spoil(path)
     code, _, err = segtune("pretrain", "--resume", "--out", tmp_path / "base")
     assert (code, "cannot be used" in err, "Traceback" in err) == (4, True, False), err
 
 
-def test_stopped_in_its_start_a_base_says_so(tmp_path, segtune, monkeypatch):
+@pytest.mark.usefixtures("stopped")
+def test_stopped_in_its_start_a_base_says_so(tmp_path, segtune):
     """The exit code is that of an interrupted command, and the words say what to do."""
-    from segtune.runs.interrupt import StopOnInterrupt
-
-    monkeypatch.setattr(StopOnInterrupt, "__call__", lambda self: True)
     words = ("--init", "mae", *QUICK, "--set", "mae.steps=2", "--out", tmp_path / "base")
     code, out, _ = segtune("pretrain", *words)
     assert (code, "no model yet. Go on with --resume" in out) == (130, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import cv2
 import numpy as np
@@ -138,9 +139,11 @@ def test_cut_off_between_the_stages_the_start_is_not_done_again(done, tmp_path, 
 
 def test_stopped_by_the_user_in_the_start_there_is_no_model_yet(done, tmp_path, monkeypatch):
     """The result says so, no prompt was trained on, and --resume comes to the same weights."""
-    monkeypatch.setattr(module.StopOnInterrupt, "__call__", lambda self: True)
+    step = loop._step
+    monkeypatch.setattr(loop, "_step", lambda *given: signal.raise_signal(signal.SIGTERM) or step(*given))
     result = pretrain(settings(tmp_path / "run"))
     assert (result.steps, result.stopped, result.in_start) == (0, True, True)
+    assert [number for number, _ in steps(tmp_path / "run" / "mae")] == [1]
     assert not (tmp_path / "run" / "model").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
     monkeypatch.undo()

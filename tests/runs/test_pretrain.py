@@ -1,6 +1,7 @@
 """Training a base: from fresh weights or another's, on scenes and folders, told so that it can be done again."""
 
 import json
+import signal
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ from segtune.data.stream import stream
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
 from segtune.runs import pretrain as module
+from segtune.runs import pretrain_look
+from segtune.runs.folder import RunFolder
 from segtune.runs.pretrain import pretrain
 from segtune.runs.pretrain_data import PretrainSource
 from segtune.runs.pretrain_settings import PretrainSettings, load_pretrain_settings
@@ -118,6 +121,51 @@ def test_resumed_after_its_end_nothing_changes(done):
     assert weights(done[0]) == before
     with pytest.raises(UsageError, match=r"started with steps = 3"):
         pretrain(load_pretrain_settings(out=done[0], steps=9), resume=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_images_are_looked_over_it_ends_at_the_next(discs, tmp_path, monkeypatch, number):
+    """Nothing is remembered of them; the result says that there is no model yet, and --resume begins with the look."""
+    looked, look = [], pretrain_look.look_at_images
+
+    def seen(images, progress):
+        for one in look(images, progress):
+            looked.append(one)
+            if len(looked) == 3:
+                signal.raise_signal(number)
+            yield one
+
+    monkeypatch.setattr(pretrain_look, "look_at_images", seen)
+    result = pretrain(settings(tmp_path / "run", data__sources=(str(discs),), steps=1))
+    assert (result.steps, result.stopped, result.in_start, len(looked)) == (0, True, True, 3)
+    folder = RunFolder(tmp_path / "run")
+    assert folder.pretraining.is_file()
+    assert not any(path.exists() for path in (folder.sources, folder.fingerprints, folder.checkpoints, folder.model))
+    monkeypatch.undo()
+    assert pretrain(load_pretrain_settings(out=tmp_path / "run"), resume=True).steps == 1
+    pretrain(settings(tmp_path / "whole", data__sources=(str(discs),), steps=1))
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
+def test_stopped_before_the_first_look_at_the_model_it_is_not_looked_at(done, tmp_path, monkeypatch):
+    """Nor is a step done; --resume comes to the same weights."""
+    real = module._assemble
+    monkeypatch.setattr(module, "_assemble", lambda *given: signal.raise_signal(signal.SIGTERM) or real(*given))
+    monkeypatch.setattr(module, "_validate", None)
+    result = pretrain(settings(tmp_path / "run"))
+    assert (result.steps, result.stopped, result.in_start) == (0, True, True)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    monkeypatch.undo()
+    assert pretrain(load_pretrain_settings(out=tmp_path / "run"), resume=True).steps == 3
+    assert weights(tmp_path / "run") == weights(done[0])
+
+
+def test_another_process_that_was_asked_before_the_first_step_is_believed(tmp_path, monkeypatch):
+    """The first one has looked the images over, and ends as the other one does."""
+    monkeypatch.setattr(module, "joined", lambda device: nullcontext(stopped_elsewhere(monkeypatch, after=0)))
+    result = pretrain(settings(tmp_path / "run"))
+    assert (result.steps, result.stopped, result.in_start) == (0, True, True)
+    assert (tmp_path / "run" / "sources.json").is_file()
 
 
 def test_another_process_that_was_asked_to_stop_is_believed(done, tmp_path, monkeypatch):

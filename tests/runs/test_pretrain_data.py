@@ -31,7 +31,7 @@ def settings(*overrides, **options):
 def opened(tmp_path, *overrides, progress=SILENT, resume=False, started=False, **options):
     """Open the images of a run in `tmp_path`."""
     tree, folder = settings(*overrides, **options), RunFolder(tmp_path / "run")
-    return open_pretrain_data(tree, 64, folder, Processes(), progress, resume=resume, started=started)
+    return open_pretrain_data(tree, 64, folder, Processes(), progress=progress, resume=resume, started=started)
 
 
 def grouped(count, group_of):

@@ -74,7 +74,7 @@ def pretrain(
         return 0
     facts = {"folder": str(result.folder), "steps": result.steps, "stopped": result.stopped}
     if result.in_start:
-        answer(facts, "Stopped in the start on masked images: no model yet. Go on with --resume.", as_json=json)
+        answer(facts, "Stopped before the training on prompts: no model yet. Go on with --resume.", as_json=json)
         return INTERRUPTED
     scores = ", ".join(f"{mode} {value:.3f}" for mode, value in result.validation.items())
     model = result.folder / "model"

@@ -50,7 +50,7 @@ class PretrainResult:
         steps: done in all.
         stopped: the user ended it early; model/ is what was reached.
         validation: mean IoU by prompt mode, of the images kept out, at the end.
-        in_start: it was stopped in its self-supervised start: there is no model/ yet.
+        in_start: it was stopped before its first step on prompts: there is no model/ yet.
     """
 
     folder: Path
@@ -84,21 +84,24 @@ def pretrain(
     tree = settings.settings
     device = pick_device(tree.device)
     with joined(device) as processes, StopOnInterrupt() as stop:
+        stopped_in_start = PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
         model = _begin(tree, device)
         # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.
         begun = resume and CheckpointFolder(folder.checkpoints).has("last")
         side = model.preparation.side
-        data = open_pretrain_data(tree, side, folder, processes, progress, resume=resume, started=begun)
-        keep_large_blocks()
-        train_only(model, "full")
+        data = open_pretrain_data(tree, side, folder, processes, stop, progress, resume=resume, started=begun)
         if processes.is_first and not resume:
             _write_beginning(settings, folder)
+        if data is None:
+            return stopped_in_start
+        keep_large_blocks()
+        train_only(model, "full")
         recipe = settle_training_precision(tree.training, device, folder, processes)
         tree = tree.model_copy(update={"training": recipe})
         if data.unlabelled and isinstance(model, Sam):
             images, place = data.unlabelled, folder.masked_start
             if not start_on_masked_images(tree, model, images, place, processes, stop, progress, resume=resume):
-                return PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
+                return stopped_in_start
         looks: list[Validation] = []
 
         def look() -> Validation:
@@ -106,6 +109,9 @@ def pretrain(
             return looks[-1]
 
         job = _assemble(tree, model, data.sources, folder, processes, look, stop, progress)
+        # The loop asks after its first step, in front of which the model is looked at.
+        if not begun and processes.any(stop()):
+            return stopped_in_start
         state = train(job, resume=begun)
         if not processes.is_first:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +76,12 @@ def open_pretrain_data(
     side: int,
     folder: RunFolder,
     processes: Processes,
+    stop: Callable[[], bool] = lambda: False,
     progress: Progress = SILENT,
     *,
     resume: bool = False,
     started: bool = False,
-) -> PretrainData:
+) -> PretrainData | None:
     """Open the images, look over all that lie in folders, and part them.
 
     They are looked over when the run begins: what cannot be read takes no part, and the others' fingerprints keep their
@@ -91,9 +92,13 @@ def open_pretrain_data(
         side: of the scenes that are drawn, in pixels.
         folder: of the run.
         processes: who trains together; the first one looks the images over.
+        stop: says whether the user asked this process to stop.
         progress: what people see.
         resume: go by what was found when the run began.
         started: the self-supervised start is done, so that nothing is opened for it.
+
+    Returns:
+        The images; None where the user stopped the first look at them.
 
     Raises:
         UsageError: shares that do not fit, scenes for training that are for validation, cut-outs without scenes, or a
@@ -109,8 +114,10 @@ def open_pretrain_data(
     folders = _open_folders(settings, with_start=is_new or not started)
     if is_new:
         if processes.is_first:
-            look_over(folders, settings, folder, processes, progress)
+            look_over(folders, settings, folder, processes, stop, progress)
         processes.wait_while_busy()
+        if processes.any(stop()):
+            return None
     folder.require_shared(folder.sources)
     opened = _Opened(folders, read_json(folder.sources), cutouts)
     sources = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,17 +46,24 @@ Looks = dict[tuple[str, str], _Seen]
 
 
 def look_over(
-    opened: Folders, settings: PretrainSettings, folder: RunFolder, processes: Processes, progress: Progress
+    opened: Folders,
+    settings: PretrainSettings,
+    folder: RunFolder,
+    processes: Processes,
+    stop: Callable[[], bool],
+    progress: Progress,
 ) -> None:
     """Read every image once; write what is remembered of them, then what is kept out and what takes no part.
 
-    What is, or nearly is, an image that is kept out, in whichever folder it lies, takes no part either.
+    What is, or nearly is, an image that is kept out, in whichever folder it lies, takes no part either. Where the user
+    stops it at an image nothing is written.
 
     Args:
         opened: the data sets.
         settings: the whole tree.
         folder: of the run.
         processes: those that wait for this one.
+        stop: says whether the user asked to stop; once it has, it always does.
         progress: hears of every image, and what takes no part.
 
     Raises:
@@ -64,7 +71,9 @@ def look_over(
             objects to look at the model by some and train on others.
     """
     looks: Looks = {}
-    prints = Fingerprints.gather(_readable(opened, looks, processes, progress))
+    prints = Fingerprints.gather(_readable(opened, looks, processes, stop, progress))
+    if stop():
+        return
     found: dict[str, dict[str, Any]] = {kind: {} for kind in opened}
     for (kind, name), seen in looks.items():
         images, bad = opened[kind][name], seen.unreadable
@@ -98,7 +107,9 @@ def look_over(
     write_json(folder.sources, found)
 
 
-def _readable(opened: Folders, looks: Looks, processes: Processes, progress: Progress) -> Iterator[Look]:
+def _readable(
+    opened: Folders, looks: Looks, processes: Processes, stop: Callable[[], bool], progress: Progress
+) -> Iterator[Look]:
     """Look at all images, put what is seen into `looks`, and yield what is remembered of those that can be read.
 
     The same pixels, in however many folders they lie, are remembered once.
@@ -108,6 +119,8 @@ def _readable(opened: Folders, looks: Looks, processes: Processes, progress: Pro
         for name, images in folders.items():
             seen = looks.setdefault((kind, name), _Seen())
             for one in processes.busy(look_at_images(images, progress)):
+                if stop():
+                    return
                 if isinstance(one, SetAside):
                     seen.unreadable.append(one)
                     continue
