@@ -20,14 +20,13 @@ from pathlib import Path
 import segtune.models
 from segtune.core.files import read_json
 from segtune.data.drawn import drawn_dataset
-from segtune.evaluation.thresholds import find_candidates, fit_thresholds
 from segtune.models.interpolation import interpolate
 from segtune.models.open import open_model
 from segtune.models.sam.sizes import NANO
 from segtune.models.save import save_model
 from segtune.models.sides import at_side
+from segtune.runs.calibrate import fit_everything
 from segtune.runs.pretrain_data import HELD_OUT
-from segtune.segment.everything import EverythingSettings
 
 BATCH = 16
 LOOKED_AT = 24
@@ -105,16 +104,9 @@ def install(run, record, *, further, before=None) -> None:
         start = at_side(open_model(before), NANO.side)
         model.load_state_dict(interpolate(start.state_dict(), model.state_dict(), 0.5))
         plan["mean"] = {"of": ["the weights before the last training", "those after it"]}
-    model.thresholds = fit_everything(model)
-    save_model(model, target, extra={"made_by": "tools/pretrain_nano.py", "plan": plan}, half=True)
-
-
-def fit_everything(model) -> dict[str, float]:
-    """Return the thresholds of everything mode that suit the model on scenes it was not trained on."""
     scenes = drawn_dataset(LOOKED_AT, side=NANO.side, first=HELD_OUT)
-    settings = EverythingSettings(points_per_side=16)
-    best = fit_thresholds((find_candidates(model, one.image, one, settings) for one in scenes), settings).best
-    return {"pred_iou_thresh": best.pred_iou_thresh, "stability_score_thresh": best.stability_score_thresh}
+    model.thresholds = fit_everything(model, scenes).chosen
+    save_model(model, target, extra={"made_by": "tools/pretrain_nano.py", "plan": plan}, half=True)
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,9 +22,11 @@ def test_a_base_of_ones_own_is_tuned_like_any_other(discs, tmp_path, segtune, an
     assert code == 0, told
     assert told["steps"] == 2
     assert set(told["validation"]) == {"click", "box"}
+    assert "thresholds" in told
     code, out, err = segtune("pretrain", *QUICK, "--init", base, "--out", tmp_path / "more", "--set", "data.first=50")
     assert code == 0, err
     assert "2 steps done. On images kept out, mean IoU: click" in out
+    assert "Everything mode" in out
     words = ("--model", tmp_path / "more", "--epochs", "1", *SMALL, "--set", "evaluation.modes=[box]")
     data = write_discs(tmp_path / "data", 12, seed=9)
     code, out, err = segtune("fit", data, "--out", tmp_path / "run", *words)

@@ -19,10 +19,14 @@ from segtune.data.dataset import Dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.formats import FORMATS
 from segtune.data.stream import stream
+from segtune.evaluation import thresholds
 from segtune.models.fingerprint import hash_weights
 from segtune.models.open import open_model
+from segtune.models.sam.build import build_sam
+from segtune.models.sam.sizes import MICRO
+from segtune.models.save import save_model
+from segtune.runs import calibrate, pretrain_look
 from segtune.runs import pretrain as module
-from segtune.runs import pretrain_look
 from segtune.runs.folder import RunFolder
 from segtune.runs.pretrain import pretrain
 from segtune.runs.pretrain_data import PretrainSource
@@ -247,6 +251,54 @@ def test_going_on_from_another_at_a_larger_side(done, tmp_path):
         pretrain(settings(tmp_path / "odd", model__size="nano", model__init=str(done[0])))
     with pytest.raises(UsageError, match="multiple of the patch of 8"):
         pretrain(settings(tmp_path / "odd", "model.side=70"))
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A model to go on from that believes in its masks, with thresholds of its own."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(1))
+    model.thresholds = {"pred_iou_thresh": 0.123, "stability_score_thresh": 0.7}
+    save_model(model, tmp_path / "base", extra={})
+    return tmp_path / "base"
+
+
+def test_its_end_fits_the_thresholds_of_everything_mode(base, tmp_path, monkeypatch):
+    """On at most so many of the images kept out, of all sources alike; they are kept with the saved model."""
+    seen, fit = [], module.fit_everything
+    monkeypatch.setattr(
+        module, "fit_everything", lambda model, images, *more: seen.append(images) or fit(model, images)
+    )
+    monkeypatch.setattr(module, "MOST", 3)
+    monkeypatch.setattr(thresholds, "MATCH", 0.0)  # masks of fresh weights are hardly of anything
+    FORMATS["sa1b"].write([disc(number) for number in range(40)], tmp_path / "discs")
+    given = {"model__init": str(base), "data__sources": ("scenes", str(tmp_path / "discs")), "steps": 1}
+    result = pretrain(settings(tmp_path / "run", "validation.images=4", **given))
+    assert set(result.thresholds) == {"pred_iou_thresh", "stability_score_thresh"}
+    assert open_model(tmp_path / "run").thresholds == result.thresholds != open_model(base).thresholds
+    (images,) = seen
+    assert len(images) == 3
+    assert (40, 56) in {sample.size for sample in images} != {(40, 56)}
+
+
+def test_thresholds_of_another_model_do_not_stay(base, tmp_path, monkeypatch):
+    """Where not one mask is of an object there are none; stopped, it has those it began with until it goes on."""
+
+    def finds_nothing(*_):
+        raise DataError("Of 768 masks not one is of any of the 2 objects")
+
+    monkeypatch.setattr(calibrate, "fit_thresholds", finds_nothing)
+    step = loop._step
+    monkeypatch.setattr(loop, "_step", lambda *given: signal.raise_signal(signal.SIGTERM) or step(*given))
+    result = pretrain(settings(tmp_path / "run", model__init=str(base)))
+    assert (result.stopped, result.thresholds) == (True, {})
+    assert open_model(tmp_path / "run").thresholds == open_model(base).thresholds
+    monkeypatch.setattr(loop, "_step", step)
+    result = pretrain(load_pretrain_settings(out=tmp_path / "run"), resume=True)
+    assert (result.stopped, result.thresholds) == (False, {})
+    assert open_model(tmp_path / "run").thresholds == {}
+    record = json.loads((tmp_path / "run" / "model" / "segtune.json").read_text())
+    assert record["steps"] == 3
+    assert "everything" not in record
 
 
 def test_mistakes_are_told_and_nothing_is_touched(done, discs, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -81,5 +82,20 @@ def pretrain(
     text = f"{result.steps} steps done. On images kept out, mean IoU: {scores}.\nModel: {model}"
     if result.stopped:
         text += "\nStopped before the end. Go on with --resume."
-    answer(facts | {"model": str(model), "validation": result.validation}, text, as_json=json)
+    else:
+        text += f"\n{_tell_thresholds(result.thresholds, model)}"
+    found = {"model": str(model), "validation": result.validation, "thresholds": result.thresholds}
+    answer(facts | found, text, as_json=json)
     return INTERRUPTED if result.stopped else 0
+
+
+def _tell_thresholds(thresholds: Mapping[str, float], model: Path) -> str:
+    if not thresholds:
+        return (
+            "Everything mode has no thresholds that were fitted to this model. Labelled images give it some: "
+            f"segtune calibrate {model} --data FOLDER"
+        )
+    return (
+        f"Everything mode keeps its masks of predicted IoU above {thresholds['pred_iou_thresh']:g} and stability from "
+        f"{thresholds['stability_score_thresh']:g}, fitted on images kept out."
+    )

@@ -67,6 +67,11 @@ class FittedThresholds:
     objects: int
     candidates: int
 
+    @property
+    def chosen(self) -> dict[str, float]:
+        """The best ones by the names of the settings, as a model keeps them."""
+        return {name: getattr(self.best, name) for name in ("pred_iou_thresh", "stability_score_thresh")}
+
 
 @dataclass(frozen=True, eq=False)
 class Candidates:

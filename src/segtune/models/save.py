@@ -10,7 +10,7 @@ from typing import Any, Final
 import torch
 
 from segtune.core.errors import ModelError
-from segtune.core.files import write_json
+from segtune.core.files import read_json, write_json
 from segtune.models import FAMILIES
 from segtune.models.family import Attached, PromptableModel
 from segtune.models.fingerprint import hash_weights
@@ -126,6 +126,12 @@ def _write_record(model: PromptableModel, folder: Path, extra: Mapping[str, Any]
     own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
     own |= {QUALITY: model.quality_map.to_json()} if model.quality_map else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
+
+
+def rewrite_entry(record: Path, name: str, value: object) -> None:
+    """Write an entry of a saved model's segtune.json, or take it out where `value` is None."""
+    rest = {key: entry for key, entry in read_json(record).items() if key != name}
+    write_json(record, rest | ({} if value is None else {name: value}))
 
 
 def save_original(model: PromptableModel, path: Path) -> None:

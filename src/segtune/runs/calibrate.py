@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from segtune.core.errors import UsageError
-from segtune.core.files import read_json, write_json
 from segtune.core.progress import SILENT, Progress
-from segtune.data.dataset import SetAside
+from segtune.data.dataset import Dataset, SetAside
 from segtune.evaluation.calibration import Judgements
 from segtune.evaluation.contest import Contest
 from segtune.evaluation.modes import find_modes
@@ -24,7 +23,7 @@ from segtune.models.device import pick_device
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
-from segtune.models.save import QUALITY, RECORD, THRESHOLDS
+from segtune.models.save import QUALITY, RECORD, THRESHOLDS, rewrite_entry
 from segtune.runs.blend import BLENDED, TUNED
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.known import blend_of
@@ -36,6 +35,9 @@ Fitted = Literal["quality", "thresholds"]
 
 POINTS_PER_SIDE = 16
 """A quarter of the published clicks: thresholds are about masks, not about how many are looked for."""
+
+MOST = 50
+"""Images that are looked at."""
 
 _MODEL = "model"
 """What the model is called while it is asked."""
@@ -71,7 +73,7 @@ def calibrate(
     model: Path,
     data: Path | None = None,
     *,
-    most: int = 50,
+    most: int = MOST,
     points_per_side: int = POINTS_PER_SIDE,
     only: Fitted | None = None,
     device: str = "auto",
@@ -108,11 +110,7 @@ def calibrate(
     opened.thresholds = {}
     settings = settings_for(opened, [f"points_per_side={points_per_side}"])
     looks = _Looks(opened, None if only == "quality" else settings, with_prompts=only != "thresholds")
-    with progress.stage("answers on labelled images", len(chosen.images)) as advance:
-        for item in read_ahead(chosen.images):
-            if not isinstance(item, SetAside) and item.sample.objects:
-                looks.add(item)
-            advance()
+    looks.add_all(chosen.images, progress)
     quality = test = thresholds = None
     if only != "thresholds":
         quality = fit_quality(looks.judgements.of(_MODEL), looks.judgements.groups)
@@ -120,9 +118,26 @@ def calibrate(
         test = None if tables is None else tables.test(quality.quality_map)
     if only != "quality":
         thresholds = fit_thresholds(looks.candidates, settings)
-        names = "pred_iou_thresh", "stability_score_thresh"
-        _keep(records, THRESHOLDS, {name: getattr(thresholds.best, name) for name in names})
+        _keep(records, THRESHOLDS, thresholds.chosen)
     return Calibrated(quality, thresholds, test, chosen.left_out)
+
+
+def fit_everything(model: PromptableModel, images: Dataset, progress: Progress = SILENT) -> FittedThresholds:
+    """Fit everything mode's two thresholds to a model in memory, which has none afterwards.
+
+    Args:
+        model: the model.
+        images: labelled ones that it has not learned from.
+        progress: what people see.
+
+    Raises:
+        DataError: no labelled image, or not one automatic mask is of an object.
+    """
+    model.thresholds = {}
+    settings = settings_for(model, [f"points_per_side={POINTS_PER_SIDE}"])
+    looks = _Looks(model, settings, with_prompts=False)
+    looks.add_all(images, progress)
+    return fit_thresholds(looks.candidates, settings)
 
 
 @dataclass
@@ -144,8 +159,15 @@ class _Looks:
     def __post_init__(self) -> None:
         self._contest = Contest({_MODEL: self.model}, find_modes(), seed=0, baselines=False)
 
-    def add(self, item: Item) -> None:
-        """Ask about one image."""
+    def add_all(self, images: Dataset, progress: Progress) -> None:
+        """Ask about each image that can be read and has objects."""
+        with progress.stage("answers on labelled images", len(images)) as advance:
+            for item in read_ahead(images):
+                if not isinstance(item, SetAside) and item.sample.objects:
+                    self._add(item)
+                advance()
+
+    def _add(self, item: Item) -> None:
         image = item.sample.image if item.image is None else item.image
         with evaluating([self.model]):
             embedding = encode_image(self.model, image)
@@ -225,8 +247,7 @@ def _choose(model: Path, data: Path | None, most: int, tables: _Tables | None, p
 def _keep(records: Sequence[Path], name: str, value: object) -> None:
     """Write an entry of segtune.json, or take it out where there is none to write."""
     for record in records:
-        rest = {key: entry for key, entry in read_json(record).items() if key != name}
-        write_json(record, rest | ({} if value is None else {name: value}))
+        rewrite_entry(record, name, value)
 
 
 def _records_of(model: Path) -> tuple[Path, ...]:

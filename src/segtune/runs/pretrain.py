@@ -21,8 +21,10 @@ from segtune.models.sam.head_start import give_head_start
 from segtune.models.sam.model import Sam
 from segtune.models.sam.resize import check_side
 from segtune.models.sam.sizes import SIZES, VIT_B
-from segtune.models.save import save_model
+from segtune.models.save import RECORD, THRESHOLDS, rewrite_entry, save_model
 from segtune.models.sides import at_side
+from segtune.runs.calibrate import MOST, fit_everything
+from segtune.runs.draw import blind_order
 from segtune.runs.folder import RunFolder, describe_surroundings, now
 from segtune.runs.interrupt import StopOnInterrupt
 from segtune.runs.masked_start import start_on_masked_images
@@ -50,6 +52,7 @@ class PretrainResult:
         steps: done in all.
         stopped: the user ended it early; model/ is what was reached.
         validation: mean IoU by prompt mode, of the images kept out, at the end.
+        thresholds: of everything mode, fitted on them; none if the user asked to stop, or no mask was of an object.
         in_start: it was stopped before its first step on prompts: there is no model/ yet.
     """
 
@@ -57,6 +60,7 @@ class PretrainResult:
     steps: int
     stopped: bool
     validation: dict[str, float] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
     in_start: bool = False
 
 
@@ -123,7 +127,11 @@ def pretrain(
         is_looked_at = looks and not state.stopped
         means = looks[-1] if is_looked_at else _validate(tree, model, data.sources, Processes(), progress)
         ious = {mode: round(values["iou"], 4) for mode, values in means.items()}
-        return PretrainResult(folder.path, state.step, state.stopped, ious)
+        result = PretrainResult(folder.path, state.step, state.stopped, ious)
+    # The model is there: from here on Ctrl-C ends it at once, and --resume comes back to this.
+    if state.stopped or stop():
+        return result
+    return replace(result, thresholds=_fit_thresholds(model, data.sources, folder, progress))
 
 
 def _resumed(asked: Composed[PretrainSettings], folder: RunFolder) -> Composed[PretrainSettings]:
@@ -190,6 +198,24 @@ def _assemble(
         stop=stop,
         progress=progress,
     )
+
+
+def _fit_thresholds(
+    model: PromptableModel, sources: Sequence[PretrainSource], folder: RunFolder, progress: Progress
+) -> dict[str, float]:
+    """Fit everything mode's thresholds on images kept out, keep them with the saved model, and return them.
+
+    Where no mask is of an object there are none: those of the model it went on from are another's.
+    """
+    parts = [(one.held_out, float(len(one.held_out))) for one in sources]
+    images = stream(parts, sum(len(part) for part, _ in parts))  # by these shares each image once
+    drawn = sorted(blind_order(images, 0, "calibration")[:MOST])
+    try:
+        thresholds = fit_everything(model, images.subset(images.names[row] for row in drawn), progress).chosen
+    except DataError:
+        thresholds = {}
+    rewrite_entry(folder.model / RECORD, THRESHOLDS, thresholds or None)
+    return thresholds
 
 
 def _validate(
