@@ -180,6 +180,19 @@ def test_broken_annotations_are_named(name, breakable):
     assert any(told)
 
 
+def test_a_sample_without_its_objects_reads_no_mask(name, breakable):
+    """It is the same image, also where each file that is not an image has gone bad since the folder was opened."""
+    data = open_dataset(breakable[0])
+    for path in breakable[0].rglob("*"):
+        if path.is_file() and not is_image(path):
+            path.write_bytes(b"{garbage")
+    for index, sample in enumerate(breakable[1]):
+        bare = data.bare(index)
+        assert (bare.name, bare.size, bare.group) == (data.names[index], sample.size, sample.group)
+        assert (bare.objects, bare.labels, bare.ignore) == ((), (), None)
+        np.testing.assert_array_equal(bare.image, sample.image)
+
+
 def test_nothing_there(name, tmp_path):
     """An empty folder is not taken for a data set of any format, and told to be one it is a clear error."""
     tree = Tree.scan(tmp_path)

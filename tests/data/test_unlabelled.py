@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from segtune.core.errors import DataError
+from segtune.data.dataset import open_dataset
 from segtune.data.drawn import drawn_dataset
 from segtune.data.unlabelled import open_images, without_masks
 
@@ -37,6 +38,18 @@ def test_a_folder_without_an_image_is_refused(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"broken\.png: the file is empty"):
         open_images(tmp_path)
+
+
+def test_masks_are_not_read(tmp_path):
+    """One that has gone bad since the folder was opened ends nothing that needs none."""
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        cv2.imwrite(str(tmp_path / kind / "a.png"), np.full((20, 30), 255, np.uint8))
+    images = without_masks(data := open_dataset(tmp_path))
+    (tmp_path / "masks" / "a.png").write_bytes(b"nothing")
+    assert images[0].image.shape == (20, 30, 3)
+    with pytest.raises(DataError, match=r"a\.png"):
+        data[0]
 
 
 def test_masks_are_left_alone():

@@ -112,6 +112,10 @@ class Dataset(Sequence[Sample]):
             )
         return Dataset(self._source, [row_of[name] for name in wanted], self._shown)
 
+    def bare(self, index: int) -> Sample:
+        """Return a sample without its objects, its masks unread."""
+        return self._source.bare(self._rows[index])
+
     def image_hash(self, index: int) -> str:
         """Return the SHA-256, in hex, of the image file's bytes, or of the pixels of an image without a file.
 

@@ -26,7 +26,7 @@ class _WithoutMasks(Source):
     dataset: Dataset
 
     def sample(self, row: int) -> Sample:
-        return replace(self.dataset[row], name=self.names[row], objects=(), labels=(), ignore=None)
+        return replace(self.dataset.bare(row), name=self.names[row])
 
     def image_hash(self, row: int) -> str:
         return self.dataset.image_hash(row)
@@ -56,7 +56,7 @@ def open_images(path: Path, *, pixel_limit: int = PIXEL_LIMIT) -> Dataset:
 
 
 def without_masks(dataset: Dataset) -> Dataset:
-    """Return the same images, numbered, none with an object."""
+    """Return the same images, numbered, none with an object, their masks unread."""
     source = _WithoutMasks(
         root=dataset.root, format=dataset.format, objects=dataset.objects, names=Numbered("image", 0, len(dataset)),
         groups=(None,) * len(dataset), dataset=dataset,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segtune.core.types import Sample
@@ -71,6 +71,10 @@ class Source(ABC):
     @abstractmethod
     def sample(self, row: int) -> Sample:
         """Return sample `row` (0 to number of names - 1). Raises DataError naming the file that cannot be read."""
+
+    def bare(self, row: int) -> Sample:
+        """Return sample `row` without its objects; where masks are stored by themselves, they are not read."""
+        return replace(self.sample(row), objects=(), labels=(), ignore=None)
 
     @abstractmethod
     def image_hash(self, row: int) -> str:

@@ -79,9 +79,16 @@ class SegmentedFrames(Source):
 
     def sample(self, row: int) -> Sample:
         """Return sample `row`, its segments read."""
+        return self._sample(row, self._truth(row))
+
+    def bare(self, row: int) -> Sample:
+        """Return sample `row`, no segment read."""
+        return self._sample(row, Truth(()))
+
+    def _sample(self, row: int, truth: Truth) -> Sample:
         path, frame = self.frames[row]
         read = partial(read_frame, self.root / path, frame=frame, window=self.window)
-        return make_sample(self.names[row], self.sizes[row], self._truth(row), self.objects, self.groups[row], read)
+        return make_sample(self.names[row], self.sizes[row], truth, self.objects, self.groups[row], read)
 
     def image_hash(self, row: int) -> str:
         """Return the SHA-256 of the file, together with the frame's number where it has several."""

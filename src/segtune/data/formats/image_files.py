@@ -43,8 +43,15 @@ class ImageFiles(Source):
 
     def sample(self, row: int) -> Sample:
         """Return sample `row`, its objects read."""
+        return self._sample(row, self.truth(row))
+
+    def bare(self, row: int) -> Sample:
+        """Return sample `row`, no mask or annotation read."""
+        return self._sample(row, Truth(()))
+
+    def _sample(self, row: int, truth: Truth) -> Sample:
         read = partial(self.read_image, self.root / self.names[row], self.pixel_limit)
-        return make_sample(self.names[row], self.sizes[row], self.truth(row), self.objects, self.groups[row], read)
+        return make_sample(self.names[row], self.sizes[row], truth, self.objects, self.groups[row], read)
 
     def image_hash(self, row: int) -> str:
         """Return the SHA-256 of the image file."""

@@ -74,8 +74,15 @@ class NiftiSlices(Source):
     def sample(self, row: int) -> Sample:
         """Return sample `row`, its mask read."""
         volume, place = self.slices[row]
+        return self._sample(row, self._truth(self.pairs[volume], place))
+
+    def bare(self, row: int) -> Sample:
+        """Return sample `row`, no mask read."""
+        return self._sample(row, Truth(()))
+
+    def _sample(self, row: int, truth: Truth) -> Sample:
+        volume, place = self.slices[row]
         read = partial(read_slice, self.root / self.pairs[volume].image, place, self.window)
-        truth = self._truth(self.pairs[volume], place)
         return make_sample(self.names[row], self.sizes[volume], truth, self.objects, self.groups[row], read)
 
     def image_hash(self, row: int) -> str:
