@@ -98,3 +98,16 @@ def test_a_large_object_stays_what_it_was():
     assert float((plain - moved).abs().max()) < 0.02
     assert torch.equal(moved[plain == 0], plain[plain == 0])
     assert ((plain > 0.5) ^ (moved > 0.5)).sum() < 0.02 * plain.sum()
+
+
+def test_certain_probabilities_are_the_truth_of_the_mask():
+    """0 and 1 give what the mask alone gives, of what is thinner than a cell too; in between, means follow."""
+    frame = Frame.longest_side((120, 160), 128)
+    thin = torch.zeros((1, 120, 160), dtype=torch.bool)
+    thin[:, 50:53, 20:140] = True
+    expected = truth_in_frame(thin, frame, (32, 32))
+    torch.testing.assert_close(truth_in_frame(thin, frame, (32, 32), [thin[0].float().numpy()]), expected)
+    wide = torch.zeros((1, 120, 160), dtype=torch.bool)
+    wide[:, 20:100, 20:140] = True
+    doubtful = truth_in_frame(wide, frame, (32, 32), [wide[0].float().numpy() * np.float32(0.75)])
+    assert float(doubtful.max()) == pytest.approx(0.75, abs=0.02)

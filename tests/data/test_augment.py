@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from segtune.data.augment import (
     AugmentSettings,
     ViewParameters,
     apply_view,
+    apply_view_to_map,
     draw_view,
 )
 
@@ -232,3 +233,13 @@ def test_impossible_settings_are_refused(broken):
     """A range or probability that cannot be is named, with its value."""
     with pytest.raises(UsageError, match=next(iter(broken))):
         AugmentSettings(**broken)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_map_is_shown_where_its_mask_is(seed):
+    """Whatever a view draws: above 1/2 it is the mask's view, bit by bit."""
+    rng = np.random.default_rng(seed)
+    likely = rng.random((37, 53), dtype=np.float32)
+    view = draw_view(rng, replace(EVERYTHING, crop_probability=0.5))
+    masks = apply_view(np.zeros((37, 53, 3), np.uint8), (likely > 0.5)[None], None, view)[1]
+    np.testing.assert_array_equal(apply_view_to_map(likely, view) > 0.5, masks[0])

@@ -355,3 +355,55 @@ def test_decode_values_keeps_value_zero_as_a_class():
     truth = decode_values(values, Encoding("labels", background=7), objects="labels")
     assert [one.label for one in truth.regions] == ["0", "3"]
     np.testing.assert_array_equal(truth.regions[0].mask.decode(), values == 0)
+
+
+def halo(seed: int) -> np.ndarray:
+    """A blob whose probability falls off around it, float in 0 to 1."""
+    return cv2.GaussianBlur(blob(seed).astype(np.float64), (0, 0), 3)
+
+
+@pytest.mark.parametrize(("kind", "full"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_probabilities_are_kept_where_told(tmp_path, kind, full):
+    """The object is where they are above 1/2, whatever the brightest; the rest of them is read when asked for."""
+    truths = {"a": halo(0), "b": halo(1) * 0.6, "c": halo(2)}
+    stored = {f"{name}.png": np.rint(values * full).astype(kind) for name, values in truths.items()}
+    data = open_dataset(save_set(tmp_path, stored), encoding="probability")
+    assert not data.certain
+    for one, values in zip(data, stored.values(), strict=True):
+        likely = values / full
+        assert (one.objects[0].area if one.objects else 0) == (likely > 0.5).sum()
+        for mask, read in zip(one.masks(), one.probabilities or (), strict=True):
+            np.testing.assert_allclose(read(), likely, atol=1e-6)
+            np.testing.assert_array_equal(mask, read() > 0.5)
+    soft = open_dataset(tmp_path)
+    assert soft.certain
+    assert all(one.probabilities is None for one in soft)
+
+
+def test_probabilities_of_parts_and_of_classes(tmp_path):
+    """A part is sure to be none of the others; a class is as likely as its likeliest object."""
+    left, right = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    left[5:20, 5:20], right[5:20, 35:50] = 200, 180
+    left[18:25, 5:20] = 100
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    save_set(tmp_path / "one", {"a.png": np.maximum(left, right)})
+    (one,) = open_dataset(tmp_path / "one", encoding="probability", objects="parts")
+    first, second = (read() for read in one.probabilities)
+    np.testing.assert_allclose(first * 255, np.where(right > 127, 0, np.maximum(left, right)), atol=1e-4)
+    assert (second[left > 127] == 0).all()
+    save_set(tmp_path / "two", {"a.png": left})
+    (tmp_path / "two" / "masks" / "a.png").unlink()
+    (tmp_path / "two" / "masks" / "a").mkdir()
+    for number, values in enumerate((left, right)):
+        PIL.Image.fromarray(values).save(tmp_path / "two" / "masks" / "a" / f"000{number}.cell.png")
+    (one,) = open_dataset(tmp_path / "two", encoding="probability", objects="labels")
+    assert one.labels == ("cell",)
+    np.testing.assert_allclose(one.probabilities[0]() * 255, np.maximum(left, right), atol=1e-4)
+
+
+def test_drawn_masks_read_as_probabilities_are_certain(tmp_path):
+    """0 and 255 among them leave nothing in between."""
+    data = open_dataset(save_set(tmp_path, {"a.png": blob(0).astype(np.uint8) * 255}), encoding="probability")
+    assert data.certain
+    np.testing.assert_array_equal(data[0].probabilities[0](), blob(0))

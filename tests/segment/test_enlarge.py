@@ -157,3 +157,14 @@ def test_the_bound_of_stability_is_close_for_large_masks():
     assert 0.45 < float(limit) < 0.6  # (20 / 30)² is 0.44
     nothing = torch.full((1, 64, 64), -9.0)
     assert torch.isnan(Enlarger(frame, (64, 64)).stability_limit(nothing, 1.0)).all()
+
+
+@pytest.mark.parametrize(("frame", "cells"), FRAMES)
+@pytest.mark.parametrize("shift", [-30.0, -8.0, 0.0, 4.0])
+def test_probabilities_are_the_sigmoid_of_the_reference(frame, cells, shift):
+    """In whole 255ths, and 0 where nothing was computed."""
+    logits = smooth(cells, 3, shift)
+    expected = 255 * torch.sigmoid(logits_to_image(logits, frame)).numpy()
+    found = Enlarger(frame, (cells, cells)).probability(logits).full()
+    assert found.dtype == np.uint8
+    assert np.abs(found - expected).max() <= 0.501

@@ -109,6 +109,21 @@ def test_masks_are_cleaned_like_a_session_s(model, photos, tmp_path):
             np.testing.assert_array_equal(mask, promised(MaskCrop.of(mask)).full())
 
 
+def test_probabilities_lie_where_masks_would(model, photos, tmp_path):
+    """Above 1/2 they are the masks, cleaned ones too; in between there is more than 0 and 1."""
+    for name, cleanup in (("plain", None), ("clean", Cleanup(largest=True, holes=40))):
+        wishes = same_for_all(None, BOXES)
+        segment_many(model, [photos], tmp_path / f"{name}-masks", wishes, format="png", cleanup=cleanup)
+        segment_many(model, [photos], tmp_path / name, wishes, format="probability", cleanup=cleanup)
+        masks, values = (sorted((tmp_path / one).glob("*/*.png")) for one in (f"{name}-masks", name))
+        assert [path.name for path in values] == [path.name for path in masks]
+        assert len(values) == 10
+        for mask, value in zip(masks, values, strict=True):
+            inside, likely = (cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in (mask, value))
+            np.testing.assert_array_equal(likely > 127, inside == 255)
+            assert len(np.unique(likely)) > 2
+
+
 def test_a_labelmap_numbers_objects_with_the_smaller_on_top(model, photos, tmp_path):
     segment_many(model, [photos], tmp_path / "out", same_for_all(None, BOXES), format="labelmap")
     theirs = expected(model, photos, [wish.box for wish in same_for_all(None, BOXES).of_all])
@@ -369,6 +384,10 @@ def test_what_cannot_be_done_is_refused(model, photos, tmp_path):
         segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), everything=EverythingSettings())
     with pytest.raises(UsageError, match="no format named 'pgn'"):
         segment_many(model, [photos], tmp_path / "out", same_for_all("20,20", None), format="pgn")
+    for more in ({"tiles": TileSettings(side=32)}, {"everything": EverythingSettings()}):
+        wishes = Wishes() if "everything" in more else same_for_all("20,20", None)
+        with pytest.raises(UsageError, match="of which masks alone are kept"):
+            segment_many(model, [photos], tmp_path / "out", wishes, format="probability", **more)
     with pytest.raises(DataError, match="of any of the 5 images"):
         segment_many(model, [photos], tmp_path / "out", Wishes(by_name={"x.png": (Wish(points=((9, 9),)),)}))
     assert not (tmp_path / "out").exists()

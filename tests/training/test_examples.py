@@ -14,6 +14,7 @@ from segtune.core.rle import RunLengths
 from segtune.core.types import Sample
 from segtune.data.augment import IDENTITY, AugmentSettings
 from segtune.data.dataset import Dataset
+from segtune.losses.pseudo_label import pseudo_label
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.prompts.correction import cells_to_points
@@ -298,3 +299,72 @@ def test_training_with_prompts_on_the_background_runs(tmp_path):
     job = small_training(tmp_path, scope="decoder", cache=tmp_path / "cache", recipe=recipe)
     train(job)
     assert all(torch.isfinite(one).all() for one in job.model.parameters())
+
+
+def soft_discs(certain: bool = False) -> Dataset:
+    """Two images of a disc that is surer in its middle, larger than the model's side as well."""
+    found = []
+    for number, (height, width) in enumerate([(48, 64), (150, 200)]):
+        rows, columns = np.mgrid[:height, :width]
+        distance = np.hypot(rows - height / 2, columns - width / 2) / (height / 3)
+        likely = np.clip(1.5 - distance, 0, 1).astype(np.float32)
+        inside = likely > 0.5
+        values = inside.astype(np.float32) if certain else likely
+        image = np.full((height, width, 3), 90, np.uint8)
+        found.append(
+            Sample(
+                f"{number}", (height, width), (RunLengths.encode(inside),), ("disc",),
+                lambda image=image: image, probabilities=(lambda values=values: values,),
+            )
+        )  # fmt: skip
+    return Dataset.of(found)
+
+
+@pytest.mark.parametrize("epoch", range(1, 5))
+def test_truth_is_the_probability_where_a_sample_has_one(epoch):
+    """In every view: between 0 and 1 in many cells, more than at an edge, and by pseudo_label a doubt weighs less."""
+    model = build_sam(MICRO)
+    plan = ViewPlan(AugmentSettings.none() if epoch == 1 else AugmentSettings(), 0)
+    examples = {
+        certain: ExampleSource(
+            soft_discs(certain), model.preparation, model.mask_size, plan, small_recipe().prompts
+        )
+        for certain in (False, True)
+    }  # fmt: skip
+    for index in range(2):
+        soft, hard = examples[False][epoch, index], examples[True][epoch, index]
+        between = [int(((one.truth > 0.02) & (one.truth < 0.98)).sum()) for one in (soft, hard)]
+        assert between[0] > 1.5 * between[1]
+        assert [one.drawn for one in soft.prompts] == [one.drawn for one in hard.prompts]
+        wrong = torch.where(hard.truth > 0.5, -2.0, 2.0)
+        losses = [pseudo_label(wrong, one.truth, one.valid[None].expand_as(one.truth)) for one in (soft, hard)]
+        assert (losses[0] < 0.95 * losses[1]).all()
+
+
+def test_certain_probabilities_train_as_masks_do():
+    """Of 0 and 1 the truth is that of the masks; in a view of an image that is brought down it is finer at the rim."""
+    model = build_sam(MICRO)
+    told = soft_discs(certain=True)
+    plain = Dataset.of([replace(one, probabilities=None) for one in told])
+    plan = ViewPlan(AugmentSettings(), 0)
+    sources = [
+        ExampleSource(one, model.preparation, model.mask_size, plan, small_recipe().prompts) for one in (told, plain)
+    ]
+    for epoch in range(1, 5):
+        torch.testing.assert_close(sources[0][epoch, 0].truth, sources[1][epoch, 0].truth)
+        first, second = (source[epoch, 1].truth for source in sources)
+        assert (first - second).abs().mean() < 0.02
+
+
+def test_known_embeddings_see_the_probability_too(tmp_path):
+    """With a cache, whose images are not decoded again."""
+    job = small_training(tmp_path, scope="decoder", cache=tmp_path / "cache")
+    source = replace(job.batches.source, dataset=soft_discs())
+    fresh = source[1, 0]
+    with torch.no_grad():
+        made = source.cache.prefix.encode(job.model, fresh.pixels[None], (fresh.frame,))
+    source.cache.put(fresh.key, {name: value[0] for name, value in made.items()})
+    known = source[1, 0]
+    assert known.pixels is None
+    torch.testing.assert_close(known.truth, fresh.truth)
+    assert ((known.truth > 0.1) & (known.truth < 0.4)).any()

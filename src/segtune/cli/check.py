@@ -21,7 +21,7 @@ Threshold = Annotated[int, typer.Option(min=0, max=254, metavar="N", help="Soft 
 Encoding = Annotated[
     str | None,
     typer.Option(
-        metavar="binary|soft|band|labels|instances",
+        metavar="binary|soft|probability|band|labels|instances",
         help="What mask files hold, where the guess is wrong. [default: inferred from them]",
     ),
 ]

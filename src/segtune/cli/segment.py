@@ -37,9 +37,10 @@ OutFormat = Annotated[
     str | None,
     typer.Option(
         "--format",
-        metavar="png|labelmap|coco|yolo|geojson|rle",
-        help="png: a file per object. labelmap: object numbers. coco: annotations.json. yolo, geojson: outlines. "
-        "rle: run lengths, a JSON file per image. [default: png; rle with --everything --tiles]",
+        metavar="png|probability|labelmap|coco|yolo|geojson|rle",
+        help="png: a file per object. probability: the same, 0 to 255 by how likely the model holds each pixel. "
+        "labelmap: object numbers. coco: annotations.json. yolo, geojson: outlines. rle: run lengths, a JSON file per "
+        "image. [default: png; rle with --everything --tiles]",
     ),
 ]
 Points = Annotated[

@@ -6,6 +6,7 @@ than enlarging a mask to the model's square and pooling it there, with the same 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -62,15 +63,17 @@ def best_level(covered: npt.NDArray[Any]) -> float:
     return best / (1 + best)
 
 
-def around_best_level(covered: npt.NDArray[Any]) -> _Floats:
+def around_best_level(covered: npt.NDArray[Any], likely: Iterable[npt.NDArray[Any]] | None = None) -> _Floats:
     """Return float32 [n, h, w] in which each mask's `best_level` lies at 1/2, and 0 and 1 stay, linear in between.
 
     Args:
         covered: float [n, h, w] in 0 to 1, as `cover` gives it.
+        likely: n times float [h, w], the mean probability in each cell, which is moved alike in place of the share
+            that the mask covers; None: the masks are certain, and the two are the same.
     """
     moved = np.empty(covered.shape, dtype=np.float32)
-    for target, shares in zip(moved, covered, strict=True):
-        target[:] = np.interp(shares, (0, best_level(shares), 1), (0, 0.5, 1))
+    for target, shares, values in zip(moved, covered, covered if likely is None else likely, strict=True):
+        target[:] = np.interp(values, (0, best_level(shares), 1), (0, 0.5, 1))
     return moved
 
 

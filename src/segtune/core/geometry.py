@@ -9,8 +9,11 @@ Images and logits are resampled with `align_corners=False`: pixel i covers [i, i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -117,19 +120,29 @@ def masks_to_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor
     return F.adaptive_avg_pool2d(square, size)
 
 
-def truth_in_frame(masks: Tensor, frame: Frame, size: tuple[int, int]) -> Tensor:
+def truth_in_frame(
+    masks: Tensor,
+    frame: Frame,
+    size: tuple[int, int],
+    likely: Iterable[npt.NDArray[np.float32]] | None = None,
+) -> Tensor:
     """Bring true masks of one image into a map over the model's square, for losses and scores at its output size.
 
     Args:
         masks: bool [n, H, W] at original size, on the CPU.
         frame: the image's frame.
         size: (h, w) of the map over the whole square.
+        likely: n times float32 [H, W], the probability of each pixel, above 1/2 in the mask; None: they are certain.
 
     Returns:
-        float32 [n, h, w] in 0 to 1: the share of each cell that the object covers, moved so that the cells above 1/2
-        are the best mask of it at that size. So an object thinner than a cell is not nothing.
+        float32 [n, h, w] in 0 to 1: the share of each cell that the object covers, or its mean probability, moved so
+        that the cells above 1/2 are the best mask of it at that size. So an object thinner than a cell is not nothing.
     """
-    return torch.from_numpy(around_best_level(masks_to_frame(masks, frame, size).numpy()))
+    covered = masks_to_frame(masks, frame, size).numpy()
+    if likely is None:
+        return torch.from_numpy(around_best_level(covered))
+    means = (masks_to_frame(torch.from_numpy(one)[None], frame, size)[0].numpy() for one in likely)
+    return torch.from_numpy(around_best_level(covered, means))
 
 
 def content_mask(frames: tuple[Frame, ...], size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:

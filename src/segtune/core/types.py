@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]
 """RGB, uint8 [H, W, 3]."""
 
+Probability = npt.NDArray[np.float32]
+"""How likely each pixel is the object, float32 [H, W] in 0 to 1."""
+
 POINT_POSITIVE = 1
 POINT_NEGATIVE = 0
 POINT_NOT_A_POINT = -1
@@ -43,6 +46,8 @@ class Sample:
         ignore: pixels that count in no loss and no metric and get no click, or None.
         group: patient, scene or video; samples of one group never lie on two sides of a split.
         read: returns the image, uint8 [H, W, 3] RGB.
+        probabilities: for each object what reads its probability, above 1/2 where its mask is, as a model's labels have
+            it; it is read each time, and never kept. None: the masks are certain. Training's truth alone looks at it.
     """
 
     name: str
@@ -52,6 +57,7 @@ class Sample:
     read: Callable[[], Image] = field(repr=False, compare=False)
     ignore: RunLengths | None = None
     group: str | None = None
+    probabilities: tuple[Callable[[], Probability], ...] | None = field(default=None, repr=False, compare=False)
 
     @property
     def image(self) -> Image:

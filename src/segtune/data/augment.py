@@ -20,7 +20,7 @@ import numpy.typing as npt
 from segtune.core.errors import UsageError
 from segtune.core.files import hash_text
 from segtune.core.rle import BoolMask
-from segtune.core.types import Image
+from segtune.core.types import Image, Probability
 from segtune.data.light import through_jpeg
 from segtune.data.tiles import TILE, cut
 
@@ -262,6 +262,14 @@ def apply_view(
     return _develop(image, params), masks, ignore
 
 
+def apply_view_to_map(values: Probability, params: ViewParameters) -> Probability:
+    """Show a map of an image, float32 [H, W], where `apply_view` shows its masks: 0 beyond the image."""
+    if not params.geometric:
+        return values
+    steps = np.ascontiguousarray(_whole_steps(values, params))
+    return _nearest(steps, _matrix(params, (steps.shape[0], steps.shape[1]))) if params.resampled else steps
+
+
 def _cropped(params: ViewParameters) -> bool:
     return params.crop != (0.0, 0.0, 1.0, 1.0)
 
@@ -315,11 +323,17 @@ def _warp_masks(masks: BoolMask, ignore: BoolMask | None, params: ViewParameters
         packed = np.zeros(size, np.uint8)
         for bit, layer in enumerate(layers[first : first + 8]):
             packed |= layer.view(np.uint8) << np.uint8(bit)  # [H, W]
-        warped = np.asarray(cv2.warpAffine(packed, matrix, (width, height), flags=cv2.INTER_NEAREST), np.uint8)
+        warped = _nearest(packed, matrix)
         for bit, layer in enumerate(moved[first : first + 8]):
             np.not_equal(warped & np.uint8(1 << bit), 0, out=layer)
     unseen = moved[count] | ~moved[count + 1]  # [H, W]
     return moved[:count], unseen if ignore is not None or bool(unseen.any()) else None
+
+
+def _nearest(values: npt.NDArray[Any], matrix: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    """Warp [H, W] by the nearest pixel, 0 beyond the image."""
+    height, width = values.shape
+    return np.asarray(cv2.warpAffine(values, matrix, (width, height), flags=cv2.INTER_NEAREST), values.dtype)
 
 
 def _develop(image: Image, params: ViewParameters) -> Image:

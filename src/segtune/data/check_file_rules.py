@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from segtune.data.check_findings import Examined, Finding, Rule, counted, percent
+from segtune.data.remedies import option
 
 _NO_MASK = ("it has no mask", "its folder has no labels")
 _NO_IMAGE = ("this mask has no image", "no image belongs to these labels")
@@ -218,11 +219,18 @@ def soft_masks(seen: Examined) -> Finding | None:
     greys = seen.files.greys
     if greys is None or greys.between < _SOFT or greys.most < _SOFT_GREYS:
         return None
+    title = "Masks are soft: they hold greys between object and background."
+    remedy = (
+        "Look whether outlines are where you want them: a pixel is object above the threshold, a setting. Where "
+        f"a model made them and its doubt shall count, read them by {option('encoding', 'probability')}."
+    )
+    if not seen.files.certain:
+        title = "Masks hold probabilities, as told: greys between object and background."
+        remedy = "A pixel is object above 1/2. The loss pseudo_label lets it count by how sure it is."
     return Finding(
-        "soft_masks", "note", "Masks are soft: they hold greys between object and background.",
+        "soft_masks", "note", title,
         f"{percent(greys.between)} of the pixels that are not background, in {greys.fewest} to {greys.most} greys "
-        f"({counted(greys.files, 'mask')} looked at).",
-        "Look whether outlines are where you want them: a pixel is object above the threshold, a setting.",
+        f"({counted(greys.files, 'mask')} looked at).", remedy,
     )  # fmt: skip
 
 

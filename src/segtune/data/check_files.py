@@ -72,6 +72,7 @@ class FileFacts:
         fitting: mismatched image → other images that have the size of its mask.
         masks: mismatched image → its mask files.
         turned: image that is shown turned → its EXIF orientation, where its masks are shown as they are stored.
+        certain: the masks' greys are not told to be probabilities.
     """
 
     misnamed: Mapping[str, str] = field(default_factory=dict)
@@ -83,6 +84,7 @@ class FileFacts:
     fitting: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     turned: Mapping[str, int] = field(default_factory=dict)
+    certain: bool = True
 
 
 def look_at_files(dataset: Dataset, sizes: Mapping[str, Size], empty: Iterable[str]) -> FileFacts:
@@ -110,6 +112,7 @@ def look_at_files(dataset: Dataset, sizes: Mapping[str, Size], empty: Iterable[s
         {name: tuple(one for one in sizes if sizes[one] == mask) for name, (_, mask) in mismatched.items()},
         {name: pairs[name].masks for name in mismatched},
         dict(_turned(dataset.root, kept)),
+        dataset.certain,
     )
 
 

@@ -71,6 +71,11 @@ class Dataset(Sequence[Sample]):
         return self._source.notes
 
     @property
+    def certain(self) -> bool:
+        """Whether masks are certain: no sample's truth was seen to be a probability (`Sample.probabilities`)."""
+        return self._source.certain
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The samples' names, unique."""
         return tuple(self._source.names[row] for row in self._rows)
@@ -140,7 +145,10 @@ class MemorySource(Source):
     def of(cls, samples: tuple[Sample, ...], root: Path) -> MemorySource:
         """Return the source of these samples."""
         names, groups = tuple(s.name for s in samples), tuple(s.group for s in samples)
-        return cls(root=root, format="memory", objects="whole", names=names, groups=groups, samples=samples)
+        return cls(
+            root=root, format="memory", objects="whole", names=names, groups=groups, samples=samples,
+            certain=all(one.probabilities is None for one in samples),
+        )  # fmt: skip
 
     def sample(self, row: int) -> Sample:
         """Return sample `row`."""

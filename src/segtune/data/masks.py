@@ -16,14 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from segtune.core.rle import RunLengths
+from segtune.core.rle import BoolMask, RunLengths
+from segtune.core.types import Probability
 from segtune.data.formats.regions import OBJECT, Region, Truth
 from segtune.data.formats.runs import encode_values
 from segtune.data.images import PIXEL_LIMIT, open_image, turn_upright
 
-ENCODINGS = ("binary", "soft", "band", "labels", "instances")
-"""What mask files may hold: zero or not; grey, inside above a threshold; grey with a band of 127 or 128 between object
-and background that is ignored; a class per value; an object per value."""
+ENCODINGS = ("binary", "soft", "probability", "band", "labels", "instances")
+"""What mask files may hold: zero or not; grey, inside above a threshold; a model's probability, inside above 1/2 and
+kept for training; grey with a band of 127 or 128 between object and background that is ignored; a class per value; an
+object per value."""
+
+BY_BRIGHTNESS = frozenset({"soft", "probability", "band"})
+"""Encodings in which files are read by their brightness, whatever they are."""
 
 NEARLY_GREY = 16
 """Channels that differ by no more are one grey: what JPEG compression leaves of a grey mask saved as colour."""
@@ -128,10 +133,21 @@ def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, object
             return Truth(tuple(Region(masks[n], encoding.label(n - 1), stored) for n in masks), ignore)
         inside = numbered > 0
     else:
-        inside = values != encoding.background if encoding.kind == "binary" else values > encoding.threshold
+        inside = _inside(values, encoding)
         if ignored is not None:
             inside &= ~ignored
     return Truth((Region(RunLengths.encode(inside), OBJECT, stored),), ignore)
+
+
+def as_probability(values: Values) -> Probability:
+    """Return the probability that values [H, W] of a mask file stand for: shares of the most its depth holds."""
+    if values.dtype in (np.uint8, np.uint16):
+        full = np.iinfo(values.dtype).max
+    else:
+        # Fractions come as whole numbers up to 255, but for those that are 0 and 1 throughout.
+        highest = int(values.max(initial=0))
+        full = next((one for one in (1, 255) if highest <= one), 65535)
+    return np.minimum(values / np.float32(full), 1).astype(np.float32)
 
 
 def has_grey_palette(file: MaskFile) -> bool:
@@ -171,6 +187,12 @@ def as_brightness(file: MaskFile) -> MaskFile:
         return file
     packed = as_colours(file).values
     return MaskFile(np.maximum.reduce([packed >> 16, packed >> 8 & 255, packed & 255]).astype(np.uint8), "grey")
+
+
+def _inside(values: Values, encoding: Encoding) -> BoolMask:
+    if encoding.kind == "probability":
+        return as_probability(values) > 0.5
+    return values != encoding.background if encoding.kind == "binary" else values > encoding.threshold
 
 
 def _ignored(values: Values, encoding: Encoding) -> npt.NDArray[np.bool_] | None:

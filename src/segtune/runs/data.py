@@ -25,6 +25,7 @@ from segtune.data.splits import (
 )
 from segtune.runs.folder import RunFolder, run_of
 from segtune.runs.settings import DataSettings, ReadingSettings
+from segtune.training.recipe import TuningRecipe
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,18 @@ def learned_besides(base: str, rehearsal: Dataset | None, progress: Progress = S
     # By their folder too: the run's own images may have the same names.
     rehearsed = Fingerprints(tuple(str(rehearsal.root / name) for name in found.names), found.digests, found.pictures)
     return rehearsed if earlier is None else rehearsed.with_earlier(earlier)
+
+
+def warn_of_certain_masks(dataset: Dataset, recipe: TuningRecipe, progress: Progress = SILENT) -> None:
+    """Say that a loss made for a model's labels has nothing to weigh, where all masks that train are certain."""
+    rehearses = recipe.rehearsal.soft and recipe.rehearsal.share > 0
+    if not recipe.loss.weights.get("pseudo_label") or not dataset.certain or rehearses:
+        return
+    progress.say(
+        "Warning: the loss pseudo_label weighs each pixel by how sure its truth is, but all pixels of these masks are "
+        "sure: it is plain bce, but for cells that an edge passes through. For a model's labels, write probabilities "
+        "by segtune segment --format probability, and read them by --set data.encoding=probability."
+    )
 
 
 def _own_split(path: Path, dataset: Dataset, usable: Dataset, progress: Progress) -> Split:

@@ -30,7 +30,7 @@ from segtune.models.save import QUALITY, RECORD, THRESHOLDS, layout_of, save_mod
 from segtune.runs.adapter import write_adapter
 from segtune.runs.base import open_base, open_start
 from segtune.runs.cache import plan_cache, recorded_cache
-from segtune.runs.data import RunData, learned_besides, prepare_data
+from segtune.runs.data import RunData, learned_besides, prepare_data, warn_of_certain_masks
 from segtune.runs.embeddings import CachedEmbedder
 from segtune.runs.evaluate import describe_split
 from segtune.runs.folder import RunFolder, describe_surroundings, now
@@ -116,6 +116,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         keep_large_blocks()
         if processes.is_first:
             folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+            warn_of_certain_masks(data.dataset, tree.training, progress)
         # Alike in all of them, for they share the scoring.
         general = general and without_learned(general, folder.fingerprints, progress if processes.is_first else SILENT)
         settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)

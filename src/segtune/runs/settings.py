@@ -31,7 +31,7 @@ class ReadingSettings(Section):
     format: str | None = Field(None, description="Name of the data format; null: detected.")
     objects: Literal["whole", "parts", "labels", "instances"] = Field("whole", description="What one object is.")
     threshold: int = Field(127, ge=0, le=254, description="Soft masks: object above this grey value.")
-    encoding: Literal["binary", "soft", "band", "labels", "instances"] | None = Field(
+    encoding: Literal["binary", "soft", "probability", "band", "labels", "instances"] | None = Field(
         None, description="What mask files hold; null: inferred from them."
     )
     bands: tuple[int, int, int] | None = Field(

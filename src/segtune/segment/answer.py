@@ -14,7 +14,7 @@ from segtune.core.rle import BoolMask, RunLengths
 from segtune.data.formats.polygons import Ring, trace
 from segtune.models.quality import QualityMap, tell_quality
 from segtune.rollout import Round
-from segtune.segment.crops import MaskCrop
+from segtune.segment.crops import MaskCrop, ProbabilityCrop
 from segtune.segment.enlarge import Enlarger
 from segtune.segment.refine import Cleanup
 
@@ -51,6 +51,11 @@ class Mask:
     def runs(self) -> RunLengths:
         """The mask as run lengths; with area and tight box."""
         return self.crop.runs()
+
+    @property
+    def probability(self) -> ProbabilityCrop:
+        """How likely each pixel at original size is the object, as the model says it: no cleanup, and made anew."""
+        return self.enlarger.probability(self.logits)
 
     @property
     def polygons(self) -> list[list[Ring]]:

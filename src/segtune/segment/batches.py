@@ -47,6 +47,7 @@ class Task:
         tiles: read it by window, whatever its size.
         cleanup: of all masks whose box has no more pixels than an image that is read whole (`PIXEL_LIMIT`).
         reading: how image files are read.
+        probability: `Found.probability` is wanted, of what is prompted in whole images.
     """
 
     wishes: Wishes
@@ -54,6 +55,7 @@ class Task:
     tiles: TileSettings | None = None
     cleanup: Cleanup | None = None
     reading: Reading = BY_CONTENT
+    probability: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ def _in_batches(
     """Yield, `size` images at a time, what comes of them; nothing is encoded before it is asked for."""
     for group in _read_in_batches(model, images, task, size):
         yield chain(
-            _segment(model, [one for one in group if isinstance(one, _Ready)], task.everything, stop),
+            _segment(model, [one for one in group if isinstance(one, _Ready)], task, stop),
             (one for one in group if isinstance(one, Failed)),
         )
 
@@ -152,23 +154,21 @@ def _read_in_batches(
                 future.cancel()
 
 
-def _segment(
-    model: PromptableModel, ready: Sequence[_Ready], everything: EverythingSettings | None, stop: Callable[[], bool]
-) -> Iterator[Result]:
+def _segment(model: PromptableModel, ready: Sequence[_Ready], task: Task, stop: Callable[[], bool]) -> Iterator[Result]:
     """Encode a batch at once, then yield the masks of one image after another; none where somebody asks to stop."""
     if not ready:
         return
     frames = tuple(one.frame for one in ready)
     with evaluating([model]):
         embedding = model.encode(torch.cat([one.pixels for one in ready]).to(device_of(model)), frames)
-    if everything is None:
-        yield from _answer(model, ready, embedding)
+    if task.everything is None:
+        yield from _answer(model, ready, embedding, task.probability)
         return
     for row, one in enumerate(ready):
         maps = {name: value[row : row + 1] for name, value in embedding.extra.items()}
         alone = Embedding(embedding.features[row : row + 1], (one.frame,), maps)
         try:
-            masks = segment_everything(model, one.values, everything, embedding=alone, on_clicks=stopping(stop))
+            masks = segment_everything(model, one.values, task.everything, embedding=alone, on_clicks=stopping(stop))
         except StoppedError:
             return
         found = tuple(Found(mask.mask, OBJECT, mask.told_quality(model)) for mask in masks)
@@ -192,7 +192,9 @@ def _box_area(mask: RunLengths) -> int:
     return (x1 - x0) * (y1 - y0)
 
 
-def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding) -> Iterator[Result]:
+def _answer(
+    model: PromptableModel, ready: Sequence[_Ready], embedding: Embedding, probability: bool
+) -> Iterator[Result]:
     """Decode the prompts of a batch at once, then bring one image's masks after another to its size."""
     frames = embedding.frames
     if not any(one.prompts for one in ready):
@@ -203,10 +205,10 @@ def _answer(model: PromptableModel, ready: Sequence[_Ready], embedding: Embeddin
     with evaluating([model]):
         answered = ask(model, embedding, collate(prompts, rows, frames, model.mask_size).to(device_of(model)))
     enlargers = [Enlarger(frame, model.mask_size) for frame in frames]
-    answers = read_answers(answered, enlargers, quality_map=model.quality_map)
+    masks = (answer.mask for answer in read_answers(answered, enlargers, quality_map=model.quality_map))
     for one in ready:
         found = tuple(
-            Found(answer.mask.runs, label, answer.mask.quality)
-            for label, answer in zip(one.labels, answers, strict=False)
+            Found(mask.runs, label, mask.quality, mask.probability if probability else None)
+            for label, mask in zip(one.labels, masks, strict=False)
         )
         yield Result(one.image.name, one.image.stem, one.frame.original, found)

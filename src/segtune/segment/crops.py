@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from segtune.core.rle import BoolMask, RunLengths, narrow
 from segtune.data.formats.runs import decode_window
@@ -118,3 +119,27 @@ def in_common_window(one: MaskCrop, other: MaskCrop) -> tuple[BoolMask, BoolMask
             rows, columns = crop.rows, crop.columns
             mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = crop.inside
     return masks[0], masks[1], left, top
+
+
+@dataclass(frozen=True, eq=False)
+class ProbabilityCrop:
+    """How likely each pixel of an image [H, W] is the object, held as the part where that does not round to 0.
+
+    Attributes:
+        size: (height, width) of the image.
+        top: first row of the window.
+        left: its first column.
+        values: uint8 [h, w], the window's probabilities in 255ths; [0, 0] where all are 0.
+    """
+
+    size: tuple[int, int]
+    top: int
+    left: int
+    values: npt.NDArray[np.uint8]
+
+    def full(self) -> npt.NDArray[np.uint8]:
+        """Return the whole map, uint8 [H, W]."""
+        height, width = self.values.shape
+        whole = np.zeros(self.size, dtype=np.uint8)
+        whole[self.top : self.top + height, self.left : self.left + width] = self.values
+        return whole

@@ -16,15 +16,19 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy.sparse import csr_matrix
+from scipy.special import expit, logit
 from torch import Tensor
 
 from segtune.core.geometry import Frame, logits_to_image
-from segtune.segment.crops import MaskCrop
+from segtune.segment.crops import MaskCrop, ProbabilityCrop
 
 _Floats = npt.NDArray[np.float32]
 
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 """Bound on what two orders of summing up to 16 products can differ by, as a share of the largest logit."""
+
+_LEAST = float(logit(0.5 / 255))
+"""Logit from which on a probability does not round to 0 of 255."""
 
 
 class Enlarger:
@@ -75,6 +79,20 @@ class Enlarger:
         values = self._values(cells, rows, columns)
         corner = rows.pixels.start, columns.pixels.start
         return tuple(MaskCrop(self._frame.original, *corner, np.asarray(values > level)) for level in levels)
+
+    def probability(self, logits: Tensor) -> ProbabilityCrop:
+        """Return the probability that each pixel is the object, the sigmoid of its logit.
+
+        Args:
+            logits: [h, w], a tensor on the CPU.
+        """
+        cells = logits.float().numpy()
+        reach = self._reach(np.asarray(cells > _LEAST))
+        if reach is None:
+            return ProbabilityCrop(self._frame.original, 0, 0, np.zeros((0, 0), dtype=np.uint8))
+        rows, columns = reach
+        values = np.rint(255 * expit(self._values(cells, rows, columns))).astype(np.uint8)
+        return ProbabilityCrop(self._frame.original, rows.pixels.start, columns.pixels.start, values)
 
     def stability_limit(self, logits: Tensor, offset: float) -> Tensor:
         """Return what the stability of masks at original size surely does not exceed, without enlarging them.

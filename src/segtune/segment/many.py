@@ -108,8 +108,11 @@ def segment_many(
         ResourceError: the disk is full, or the cluster ended the job; what was complete stays.
     """
     format = format or ("rle" if everything is not None and tiles is not None else "png")  # noqa: A001
-    out, asked = Path(out), Task(wishes, everything, tiles, cleanup, reading or reading_for(model))
-    _check_asked(asked, format)
+    if format not in OUTPUTS:
+        raise unknown_name("format", format, OUTPUTS)
+    output = OUTPUTS[format]
+    out, asked = Path(out), Task(wishes, everything, tiles, cleanup, reading or reading_for(model), output.probability)
+    _check_asked(asked)
     if on is not None:
         check_place(on)
     images = find_inputs(inputs, without=out)
@@ -122,7 +125,7 @@ def segment_many(
         before = journal.done()
         left = _images_left(wanted, before, out, task.wishes)
         named = {one.name: one for one in left}
-        sink = _Sink(out, journal, OUTPUTS[format], wishes.labels or [OBJECT], task.wishes, named)
+        sink = _Sink(out, journal, output, wishes.labels or [OBJECT], task.wishes, named)
         with progress.stage("segment", len(wanted)) as advance:
             advance(len(wanted) - len(left))
             with closing(_answer(on, model, left, task, batch, stop, partial(advance, 0))) as groups:
@@ -291,10 +294,8 @@ def _images_left(
     return [replace(image, stem=stem) for stem, image in written_names(left, taken)]
 
 
-def _check_asked(task: Task, format: str) -> None:  # noqa: A002
+def _check_asked(task: Task) -> None:
     """Refuse what cannot be done before anything is opened."""
-    if format not in OUTPUTS:
-        raise unknown_name("format", format, OUTPUTS)
     if task.everything is None and not task.wishes:
         raise UsageError(
             "There is nothing to segment: no prompt was given. Give points, boxes or a file of prompts, or ask for "
@@ -305,6 +306,11 @@ def _check_asked(task: Task, format: str) -> None:  # noqa: A002
     if task.tiles is not None and task.wishes.finder is not None:
         raise UsageError(
             "Text is looked for in whole images, but tiles were asked for. Leave one of the two out, or give boxes."
+        )
+    if task.probability and (task.everything is not None or task.tiles is not None):
+        raise UsageError(
+            "Probabilities are written of what is prompted in whole images, but everything mode or tiles were asked "
+            "for, of which masks alone are kept. Give points, boxes, text or a file of prompts, or another format."
         )
 
 

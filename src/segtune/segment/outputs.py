@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 
 from segtune.core.errors import DataError
@@ -17,9 +18,9 @@ from segtune.core.rle import RunLengths
 from segtune.data.formats.coco import describe_mask
 from segtune.data.formats.geojson import feature_of
 from segtune.data.formats.regions import OBJECT
-from segtune.data.formats.writing import write_mask
+from segtune.data.formats.writing import as_grey, write_grey, write_mask
 from segtune.data.formats.yolo import outline_line, write_classes
-from segtune.segment.crops import MaskCrop
+from segtune.segment.crops import MaskCrop, ProbabilityCrop
 
 _MOST_NUMBERS = 2**16 - 1
 """Objects that a PNG can number: its grey has 16 bits."""
@@ -36,11 +37,13 @@ class Found:
         mask: at original size.
         label: its class.
         quality: predicted IoU, as people are told it.
+        probability: how likely its pixels are, where the format writes that; None: all are certain.
     """
 
     mask: RunLengths
     label: str
     quality: float
+    probability: ProbabilityCrop | None = field(default=None, compare=False)
 
     def describe(self) -> dict[str, Any]:
         """Return label, quality, area and box, for JSON."""
@@ -82,22 +85,47 @@ class OutputFormat:
         write: writes one image's, given the classes in the order of their numbers.
         finish: writes what is about all images, from the lines of the journal.
         keep: what the journal must hold of an object so that `finish` can be done without the masks.
+        probability: what is written is `Found.probability`.
     """
 
     write: Callable[[Path, Result, Sequence[str]], None]
     finish: Callable[[Path, Iterator[Mapping[str, Any]], Sequence[str]], None] | None = None
     keep: Callable[[Found], dict[str, Any]] = Found.describe
+    probability: bool = False
 
 
 def _write_png(folder: Path, result: Result, _: Sequence[str]) -> None:
-    """A mask file for a single object without a class; else a file per object in a folder of the image's name."""
+    """Files of 0 and 255."""
+    for path, found in _files_of(folder, result):
+        write_mask(path, found.mask)
+
+
+def _write_probability(folder: Path, result: Result, _: Sequence[str]) -> None:
+    """Files of probabilities, 0 to 255; above 1/2, from 128 on, is the object."""
+    for path, found in _files_of(folder, result):
+        write_grey(path, _beside_the_mask(found))
+
+
+def _files_of(folder: Path, result: Result) -> list[tuple[Path, Found]]:
+    """A file for a single object without a class; else one per object in a folder of the image's name, which is made.
+
+    An image of which nothing was found has its empty folder, so that it is told from one not yet done.
+    """
     if [found.label for found in result.objects] == [OBJECT]:
-        write_mask(folder / f"{result.stem}.png", result.objects[0].mask)
-        return
-    # An image of which nothing was found has its empty folder, so that it is told from one not yet done.
+        return [(folder / f"{result.stem}.png", result.objects[0])]
     (folder / result.stem).mkdir(parents=True, exist_ok=True)
-    for number, found in enumerate(result.objects):
-        write_mask(folder / result.stem / f"{number:04d}.{_plain(found.label)}.png", found.mask)
+    named = ((f"{number:04d}.{_plain(found.label)}.png", found) for number, found in enumerate(result.objects))
+    return [(folder / result.stem / name, found) for name, found in named]
+
+
+def _beside_the_mask(found: Found) -> npt.NDArray[np.uint8]:
+    """Return the probability in 255ths, uint8 [H, W], on the mask's side of 1/2.
+
+    Rounding may cross over, and so does what a clean-up filled or removed: of that nobody is sure.
+    """
+    inside = found.mask.decode()
+    likely = as_grey(found.mask) if found.probability is None else found.probability.full()
+    return np.where(inside, np.maximum(likely, 128), np.minimum(likely, 127)).astype(np.uint8)
 
 
 def _write_labelmap(folder: Path, result: Result, _: Sequence[str]) -> None:
@@ -185,6 +213,7 @@ def _plain(label: str) -> str:
 
 OUTPUTS: Mapping[str, OutputFormat] = {
     "png": OutputFormat(_write_png),
+    "probability": OutputFormat(_write_probability, probability=True),
     "labelmap": OutputFormat(_write_labelmap),
     "coco": OutputFormat(_write_nothing, _finish_coco, _as_coco),
     "yolo": OutputFormat(_write_yolo, _finish_yolo),

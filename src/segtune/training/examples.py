@@ -7,7 +7,7 @@ prompt does not depend on how many processes or workers there are, nor on where 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,11 +17,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from segtune.core.cover import best_level
+from segtune.core.cover import around_best_level, best_level
 from segtune.core.geometry import Frame, masks_to_frame, truth_in_frame
 from segtune.core.rle import BoolMask
-from segtune.core.types import Image, Sample
-from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, apply_view, draw_view
+from segtune.core.types import Image, Probability, Sample
+from segtune.data.augment import IDENTITY, AugmentSettings, ViewParameters, apply_view, apply_view_to_map, draw_view
 from segtune.data.dataset import Dataset
 from segtune.models.preparation import Preparation
 from segtune.prompts import PROMPTS
@@ -51,8 +51,8 @@ class Example:
         features: that, from the cache: tensors by name, or None.
         key: the view's key in the embedding cache, or None without a cache.
         prompts: n first prompts in the view's pixels.
-        truth: float32 [n, h, w], the best mask at the output size (`truth_in_frame`); nothing for a
-            prompt on the background.
+        truth: float32 [n, h, w], the best mask at the output size (`truth_in_frame`), or the probability of it where
+            the sample has one; nothing for a prompt on the background.
         valid: bool [h, w], cells that hold image and are not ignored.
         uniforms: float32 [n, rounds, 3] in [0, 1), from which the correction clicks are drawn.
         weights: float32 [n], how much each prompt's loss counts; 1 on average.
@@ -149,7 +149,8 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
         # Pixels that are ignored do not make an object: no click may land there and no loss would count.
         counted = masks if ignore is None else masks & ~ignore
         frame = self.preparation.frame(masks.shape[1:])
-        truth = truth_in_frame(torch.from_numpy(masks), frame, self.mask_size)
+        likely = self._likely(sample, chosen, view)
+        truth = truth_in_frame(torch.from_numpy(masks), frame, self.mask_size, likely)
         valid = valid_cells(ignore, frame, self.mask_size)
         kept = np.flatnonzero((counted.sum(axis=(1, 2)) >= _SMALLEST_OBJECT) & _is_seen(truth, valid))
         masks, truth = masks[kept], truth[kept]
@@ -168,6 +169,13 @@ class ExampleSource(torch.utils.data.Dataset[Example]):
             uniforms=self._uniforms(epoch, sample.name, [one.names for one in asked]),
             weights=self._weights(sample, asked),
         )
+
+    def _likely(self, sample: Sample, chosen: Sequence[int], view: ViewParameters) -> Iterator[Probability] | None:
+        """Return the probabilities of the objects in a view, one after another; None where masks are certain."""
+        known, limit = sample.probabilities, self._limit(view)
+        if known is None:
+            return None
+        return (apply_view_to_map(shrunk_map(known[number](), limit), view) for number in chosen)
 
     def _with_background(self, sample: Sample, chosen: Sequence[int]) -> BoolMask:
         """Return the objects' masks, and below them one of all objects where the background is asked about too."""
@@ -298,22 +306,37 @@ def shrunk(
     image: Image, masks: BoolMask, ignore: BoolMask | None, side: int | None
 ) -> tuple[Image, BoolMask, BoolMask | None]:
     """Bring an image larger than the model's side down to it before it is warped, its masks alike."""
-    height, width = image.shape[:2]
-    if side is None or max(height, width) <= side:
+    size = _smaller((image.shape[0], image.shape[1]), side)
+    if size is None:
         return image, masks, ignore
-    rows, columns = Frame.longest_side((height, width), side).resized
-    small = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-
-    def cover(mask: BoolMask) -> npt.NDArray[np.float32]:
-        shares = cv2.resize(mask.view(np.uint8) * 255, (columns, rows), interpolation=cv2.INTER_AREA)
-        return np.asarray(shares / np.float32(255), np.float32)
-
-    smaller: BoolMask = np.zeros((len(masks), rows, columns), np.bool_)
+    small = np.asarray(cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    smaller: BoolMask = np.zeros((len(masks), *size), np.bool_)
     for target, mask in zip(smaller, masks, strict=True):
-        shares = cover(mask)
+        shares = _cover(mask, size)
         # Not from 1/2 on: nothing would be left of what is thinner than half a new pixel.
         target[:] = shares > best_level(shares)
-    return small, smaller, None if ignore is None else cover(ignore) > 0.5
+    return small, smaller, None if ignore is None else _cover(ignore, size) > 0.5
+
+
+def shrunk_map(likely: Probability, side: int | None) -> Probability:
+    """Bring the probability of an object down as `shrunk` does its mask, and keep it above 1/2 there."""
+    size = _smaller((likely.shape[0], likely.shape[1]), side)
+    if size is None:
+        return likely
+    means = np.asarray(cv2.resize(likely, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    (moved,) = around_best_level(_cover(likely > 0.5, size)[None], [means])
+    return np.asarray(moved, np.float32)
+
+
+def _smaller(size: tuple[int, int], side: int | None) -> tuple[int, int] | None:
+    """Return the (height, width) to which an image of `size` is brought down; None where it is small enough."""
+    return None if side is None or max(size) <= side else Frame.longest_side(size, side).resized
+
+
+def _cover(mask: BoolMask, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return the share of each pixel of a smaller image, float32 [h, w], that a mask [H, W] covers."""
+    shares = cv2.resize(mask.view(np.uint8) * 255, size[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(shares / np.float32(255), np.float32)
 
 
 def valid_cells(ignore: BoolMask | None, frame: Frame, mask_size: tuple[int, int]) -> Tensor:

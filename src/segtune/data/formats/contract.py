@@ -58,6 +58,7 @@ class Source(ABC):
         groups: one per image: patient, scene or video, or None.
         set_aside: what was left out and why.
         notes: what was inferred about the data, in sentences.
+        certain: no sample was seen to have a probability between 0 and 1 for its truth (`Sample.probabilities`).
     """
 
     root: Path
@@ -67,6 +68,7 @@ class Source(ABC):
     groups: tuple[str | None, ...]
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()
+    certain: bool = True
 
     @abstractmethod
     def sample(self, row: int) -> Sample:

@@ -16,7 +16,7 @@ from segtune.core.errors import DataError
 from segtune.data.formats.contract import Options
 from segtune.data.formats.mask_colours import DRAW_FLAT, MOST_COLOURS, NOT_FLAT, colours_meant, explain, nearest
 from segtune.data.formats.mask_statistics import FLAT, TRIMAP, FileStatistics
-from segtune.data.masks import CUT_OUTS, Encoding, MaskFile
+from segtune.data.masks import BY_BRIGHTNESS, CUT_OUTS, Encoding, MaskFile
 from segtune.data.remedies import option
 
 _SINGLE = 0.9
@@ -71,6 +71,12 @@ class Encodings:
     cut_outs: frozenset[int] = frozenset()
     options: Options = field(default_factory=Options)
 
+    @property
+    def are_certain(self) -> bool:
+        """Whether no file was seen to hold a probability between 0 and 1."""
+        told = [reading.values for reading in self.readings if reading.encoding.kind == "probability"]
+        return not any(values - {0, 255, 65535} for values in told)
+
     def of(self, kind: str) -> Reading | None:
         """Return what files stored in one way hold, or None where none was looked at."""
         return next((reading for reading in self.readings if reading.kind == kind), None)
@@ -102,8 +108,7 @@ def infer(files: Sequence[FileStatistics], options: Options) -> Inference:
     groups: dict[str, list[FileStatistics]] = {}
     for file in files:
         kind, seen = _kind_of(file, palettes, channels, colours)
-        # As "soft" or "band" files are read by their brightness, whatever they are.
-        kind = "grey" if options.encoding in {"soft", "band"} and kind != "lossy" else kind
+        kind = "grey" if options.encoding in BY_BRIGHTNESS and kind != "lossy" else kind
         groups.setdefault(kind, []).append(seen)
     readings: list[Reading] = []
     said: list[tuple[int, str, str]] = []
@@ -255,6 +260,8 @@ def _as_told(files: Sequence[FileStatistics], values: set[int], options: Options
     if kind == "soft":
         grey = {value for file in files if file.source == "grey" for value in file.values}
         return _soft(grey, options)[0], words
+    if kind == "probability":
+        return Encoding(kind), f"{words} Inside is above 1/2; training sees the probability itself."
     if kind == "band":
         return Encoding(kind, options.threshold, (127, 128)), words
     if kind == "binary":

@@ -15,6 +15,7 @@ from segtune.data.formats.mask_colours import DRAW_FLAT, NOT_FLAT, explain, snap
 from segtune.data.formats.mask_statistics import FLAT, FileStatistics, count_values, look_at
 from segtune.data.images import UnreadableError
 from segtune.data.masks import (
+    BY_BRIGHTNESS,
     Encoding,
     MaskFile,
     Values,
@@ -54,7 +55,7 @@ def _as_stored(file: MaskFile, encodings: Encodings) -> MaskFile:
     """Return a file as greys, indices or colours: as those of its data set are taken."""
     if file.alpha == "open" and file.seen in encodings.cut_outs:
         return as_seen(file)
-    if encodings.options.encoding in {"soft", "band"}:
+    if encodings.options.encoding in BY_BRIGHTNESS:
         return as_brightness(file)
     if file.source == "palette":
         return _as_palette(file, encodings)

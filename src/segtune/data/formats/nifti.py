@@ -42,6 +42,7 @@ from segtune.data.formats.window import Window, show_window, window_of
 from segtune.data.formats.writing import written_names
 from segtune.data.images import PIXEL_LIMIT, UnreadableError, hold_to_limit
 from segtune.data.masks import Encoding, MaskFile, Values, are_fractions, decode_values, whole_numbers
+from segtune.data.remedies import option
 
 _SUFFIXES = (".nii", ".nii.gz")
 _AT_HAND = 2
@@ -123,6 +124,11 @@ def read(tree: Tree, options: Options) -> NiftiSlices:
         MissingExtraError: nibabel is not installed.
     """
     _import_nibabel()
+    if options.encoding == "probability":
+        raise DataError(
+            "Masks of NIfTI volumes are read as masks, not as probability. Read them by "
+            f"{option('encoding', 'soft')}, or save slices and their probabilities as image files."
+        )
     pairing = pair_files(tree, is_nifti_name, is_nifti_name, options.objects)
     if pairing is None:
         raise DataError(f"{tree.root} holds no NIfTI volumes with masks. {tree.describe()} Expected: {_LAYOUT}.")

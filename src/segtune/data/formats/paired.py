@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from segtune.core.errors import DataError
 from segtune.core.rle import RunLengths
-from segtune.core.types import Image
+from segtune.core.types import Image, Probability
 from segtune.data.formats.contract import Options, SetAside
 from segtune.data.formats.encodings import TOLD_APART, Encodings, Inference, infer
 from segtune.data.formats.groups import read_groups
@@ -23,7 +23,7 @@ from segtune.data.formats.regions import Region, Truth
 from segtune.data.formats.runs import union
 from segtune.data.formats.tree import Tree, name_of
 from segtune.data.images import UnreadableError
-from segtune.data.masks import MaskFile, Values, as_greys, decode_values, has_grey_palette
+from segtune.data.masks import Encoding, MaskFile, Values, as_greys, as_probability, decode_values, has_grey_palette
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,11 @@ class PairedFiles(ImageFiles):
         regions: list[Region] = []
         ignored = []
         for stored, path in enumerate(pair.masks):
-            truth = self._read(path, pair.one_each, size, stored)
+            values, encoding = self._read(path, pair.one_each, size)
+            truth = decode_values(values, encoding, stored=stored, objects=self.objects)
+            if encoding.kind == "probability":
+                likely = (partial(self._probability, path, pair.one_each, size),)
+                truth = replace(truth, regions=tuple(replace(one, likely=likely) for one in truth.regions))
             label = label_in_name(path) if pair.one_each else None
             regions += truth.regions if label is None else [replace(one, label=label) for one in truth.regions]
             ignored += [truth.ignore] if truth.ignore is not None else []
@@ -76,13 +80,17 @@ class PairedFiles(ImageFiles):
             ignored.append(RunLengths.encode(self._values_to_ignore(pair.ignore, size) > 0))
         return Truth(tuple(regions), union(ignored) if ignored else None)
 
-    def _read(self, path: str, one_each: bool, size: Size, stored: int) -> Truth:
+    def _read(self, path: str, one_each: bool, size: Size) -> tuple[Values, Encoding]:
+        """Return the values of a mask file, and what they mean."""
         file = self._mask_file(path, size)
         values, encoding = match(file, self.encodings_each if one_each else self.encodings, self.root / path)
         if one_each and encoding.kind in TOLD_APART:
             # Numbers or classes in a file of one object are just its inside.
             encoding = replace(encoding, kind="binary")
-        return decode_values(values, encoding, stored=stored, objects=self.objects)
+        return values, encoding
+
+    def _probability(self, path: str, one_each: bool, size: Size) -> Probability:
+        return as_probability(self._read(path, one_each, size)[0])
 
     def _values_to_ignore(self, path: str, size: Size) -> Values:
         file = self._mask_file(path, size)
@@ -121,6 +129,7 @@ def index_pairs(tree: Tree, options: Options, kind: Kind, name: str, layout: str
         root=tree.root, format=name, objects=options.objects, names=names, groups=groups, set_aside=set_aside,
         notes=(*notes, *more), sizes=sizes, read_image=kind.image, pixel_limit=options.pixel_limit, kind=kind,
         pairs=pairs, encodings=encodings, encodings_each=encodings_each,
+        certain=encodings.are_certain and encodings_each.are_certain,
     )  # fmt: skip
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+
+import numpy as np
 
 from segtune.core.rle import RunLengths
-from segtune.core.types import Image, Sample
+from segtune.core.types import Image, Probability, Sample
 from segtune.data.formats.runs import parts_of, union
 
 OBJECT = "object"
@@ -21,11 +25,13 @@ class Region:
         mask: the pixels.
         label: its class.
         stored: which stored mask it belongs to: a mask file may hold several regions, an annotation holds one.
+        likely: what reads the probability that is stored for it, and for its whole mask file; none: it is certain.
     """
 
     mask: RunLengths
     label: str = OBJECT
     stored: int = 0
+    likely: tuple[Callable[[], Probability], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ def make_sample(
     found = objects_of(truth.regions, objects)
     masks, labels = tuple(region.mask for region in found), tuple(region.label for region in found)
     ignore = truth.ignore if truth.ignore is not None and truth.ignore.area else None
-    return Sample(name, size, masks, labels, read, ignore, group)
+    is_likely = bool(found) and all(region.likely for region in found)
+    likely = tuple(partial(_probability, region.likely, region.mask) for region in found) if is_likely else None
+    return Sample(name, size, masks, labels, read, ignore, group, likely)
 
 
 def objects_of(regions: Iterable[Region], objects: str) -> list[Region]:
@@ -54,15 +62,31 @@ def objects_of(regions: Iterable[Region], objects: str) -> list[Region]:
     if objects == "labels":
         return sorted(_joined(real, lambda region: region.label), key=lambda region: region.label)
     if objects == "parts":
-        return [Region(part, region.label, region.stored) for region in real for part in parts_of(region.mask)]
+        return [replace(region, mask=part) for region in real for part in parts_of(region.mask)]
     return real
+
+
+def _probability(stored: Sequence[Callable[[], Probability]], mask: RunLengths) -> Probability:
+    """Return the probability of an object by those stored for it, the highest of several."""
+    likely = np.zeros(mask.size, dtype=np.float32)
+    for read in stored:
+        np.maximum(likely, read(), out=likely)
+    # What is likely outside the mask is another part of what is stored.
+    likely[(likely > 0.5) & ~mask.decode()] = 0
+    return likely
 
 
 def _joined(regions: list[Region], key: Callable[[Region], object]) -> list[Region]:
     members: dict[object, list[Region]] = {}
     for region in regions:
         members.setdefault(key(region), []).append(region)
-    return [Region(union([one.mask for one in same]), _common_label(same), same[0].stored) for same in members.values()]
+    return [
+        Region(
+            union([one.mask for one in same]), _common_label(same), same[0].stored,
+            tuple(chain.from_iterable(one.likely for one in same)),
+        )
+        for same in members.values()
+    ]  # fmt: skip
 
 
 def _common_label(regions: list[Region]) -> str:

@@ -66,8 +66,13 @@ def write_image(path: Path, image: Image) -> None:
 
 def write_mask(path: Path, mask: RunLengths) -> None:
     """Write a mask as a grey PNG of 0 and 255."""
+    write_grey(path, as_grey(mask))
+
+
+def write_grey(path: Path, values: npt.NDArray[np.uint8]) -> None:
+    """Write uint8 [H, W] as a grey PNG."""
     with replacing(path) as temporary:
-        PIL.Image.fromarray(as_grey(mask)).save(temporary, format="PNG")
+        PIL.Image.fromarray(values).save(temporary, format="PNG")
 
 
 def mask_files(path: Path, sample: Sample) -> list[tuple[Path, RunLengths]]:
