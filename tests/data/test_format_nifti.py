@@ -187,6 +187,12 @@ def test_one_volume_of_another_kind(tmp_path):
     assert [len(one.objects) for one in open_dataset(tmp_path)] == [0, 0, 1, 1] * 12
 
 
+def test_probabilities_of_volumes_are_refused(tmp_path):
+    """Rather than read as masks without a word."""
+    with pytest.raises(DataError, match="--encoding soft"):
+        open_dataset(pair(tmp_path), encoding="probability")
+
+
 def test_other_grid_and_broken_file(tmp_path):
     """A mask on another grid and a file cut off are set aside with their reasons."""
     for name in ("case1", "case2", "case3"):

@@ -380,6 +380,14 @@ def test_probabilities_are_kept_where_told(tmp_path, kind, full):
     assert all(one.probabilities is None for one in soft)
 
 
+def test_probabilities_stored_as_fractions(tmp_path):
+    """TIFFs of floats count alike, and what is next to nothing everywhere is no object."""
+    stored = {"a.tif": halo(0).astype(np.float32), "b.tif": np.full(SIZE, 0.003, np.float32)}
+    one, none = open_dataset(save_set(tmp_path, stored), encoding="probability")
+    np.testing.assert_allclose(one.probabilities[0](), stored["a.tif"], atol=0.002)
+    assert (none.objects, none.probabilities) == ((), None)
+
+
 def test_probabilities_of_parts_and_of_classes(tmp_path):
     """A part is sure to be none of the others; a class is as likely as its likeliest object."""
     left, right = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)

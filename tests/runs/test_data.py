@@ -10,9 +10,10 @@ from segtune.core.progress import SILENT
 from segtune.data.dataset import open_dataset
 from segtune.data.fingerprints import Fingerprints
 from segtune.data.fingerprints import fingerprints as look
-from segtune.runs.data import open_run_data, prepare_data, seen_by
+from segtune.runs.data import open_run_data, prepare_data, seen_by, warn_of_certain_masks
 from segtune.runs.folder import RunFolder
 from segtune.runs.settings import DataSettings
+from segtune.training.recipe import LossRecipe, RehearsalRecipe, TuningRecipe
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +187,17 @@ def test_a_base_that_is_a_run_brings_what_it_has_seen(discs, tmp_path):
     (tmp_path / "local").mkdir()
     assert seen_by(str(tmp_path / "local")) is None
     assert seen_by("nano") is None
+
+
+def test_a_loss_with_nothing_to_weigh_is_told(discs):
+    """Not where the pretrained model's own probabilities train too, nor of another loss."""
+    data, loss = open_dataset(discs), LossRecipe(weights={"pseudo_label": 1.0, "dice": 1.0})
+    for recipe, told in (
+        (TuningRecipe(loss=loss), True),
+        (TuningRecipe(loss=loss, rehearsal=RehearsalRecipe(share=0.3)), True),
+        (TuningRecipe(loss=loss, rehearsal=RehearsalRecipe(share=0.3, soft=True)), False),
+        (TuningRecipe(loss=LossRecipe(weights={"pseudo_label": 0.0, "dice": 1.0})), False),
+    ):
+        said = []
+        warn_of_certain_masks(data, recipe, Heard(said))
+        assert ["plain bce" in words for words in said] == [True] * told

@@ -18,6 +18,7 @@ from segtune.losses.pseudo_label import pseudo_label
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 from segtune.prompts.correction import cells_to_points
+from segtune.training.batches import Collate
 from segtune.training.examples import ExampleSource, ViewPlan, choose_objects, generator, shrunk, valid_cells
 from segtune.training.loop import train
 
@@ -336,6 +337,8 @@ def test_truth_is_the_probability_where_a_sample_has_one(epoch):
         between = [int(((one.truth > 0.02) & (one.truth < 0.98)).sum()) for one in (soft, hard)]
         assert between[0] > 1.5 * between[1]
         assert [one.drawn for one in soft.prompts] == [one.drawn for one in hard.prompts]
+        batch = Collate(model.mask_size)([soft])
+        assert ((batch.truth > 0) & (batch.truth < 1)).flatten(1).any(1).all()
         wrong = torch.where(hard.truth > 0.5, -2.0, 2.0)
         losses = [pseudo_label(wrong, one.truth, one.valid[None].expand_as(one.truth)) for one in (soft, hard)]
         assert (losses[0] < 0.95 * losses[1]).all()

@@ -141,12 +141,9 @@ def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, object
 
 def as_probability(values: Values) -> Probability:
     """Return the probability that values [H, W] of a mask file stand for: shares of the most its depth holds."""
-    if values.dtype in (np.uint8, np.uint16):
-        full = np.iinfo(values.dtype).max
-    else:
-        # Fractions come as whole numbers up to 255, but for those that are 0 and 1 throughout.
-        highest = int(values.max(initial=0))
-        full = next((one for one in (1, 255) if highest <= one), 65535)
+    # Other types hold what was written as fractions, up to 255 by now, or the greys of 16 bits.
+    is_deep = values.dtype == np.uint16 or bool(values.max(initial=0) > 255)
+    full = 65535 if is_deep else 255
     return np.minimum(values / np.float32(full), 1).astype(np.float32)
 
 
