@@ -319,7 +319,7 @@ def shrunk(
 
 
 def shrunk_map(likely: Probability, side: int | None) -> Probability:
-    """Bring the probability of an object down as `shrunk` does its mask, and keep it above 1/2 there."""
+    """Bring the probability of an object down as `shrunk` does its mask: what is thin and sure stays above 1/2."""
     size = _smaller((likely.shape[0], likely.shape[1]), side)
     if size is None:
         return likely
