@@ -60,6 +60,17 @@ def test_python_and_the_command_do_the_same(asked, tmp_path, capsys):
     assert "better" in capsys.readouterr().out
 
 
+def test_the_default_base_has_its_line_too(asked, tmp_path):
+    """Nothing is chosen for nano, and whoever reads along learns why; a run that is gone on with says it no more."""
+    write_demo(tmp_path / "polyps", count=6, seed=0)
+    settings = segtune.load_settings(data=tmp_path / "polyps", out=tmp_path / "run")
+    first, again = Heard(), Heard()
+    segtune.finetune(settings, progress=first)
+    segtune.finetune(settings, resume=True, progress=again)
+    assert ["4 training images" in line and "nano" in line for line in first.words] == [True]
+    assert again.words == []
+
+
 def test_settings_that_were_compared_stay_as_they_are(asked, tmp_path):
     """A comparison has suited them itself, all its fits alike."""
     settings = segtune.load_settings(data=tmp_path, out=tmp_path / "run", model="facebook/sam-vit-base")

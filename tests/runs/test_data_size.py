@@ -1,5 +1,7 @@
 """What the number of training images suggests."""
 
+import re
+
 import pytest
 from disc_data import write_discs
 
@@ -8,6 +10,9 @@ from segtune.runs.data_size import FEW, MANY, VERY_MANY, by_size, count_training
 from segtune.runs.settings import load_settings
 
 LARGE = "facebook/sam-vit-base"
+
+SAID = [f"{name}={value}" for name, value in by_size(12, LARGE, on_gpu=False).items()]
+"""All that 12 images would choose for it."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +63,33 @@ def test_each_value_says_where_it_comes_from():
     assert changed == set(by_size(12, LARGE, on_gpu=False))
     assert after.entries()["model.train"] == {"value": "decoder", "origin": "by data size (12 training images)"}
     assert after.entries()["training.optimizer.lr"]["origin"].startswith("suits")
-    assert "12 training images (few images" in tell_choice(after)
-    assert "model.train=decoder" in tell_choice(after)
+    assert "12 training images (few images" in tell_choice(after, 12)
+    assert "model.train=decoder" in tell_choice(after, 12)
+
+
+def test_few_images_are_called_few_whatever_is_said():
+    """The count decides, not which of the values that go with it are left to choose."""
+    asked = suit_data(_load(model=LARGE, overrides=["training.patience=9"]), 12)
+    assert "12 training images (few images" in tell_choice(asked, 12)
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "why"),
+    [
+        (12, {}, "12 training images: their number changes nothing, for nano gains most when it trains whole"),
+        (1, {"train": "decoder"}, "1 training image: .*nano"),
+        (VERY_MANY, {}, "10,000 training images: .*nano"),
+        (12, {"model": LARGE, "preset": "slides"}, "the preset slides is a recipe of its own"),
+        (100, {"model": LARGE}, "changes nothing between 20 and 1,000"),
+        (MANY, {"model": LARGE}, "on a GPU only"),
+        (12, {"model": LARGE, "overrides": SAID}, "is said already"),
+    ],
+)  # fmt: skip
+def test_a_number_that_changes_nothing_is_told_with_the_reason(images, options, why):
+    """One line, whatever base, preset and machine."""
+    told = tell_choice(suit_data(_load(device="cpu", **options), images), images)
+    assert re.search(why, told)
+    assert "\n" not in told
 
 
 def test_what_is_said_stays():
@@ -72,7 +102,7 @@ def test_what_is_said_stays():
     assert suit_data(slides, 12) is slides
     middling = _load(model=LARGE)
     assert suit_data(middling, 100) is suit_data(middling, None) is middling
-    assert tell_choice(middling) == ""
+    assert tell_choice(middling, None) == ""
 
 
 def test_many_images_wait_for_a_gpu(monkeypatch):
@@ -80,6 +110,6 @@ def test_many_images_wait_for_a_gpu(monkeypatch):
     monkeypatch.setattr(data_size, "pick_device", lambda asked: "cuda")
     found = suit_data(_load(model=LARGE), MANY)
     assert found.settings.model.train == "late:2"
-    assert "many images" in tell_choice(found)
+    assert "(many images)" in tell_choice(found, MANY)
     monkeypatch.setattr(data_size, "pick_device", lambda asked: "cpu")
     assert suit_data(_load(model=LARGE), MANY).settings.model.train == "decoder+prompt"

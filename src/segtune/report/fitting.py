@@ -18,10 +18,11 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
     """
     from segtune.runs.data_size import count_training_images, suit_data, tell_choice
 
-    settings = suit_data(settings, count_training_images(settings.settings.data))
+    images = count_training_images(settings.settings.data)
+    settings = suit_data(settings, images)
     # What was chosen for a run that is gone on with stands in its folder.
-    if (chosen := tell_choice(settings)) and not resume:
-        progress.say(chosen)
+    if (told := tell_choice(settings, images)) and not resume:
+        progress.say(told)
     return fit_and_report(settings, resume=resume, progress=progress)
 
 

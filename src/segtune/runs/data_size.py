@@ -10,7 +10,6 @@ hours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ VERY_MANY = 10_000
 """From here on all of it does, on a GPU."""
 
 _SAID = frozenset({"command line", "--set"})
+_ORIGIN = "by data size"
 
 
 def count_training_images(data: DataSettings) -> int | None:
@@ -91,18 +91,42 @@ def suit_data(settings: SettingsWithOrigins, images: int | None) -> SettingsWith
     if not chosen:
         return settings
     values = {name: (entry["value"], entry["origin"]) for name, entry in settings.entries().items()}
-    why = f"by data size ({images} training image{'s' if images != 1 else ''})"
+    why = f"{_ORIGIN} ({_count(images)})"
     return compose(values | {name: (value, why) for name, value in chosen.items()}, Settings)
 
 
-def tell_choice(settings: SettingsWithOrigins) -> str:
-    """Say what the number of training images chose and why; nothing where it chose nothing."""
-    chosen: Mapping[str, Any] = {
-        name: entry for name, entry in settings.entries().items() if entry["origin"].startswith("by data size")
-    }
-    if not chosen:
+def tell_choice(settings: SettingsWithOrigins, images: int | None) -> str:
+    """Say in a line what the number of training images chose and why, or why it chose nothing.
+
+    Args:
+        settings: as `suit_data` returned them.
+        images: how many will train; None where the data cannot be used, of which nothing is said here.
+    """
+    if images is None:
         return ""
+    chosen = {name: entry for name, entry in settings.entries().items() if entry["origin"].startswith(_ORIGIN)}
+    if not chosen:
+        return f"{_count(images)}: {_why_nothing(settings.settings, images)}."
     values = ", ".join(f"{name}={entry['value']}" for name, entry in chosen.items())
-    reason = "few images: little trains, and more views of each" if "training.patience" in chosen else "many images"
-    why = next(iter(chosen.values()))["origin"].removeprefix("by data size ").strip("()")
-    return f"Chosen by data size, {why} ({reason}): {values}. --train and --set say otherwise."
+    reason = "few images: little trains, and more views of each" if images < FEW else "many images"
+    return f"Chosen {_ORIGIN}, {_count(images)} ({reason}): {values}. --train and --set say otherwise."
+
+
+def _why_nothing(tree: Settings, images: int) -> str:
+    base = first_base(tree.model.base)
+    if tree.preset != "default":
+        return f"their number changes nothing, for the preset {tree.preset} is a recipe of its own"
+    if base == "nano":
+        return (
+            "their number changes nothing, for nano gains most when it trains whole, on as few as 16 too "
+            "(docs/tuning.md)"
+        )
+    if by_size(images, base, on_gpu=pick_device(tree.device) != "cpu"):
+        return "what their number would choose is said already"
+    if images >= MANY:
+        return f"from {MANY:,} on more of the image encoder would learn, but on a GPU only, and this run has none"
+    return f"their number changes nothing between {FEW} and {MANY:,}"
+
+
+def _count(images: int) -> str:
+    return f"{images:,} training image{'s' if images != 1 else ''}"
