@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -182,15 +183,45 @@ def test_nobody_on_stderr_changes_no_result(failing, capsys, monkeypatch) -> Non
     assert main(["fit"]) == DataError.exit_code
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    """`segtune … | head` ends quietly when head has seen enough."""
+@pytest.mark.parametrize("words", [["version"], ["--version"], ["--help"], ["compare", "--help"], []])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_pipe_is_no_error(words: list[str], unbuffered: str) -> None:
+    """`segtune … | head` ends quietly when head has seen enough, of an answer and of help, which typer prints."""
     reader, writer = os.pipe()
     os.close(reader)
     result = subprocess.run(
-        [sys.executable, "-m", "segtune", "version"], stdout=writer, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-m", "segtune", *words], stdout=writer, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
     os.close(writer)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_reader_may_leave_at_any_point_of_the_help(monkeypatch, capfd) -> None:
+    """Rich draws it in many pieces, and typer writes the last line by itself."""
+
+    class Leaving(io.StringIO):
+        def __init__(self, patience: int) -> None:
+            super().__init__()
+            self.patience = patience
+
+        def flush(self) -> None:
+            self.patience -= 1
+            if self.patience < 0:
+                raise BrokenPipeError(32, "Broken pipe")
+
+        def fileno(self) -> int:
+            return nowhere
+
+    with Path(os.devnull).open("w") as devnull:
+        nowhere = devnull.fileno()
+        left = []
+        while not left or left[-1] < 0:
+            monkeypatch.setattr(sys, "stdout", Leaving(len(left)))
+            assert main(["compare", "--help"]) == 0
+            left.append(sys.stdout.patience)
+    assert len(left) > 3
+    assert capfd.readouterr().err == ""
 
 
 def test_an_error_that_nobody_reads_keeps_its_code(tmp_path) -> None:

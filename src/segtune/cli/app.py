@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import redirect_stdout
+from typing import Annotated, TextIO, cast
 
 import typer
 
@@ -19,7 +20,7 @@ from segtune.cli.demo import demo
 from segtune.cli.evaluate import evaluate
 from segtune.cli.failures import describe
 from segtune.cli.fit import fit
-from segtune.cli.output import NobodyReadsError, complain, finish
+from segtune.cli.output import NobodyReadsError, Stdout, complain
 from segtune.cli.pretrain import pretrain
 from segtune.cli.report import report
 from segtune.cli.segment import segment
@@ -78,10 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}
     # Taken out here, so that it may stand anywhere and no command needs to know it.
     words = [word for word in words if word != TRACEBACK]
+    with redirect_stdout(cast("TextIO", Stdout(sys.stdout))):
+        return _run_and_tell(words, traceback_wanted=traceback_wanted)
+
+
+def _run_and_tell(words: list[str], *, traceback_wanted: bool) -> int:
     code = 0
     try:
         code = _run(words)
-        finish()
+        sys.stdout.flush()
     except NobodyReadsError:
         _let_go_of_stdout()
         return code
@@ -90,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failure = describe(error)
         try:
             complain(failure, as_json="--json" in words, traceback_of=error if traceback_wanted else None)
-            finish()
+            sys.stdout.flush()
         except NobodyReadsError:
             _let_go_of_stdout()
         return failure.exit_code

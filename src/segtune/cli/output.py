@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 from segtune.cli.failures import Failure
 
@@ -24,22 +24,47 @@ def answer(facts: Mapping[str, Any], text: str, *, as_json: bool) -> None:
         text: the same for people.
         as_json: which of the two.
     """
-    try:
-        print(json.dumps(facts, allow_nan=False) if as_json else text)  # noqa: T201 - the one place that prints results
-    except BrokenPipeError as error:
-        raise NobodyReadsError from error
-
-
-def finish() -> None:
-    """Write out what is printed but still held back; when Python ends, a full disk would meet nobody."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError as error:
-        raise NobodyReadsError from error
+    print(json.dumps(facts, allow_nan=False) if as_json else text)  # noqa: T201 - the one place that prints results
 
 
 class NobodyReadsError(Exception):
     """Whoever read stdout has enough, as `head` does."""
+
+
+class Stdout:
+    """Stdout that says so when nobody reads it any longer, whoever prints: this room, or typer its help.
+
+    A plain BrokenPipeError may come from any pipe; and rich, which draws the help, ends the program on one by itself.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write `text` and return how many characters that were.
+
+        Raises:
+            NobodyReadsError: its reader is gone.
+        """
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError as error:
+            raise NobodyReadsError from error
+
+    def flush(self) -> None:
+        """Write out what is held back; when Python ends, a full disk would meet nobody.
+
+        Raises:
+            NobodyReadsError: its reader is gone.
+        """
+        try:
+            self._stream.flush()
+        except BrokenPipeError as error:
+            raise NobodyReadsError from error
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what else the stream has, such as its encoding and whether it is a terminal."""
+        return getattr(self._stream, name)
 
 
 def whisper(text: str) -> None:
