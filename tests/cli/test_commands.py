@@ -148,6 +148,24 @@ def test_evaluate_leaves_the_choice_open(stand_in, reports, capsys: pytest.Captu
     assert capsys.readouterr().out.splitlines() == ["Level.", "Report: DIR/report.html"]
 
 
+@pytest.mark.parametrize(
+    ("said", "folder"), [((), "runs/compare-polyps"), (("--out", "elsewhere"), "elsewhere")], ids=["default", "said"]
+)
+def test_compare_needs_no_folder(said, folder, stand_in, tmp_path, monkeypatch, capsys) -> None:
+    """The default has the name of the data, also where that is a dot; another may be said."""
+    (tmp_path / "polyps").mkdir()
+    monkeypatch.chdir(tmp_path / "polyps")
+    plan = stand_in("segtune.runs.compare:plan_comparison", "plan")
+    found = SimpleNamespace(ablation=None, to_json=dict, stopped=False, failed={})
+    sys.modules["segtune.runs.compare"].run_comparison = lambda *_: found
+    stand_in("segtune.report.comparison:write_comparison", None)
+    sys.modules["segtune.report.comparison"].describe_comparison = lambda _: "Nothing."
+    words = ["compare", ".", "--vary", "loss=dice,bce+dice", "--vary", "train=decoder,full", "--seeds", "3", "--json"]
+    assert main([*words, *said]) == NOT_CROWNED
+    assert plan.args == (["loss=dice,bce+dice", "train=decoder,full"], 3, Path(folder))
+    assert json.loads(capsys.readouterr().out)["folder"] == folder
+
+
 def test_report_says_where_it_is(stand_in, capsys: pytest.CaptureFixture[str]) -> None:
     """The page's path is the answer, for people and programs."""
     calls = stand_in("segtune.report.page:write_report", Path("RUN/report.html"))

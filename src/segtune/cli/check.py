@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from segtune.cli.options import AsJson, Bands, Data, Format, Objects, Window
+from segtune.cli.options import AsJson, Bands, Data, Format, Objects, Window, name_of
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 
@@ -60,8 +60,7 @@ def check(
     from segtune.report.check_page import write_check_page
     from segtune.runs.folder import other_than_a_run
 
-    # Resolved, as "." has no name.
-    folder = out or Path("segtune-check") / (data.stem if data.is_file() else data.resolve().name)
+    folder = out or Path("segtune-check") / name_of(data)
     other_than_a_run(folder)
     with shown() as progress:
         dataset = open_dataset(

@@ -8,12 +8,18 @@ from typing import Annotated
 import typer
 
 from segtune.cli.fit import Epochs, Model, Preset, Set, Train
-from segtune.cli.options import AsJson, Data
+from segtune.cli.options import AsJson, Data, name_of
 from segtune.cli.output import answer
 from segtune.cli.progress import shown
 from segtune.core.errors import INCOMPLETE, INTERRUPTED, NOT_CROWNED
 
-Out = Annotated[Path, typer.Option(metavar="DIR", help="Where the fits and the comparison go; an earlier one goes on.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Where the fits and the comparison go; an earlier one goes on. [default: runs/compare-NAME]",
+    ),
+]
 Vary = Annotated[
     list[str],
     typer.Option(
@@ -27,8 +33,8 @@ Seeds = Annotated[int, typer.Option(min=1, metavar="N", help="Trainings of each 
 
 def compare(
     data: Data,
-    out: Out,
     vary: Vary,
+    out: Out = None,
     seeds: Seeds = 3,
     model: Model = None,
     preset: Preset = "default",
@@ -45,22 +51,23 @@ def compare(
 
     For example:
 
-        segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3 --out runs/losses
+        segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3
         segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=1e-4,3e-4 --out runs/adapters
     """
     from segtune.report.comparison import describe_comparison, write_comparison
     from segtune.report.fitting import fit_and_report
     from segtune.runs.compare import plan_comparison, run_comparison
 
+    folder = out or Path("runs") / f"compare-{name_of(data)}"
     plan = plan_comparison(
-        vary, seeds, out, preset=preset, overrides=set or (), data=data, model=model, train=train, epochs=epochs
+        vary, seeds, folder, preset=preset, overrides=set or (), data=data, model=model, train=train, epochs=epochs
     )
     with shown() as progress:
         found = run_comparison(
             plan, lambda one, resume: fit_and_report(one, resume=resume, progress=progress), progress
         )
     page = write_comparison(found) if found.ablation is not None else None
-    facts = found.to_json() | {"folder": str(out), "report": None if page is None else str(page)}
+    facts = found.to_json() | {"folder": str(folder), "report": None if page is None else str(page)}
     text = describe_comparison(found) + ("" if page is None else f"\nReport: {page}")
     answer(facts | {"verdict": describe_comparison(found)}, text, as_json=json)
     if found.stopped:

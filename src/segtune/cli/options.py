@@ -32,3 +32,9 @@ Window = Annotated[
     tuple[float, float] | None,
     typer.Option(metavar="CENTRE WIDTH", help="DICOM, NIfTI: the values shown. [default: the files' own]"),
 ]
+
+
+def name_of(data: Path) -> str:
+    """Return what a default folder is called after DATA: its folder's name, or its file's without the ending."""
+    # Resolved, as "." has no name.
+    return data.stem if data.is_file() else data.resolve().name
