@@ -35,13 +35,15 @@ FAILURES = 10
 PICTURED_FAILURES = 4
 """How many of them get a picture."""
 
-PICTURED_SUSPECTS = 8
-"""Labels worth a second look that get one."""
+LISTED_SUSPECTS = 25
+"""Labels worth a second look that are listed, each with a picture; `labels_to_review.csv` has the rest."""
 
 _PANEL_BYTES = 56 * 1024
 """Most of one panel."""
 _PAGE_BYTES = 3400 * 1024
 """Most of all panels together, so that the page stays below six megabytes however many models are shown."""
+_SUSPECT_WEIGHT = 0.5
+"""Share in that of a label worth a second look, beside 1 of an example or failure: there may be many of them."""
 _COLLAGE_BYTES = 400 * 1024
 _LEAST_SIDE = 64
 """A picture smaller than this, in pixels, is not made smaller for its bytes."""
@@ -145,7 +147,7 @@ def choose_pictures(run: RunView) -> tuple[Place, ...]:
     shown: list[Example] = []
     for mode in run.leading_modes:
         shown += [*choose_examples(run, mode), *choose_failures(run, mode)[:PICTURED_FAILURES]]
-    doubted = (run.results.review or ())[:PICTURED_SUSPECTS]
+    doubted = (run.results.review or ())[:LISTED_SUSPECTS]
     places: list[Place] = [(example.image, example.mode) for example in shown]
     return tuple(dict.fromkeys([*places, *((one.image, one.mode, one.object) for one in doubted)]))
 
@@ -161,15 +163,17 @@ def store_pictures(run: RunView, pictures: Pictures, progress: Progress = SILENT
     before = _files(read_gallery(run.folder, check=False))
     gallery: Gallery = {}
     wanted = choose_pictures(run)
+    # Bytes are those of the files; in the page base64 makes four of three.
+    unit = _PAGE_BYTES / max(1, sum(_weight(place) for place in wanted))
     with progress.stage("pictures", len(wanted)) as advance:
-        for number, (image, mode, *only) in enumerate(wanted, start=1):
+        for number, place in enumerate(wanted, start=1):
+            image, mode, *only = place
             collage = pictures(image, mode, *only)
             if collage is not None:
                 drawn = draw_panels(collage)
                 # The tables' IoU is that of all the image's objects.
                 panels = drawn if only else [_with_score(run, panel, image, mode) for panel in drawn]
-                # Bytes are those of the file; in the page base64 makes four of three.
-                most = min(_PANEL_BYTES, _PAGE_BYTES // (len(wanted) * len(panels)))
+                most = min(_PANEL_BYTES, int(unit * _weight(place) / len(panels)))
                 stored = _store(folder / f"{_safe(mode)}-{number:02d}", panels, image, mode, most)
                 stored = replace(stored, only=only[0] if only else None)
                 gallery[stored.key] = stored
@@ -232,6 +236,10 @@ def _store(place: Path, panels: Sequence[Panel], image: str, mode: str, most: in
         stored.append(StoredPanel(panel.kind, panel.title, panel.iou, file))
     height, width = panels[0].pixels.shape[:2]
     return StoredPicture(image, mode, collage, width, height, tuple(stored))
+
+
+def _weight(place: Place) -> float:
+    return 1 if len(place) == 2 else _SUSPECT_WEIGHT
 
 
 def _with_score(run: RunView, panel: Panel, image: str, mode: str) -> Panel:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from segtune.evaluation.review import MOST_SUSPECTS
-from segtune.report.gallery import Place
+from segtune.report.gallery import LISTED_SUSPECTS, Place
 from segtune.report.glossary import model_label
 from segtune.report.numbers import count, decimal
 from segtune.report.run import RunView
-
-LISTED = 25
-"""Objects in the report's table; `labels_to_review.csv` has the rest."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,6 @@ def build_review(run: RunView) -> Review | None:
             (one.image, one.mode, one.object), f"{rank}", one.image, f"{one.object}", one.reason, decimal(one.iou),
             decimal(one.quality), decimal(one.agreement), decimal(one.doubt),
         )
-        for rank, one in enumerate(found[:LISTED], start=1)
+        for rank, one in enumerate(found[:LISTED_SUSPECTS], start=1)
     )  # fmt: skip
     return Review(verdict, meaning, lines)
