@@ -80,11 +80,11 @@ def plate(scene: Scene) -> None:
         if rng.random() < 0.5:
             paint_faint(scene, scene.length(0.03, 0.35), scene.place())
         else:
-            kind = pick(rng, ["blob", "ellipse", "bar", "branches", "bar"])
+            kind = scene.pick_kind(["blob", "ellipse", "bar", "branches", "bar"])
             pose = turn(rng.uniform(0, 6.3), scene.length(0.02, 0.35), scene.length(0.01, 0.2))
             colour = base.colour * np.float32(np.exp(pick(rng, (-1, -1, 1)) * rng.uniform(0.1, 0.8)))
             look = draw_look(rng, soft=float(rng.gamma(1.2, 0.003)))
-            outline = SHAPES[kind](rng).moved(pose, scene.place())
+            outline = scene.outline(kind).moved(pose, scene.place())
             paint(scene, outline, brushed.recoloured(colour), look, scene.canvas.add(kind))
 
 
@@ -97,7 +97,7 @@ def crowd(scene: Scene) -> None:
     ground(scene, regions=1, contrast=(0.1, 0.8))
     bright = Palette(natural_colour(rng, scene.palette.chroma, (0.3, 0.95)), 0.9, 0.3, (0.2, 1.0))
     material = draw_material(rng, bright if dark else scene.palette, contrast=0.7)
-    kind = pick(rng, ["blob", "ellipse", "ellipse", "blob", *scene.shapes])
+    kind = scene.pick_kind(["blob", "ellipse", "ellipse", "blob", *SHAPES])
     look = draw_look(rng, soft=float(rng.gamma(1.2, 0.003)))
     if scene.cutouts is not None and rng.random() < scene.cutouts.share:
         herd(scene, scene.cutouts, look)
@@ -106,7 +106,7 @@ def crowd(scene: Scene) -> None:
         pose = turn(float(rng.uniform(0, 6.3)), reach * float(np.exp(rng.normal(0, 0.2))))
         colour = material.colour * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.02)
         one = material.recoloured(np.asarray(colour, np.float32))
-        paint(scene, scene.shapes[kind](rng).moved(pose, place), one, look, scene.canvas.add(kind))
+        paint(scene, scene.outline(kind).moved(pose, place), one, look, scene.canvas.add(kind))
 
 
 def herd(scene: Scene, cutouts: Cutouts, look: Look) -> None:
@@ -156,13 +156,13 @@ def settlement(scene: Scene) -> None:
     """Paint a group of like things: houses, trees, boats, fields."""
     rng = scene.rng
     material, look = draw_material(rng, scene.palette), draw_look(rng)
-    kind = pick(rng, ["rectangle", "rectangle", "blob", "clump", "polygon"])
+    kind = scene.pick_kind(["rectangle", "rectangle", "blob", "clump", "polygon"])
     reach, hub, angle = scene.length(0.01, 0.08), scene.place(), rng.uniform(0, 3)
     spread = rng.uniform(0.05, 0.4) * scene.side
     for _ in range(int(rng.integers(2, 20))):
         pose = turn(angle + rng.normal(0, 0.2), reach * float(np.exp(rng.normal(0, 0.25))))
         one = material.recoloured(np.asarray(material.colour * np.exp(rng.normal(0, 0.12)), np.float32))
-        outline = scene.shapes[kind](rng).moved(pose, hub + rng.normal(0, spread, 2))
+        outline = scene.outline(kind).moved(pose, hub + rng.normal(0, spread, 2))
         paint(scene, outline, one, look, scene.canvas.add(kind))
 
 

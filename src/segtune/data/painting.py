@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from segtune.data.canvas import Canvas, soften
 from segtune.data.cutouts import Cutouts, lay_out, recolour
-from segtune.data.figures import FIGURES, SLOTS, Figure, Part
+from segtune.data.figures import SLOTS, Figure, Part
 from segtune.data.light import Light, cast_shadow, relief
-from segtune.data.shapes import MASSIVE, Contour, Drawer, Outline, Patch, rasterise, turn
+from segtune.data.shapes import MASSIVE, SHAPES, Contour, Drawer, Outline, Patch, rasterise, turn
 from segtune.data.textures import Material, Palette, draw_material
 from segtune.data.tiles import TILE, FloatArray, cut, pick
 
 _LUMPS = (*MASSIVE, "blob", "blob", "blob", "clump", "ellipse", "ellipse", "branches", "bar")
 _SKINS = ("mottle", "rough", "grain", "spots", "pebbles", "fibre")
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The kinds of things that scenes of a theme are made of.
+
+    Attributes:
+        shapes: of outline, by name.
+        figures: of composite thing, by name.
+        stand_ins: kind of outline that a layout names → those drawn in its place; a kind that is not here stays.
+    """
+
+    shapes: Mapping[str, Drawer]
+    figures: Mapping[str, Callable[[np.random.Generator], Figure]]
+    stand_ins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -28,7 +44,7 @@ class Scene:
         rng: its source of randomness.
         palette: its colours.
         light: its lamp.
-        shapes: kinds of outline that may appear.
+        kinds: what may appear.
         cutouts: pictures that may appear as things, if any.
     """
 
@@ -36,7 +52,7 @@ class Scene:
     rng: np.random.Generator
     palette: Palette
     light: Light
-    shapes: dict[str, Drawer]
+    kinds: Kinds
     cutouts: Cutouts | None = None
 
     @property
@@ -48,6 +64,16 @@ class Scene:
     def window(self) -> tuple[slice, slice]:
         """Rows and columns of the whole image."""
         return slice(0, self.canvas.size[0]), slice(0, self.canvas.size[1])
+
+    def pick_kind(self, names: Sequence[str]) -> str:
+        """Draw one of the `names` of the general theme's outlines, or of those that stand for it here."""
+        kind = pick(self.rng, names)
+        others = self.kinds.stand_ins.get(kind)
+        return kind if others is None else pick(self.rng, others)
+
+    def outline(self, kind: str) -> Outline:
+        """Draw an outline of a kind, in unit coordinates."""
+        return self.kinds.shapes[kind](self.rng)
 
     def place(self, central: float = 0.0) -> Contour:
         """Draw a place in the image, x and y in pixels; `central` 0 anywhere to 1 in the middle."""
@@ -114,7 +140,7 @@ def paint_thing(
         reach: half of its extent in pixels.
         composite: probability that it is a figure of several parts.
         central: 0 anywhere to 1 in the middle.
-        kinds: which outlines it may have; without, any of the scene's, and one in twelve only a faint change.
+        kinds: which outlines it may have; without, any, and one in twelve only a faint change.
     """
     rng, place = scene.rng, scene.place(central)
     pose = upright(rng) @ turn(0, reach * pick(rng, (-1, 1)), reach * rng.uniform(0.8, 1.25))
@@ -123,15 +149,15 @@ def paint_thing(
         paint_cutout(scene, recolour(scene.cutouts.draw(rng), rng), (pose, place), look)
         return
     if rng.random() < composite:
-        kind = pick(rng, list(FIGURES))
+        kind = pick(rng, list(scene.kinds.figures))
         materials = [_visible(scene, place) for _ in range(SLOTS)]
-        paint_figure(scene, FIGURES[kind](rng), kind, (pose, place), materials, look)
+        paint_figure(scene, scene.kinds.figures[kind](rng), kind, (pose, place), materials, look)
         return
     if kinds is None and rng.random() < 0.08:
         paint_faint(scene, reach, place)
         return
-    kind = pick(rng, kinds or (*scene.shapes, *MASSIVE))
-    outline = scene.shapes[kind](rng).moved(pose @ turn(rng.uniform(0, 6.3)), place)
+    kind = scene.pick_kind(kinds or (*SHAPES, *MASSIVE))
+    outline = scene.outline(kind).moved(pose @ turn(rng.uniform(0, 6.3)), place)
     paint(scene, outline, _visible(scene, place), look, scene.canvas.add(kind))
 
 
@@ -199,9 +225,9 @@ def paint_cutout(scene: Scene, picture: FloatArray, pose: tuple[Contour, Contour
 def paint_faint(scene: Scene, reach: float, place: Contour) -> None:
     """Change the ground only a little: its brightness, hue, grain or relief, often more than one of them."""
     rng, canvas = scene.rng, scene.canvas
-    kind = pick(rng, _LUMPS)
+    kind = scene.pick_kind(_LUMPS)
     soft = float(rng.gamma(1.3, 0.006)) * scene.side
-    outline = scene.shapes[kind](rng).moved(turn(rng.uniform(0, 6.3), reach), place)
+    outline = scene.outline(kind).moved(turn(rng.uniform(0, 6.3), reach), place)
     patch = rasterise(outline, canvas.size, margin=2 + int(3 * soft))
     if patch is None:
         return

@@ -1,8 +1,8 @@
 """Drawn images with exact masks: what `nano` learns from, and the suite that shows what tuning makes it forget.
 
 `data.layouts` says what is in a scene, `data.painting` puts one thing on the canvas. Below them: `data.textures`
-(surfaces), `data.shapes` (outlines), `data.figures` (wholes of parts), `data.canvas` (who is seen where) and
-`data.light` (shading, camera). The same seed, theme and side give the same bytes.
+(surfaces), `data.shapes` (outlines), `data.figures` (wholes of parts), `data.held_out` (both, of the suite alone),
+`data.canvas` (who is seen where) and `data.light` (shading, camera). The same seed, theme and side give the same bytes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from segtune.core.types import Image, Sample
 from segtune.data.canvas import SMALLEST_AREA, Canvas
 from segtune.data.cutouts import Cutouts
 from segtune.data.demo import draw_lumps, write_demo
+from segtune.data.figures import FIGURES
+from segtune.data.held_out import HELD_OUT, HELD_OUT_FIGURES, STAND_INS
 from segtune.data.layouts import LAYOUTS
 from segtune.data.light import draw_camera, draw_light
-from segtune.data.painting import Scene
-from segtune.data.shapes import HELD_OUT, SHAPES
+from segtune.data.painting import Kinds, Scene
+from segtune.data.shapes import SHAPES
 from segtune.data.textures import Palette, natural_colour
 
 __all__ = ["MOST_OBJECTS", "SMALLEST_SIDE", "THEMES", "draw_scene", "write_demo"]
@@ -30,6 +32,10 @@ THEMES = ("general", "suite", "demo")
 
 MOST_OBJECTS = 40
 SMALLEST_SIDE = 32
+
+_GENERAL = Kinds(SHAPES, FIGURES)
+_SUITE = Kinds(HELD_OUT, HELD_OUT_FIGURES, STAND_INS)
+"""Nothing of the general theme's: only regions of the ground, and signs on the frame of a view through a tube, are."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,8 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general", cutouts: C
     Args:
         seed: 0 or more; each theme has seeds of its own.
         side: longest side of the image in pixels; the shorter one is 0.6 to 1 times that.
-        theme: "general" (pretraining), "suite" (kinds of things that "general" never shows, beside shared ones) or
-            "demo" (`data.demo`; may have no object).
+        theme: "general" (pretraining), "suite" (things of kinds that "general" never shows, on grounds like its own)
+            or "demo" (`data.demo`; may have no object).
         cutouts: pictures that are things of it too; the demo has none.
 
     Returns:
@@ -91,5 +97,4 @@ def _begin(rng: np.random.Generator, side: int, theme: str, cutouts: Cutouts | N
     size = (side, shorter) if rng.random() < 0.3 else (shorter, side)
     chroma = float(rng.uniform(0.3, 1.6))
     palette = Palette(natural_colour(rng, chroma, (0.2, 0.8)), float(rng.beta(1, 4)), chroma, (0.06, 0.95))
-    shapes = {**SHAPES, **HELD_OUT} if theme == "suite" else SHAPES
-    return Scene(Canvas(size, side), rng, palette, draw_light(rng), shapes, cutouts)
+    return Scene(Canvas(size, side), rng, palette, draw_light(rng), _SUITE if theme == "suite" else _GENERAL, cutouts)

@@ -112,7 +112,7 @@ def blob(rng: np.random.Generator, *, rough: float | None = None, corners: int =
 def ellipse(rng: np.random.Generator, *, aspect: float | None = None) -> Outline:
     """Draw an ellipse of half-axes 1 and `aspect`."""
     aspect = float(rng.uniform(0.35, 1.0)) if aspect is None else aspect
-    return Outline((_arc(0, 2 * np.pi, 40) * (1, aspect),))
+    return Outline((arc(0, 2 * np.pi, 40) * (1, aspect),))
 
 
 def polygon(rng: np.random.Generator) -> Outline:
@@ -128,8 +128,8 @@ def rectangle(rng: np.random.Generator, *, aspect: float | None = None) -> Outli
     aspect = float(rng.uniform(0.2, 1.0)) if aspect is None else aspect
     if rng.random() < 0.4:
         power = rng.uniform(3, 9)
-        arc = _arc(0, 2 * np.pi, 48)
-        return Outline((np.sign(arc) * np.abs(arc) ** (2 / power) * (1, aspect),))
+        circle = arc(0, 2 * np.pi, 48)
+        return Outline((np.sign(circle) * np.abs(circle) ** (2 / power) * (1, aspect),))
     corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (1, aspect)
     return Outline((corners + rng.normal(0, 0.06, (4, 2)) * (1, aspect),))
 
@@ -241,44 +241,11 @@ def clump(rng: np.random.Generator) -> Outline:
     """Draw several round lobes grown together: a bush, a cloud, a cluster."""
     count = int(rng.integers(3, 9))
     centres, radii = rng.normal(0, 0.38, (count, 2)) * (1, 0.7), rng.uniform(0.2, 0.5, count)
-    return Outline(tuple(_arc(0, 2 * np.pi, 24) * r + c for c, r in zip(centres, radii, strict=True)), joined=True)
+    return Outline(tuple(arc(0, 2 * np.pi, 24) * r + c for c, r in zip(centres, radii, strict=True)), joined=True)
 
 
-def crescent(rng: np.random.Generator) -> Outline:
-    """Draw a moon's sickle."""
-    reach = rng.uniform(1.6, 2.6)
-    outer, inner = _arc(-reach, reach, 40), _arc(-reach, reach, 40)[::-1]
-    return Outline((np.concatenate([outer, inner * (rng.uniform(0.2, 0.75), 1)]),))
-
-
-def spiral(rng: np.random.Generator) -> Outline:
-    """Draw a coiled band."""
-    t = np.linspace(0.12, 1, 120)
-    angle = t * rng.uniform(8, 16)
-    return Outline((strip(np.stack([t * np.cos(angle), t * np.sin(angle)], 1), 0.06 + 0.05 * t),))
-
-
-def gear(rng: np.random.Generator) -> Outline:
-    """Draw a toothed wheel or a star round a hole."""
-    teeth = int(rng.integers(5, 16))
-    angle = np.linspace(0, 2 * np.pi, teeth * 8, endpoint=False)
-    radius = 0.85 + 0.15 * np.tanh(rng.uniform(1, 8) * np.cos(teeth * angle))
-    rim = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-    return Outline((rim, rim * 0 + _arc(0, 2 * np.pi, len(rim)) * rng.uniform(0.1, 0.6)))
-
-
-def superformula(rng: np.random.Generator) -> Outline:
-    """Draw one of the curves of Gielis (2003): flowers, shields, diatoms."""
-    lobes, n1, n2, n3 = int(rng.integers(2, 9)), rng.uniform(0.4, 3), *rng.uniform(0.5, 6, 2)
-    angle = np.linspace(0, 2 * np.pi, 160, endpoint=False)
-    # Kept off 0 below: a negative power of it is infinite.
-    wave = np.abs(np.cos(lobes * angle / 4)) ** n2 + np.abs(np.sin(lobes * angle / 4)) ** n3
-    radius = np.maximum(wave, 1e-3) ** (-1 / n1)
-    radius /= radius.max()
-    return Outline((np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1),))
-
-
-def _arc(begin: float, end: float, count: int) -> Contour:
+def arc(begin: float, end: float, count: int) -> Contour:
+    """Return `count` points, [n, 2], of the unit circle from an angle up to before another."""
     angle = np.linspace(begin, end, count, endpoint=False)
     return np.stack([np.cos(angle), np.sin(angle)], 1)
 
@@ -289,10 +256,7 @@ SHAPES: dict[str, Drawer] = {
     "blob": blob, "ellipse": ellipse, "polygon": polygon, "rectangle": rectangle, "ring": ring, "bar": bar,
     "branches": branches, "strokes": strokes, "leaf": leaf, "grille": grille, "lathe": lathe, "clump": clump,
 }  # fmt: skip
-"""Kinds of outline of the general theme."""
-
-HELD_OUT: dict[str, Drawer] = {"crescent": crescent, "spiral": spiral, "gear": gear, "superformula": superformula}
-"""Kinds that only the suite draws, so that it holds things no pretraining has seen."""
+"""Kinds of outline of the general theme; the suite has its own (`data.held_out`)."""
 
 MASSIVE = ("blob", "blob", "blob", "ellipse", "polygon", "rectangle", "lathe", "clump", "leaf")
 """Kinds that have a body, the likelier ones more than once."""
