@@ -6,13 +6,15 @@ import json
 
 import pytest
 import torch
-from disc_data import SMALL, write_discs
+from disc_data import CROWNS, blank, write_discs
 
-from segtune.core.errors import NOT_CROWNED, MissingExtraError
+from segtune.adapters.parts import part_prefixes
+from segtune.core.errors import MissingExtraError
 from segtune.models import FAMILIES
 from segtune.models.open import open_model
 from segtune.models.save import save_model
 from segtune.segment.session import Session
+from segtune.training.checkpoints import CheckpointFolder
 
 
 @pytest.fixture(scope="module", params=sorted(set(FAMILIES) - {"sam"}))  # the other tests here are of "sam"
@@ -33,16 +35,18 @@ def few(tmp_path_factory):
 
 
 def test_a_family_from_fit_to_reopened(answer, segtune, base, few, tmp_path):
-    """A base is tuned for two steps; the result is measured, segments by boxes and everything, and opens again."""
-    run = tmp_path / "run"
-    code, _, err = segtune(
-        "fit", few, "--out", run, "--model", base, "--train", "decoder", "--epochs", "1",
-        "--set", "training.optimizer.batch=4", "--set", "training.steps=2", *SMALL,
-    )  # fmt: skip
-    assert code in (0, NOT_CROWNED), err
+    """All of a base is tuned and crowned; the result opens to what was learned, is measured and segments."""
+    save_model(blank(open_model(base)), tmp_path / "blank")
+    base, run = tmp_path / "blank", tmp_path / "run"
+    code, _, err = segtune("fit", few, "--out", run, "--model", base, "--train", "full", "--epochs", "8", *CROWNS)
+    assert code == 0, err
+    scores = json.loads((run / "run.json").read_text())["training"]
+    assert scores["pretrained_validation_score"] == 0  # so that being crowned hangs on no decimal
+    assert scores["validation_score"] > 0.05
     before, after = open_model(base), open_model(run)
     assert type(after) is type(before)
     assert after.preparation == before.preparation
+    assert_learned(before, after, CheckpointFolder(run / "checkpoints").load("best").tensors["weights"])
     code, _ = answer("evaluate", run, few, "--out", tmp_path / "matrix", "--modes", "click,box,everything")
     assert code == 0
     code, facts = answer("segment", run, few / "images", "--out", tmp_path / "masks", "--boxes", "10,10,50,40")
@@ -50,6 +54,16 @@ def test_a_family_from_fit_to_reopened(answer, segtune, base, few, tmp_path):
     code, facts = answer("segment", run, few / "images" / "003.png", "--out", tmp_path / "all", "--everything")
     assert (code, facts["done"]) == (0, 1)
     assert json.loads((run / "model" / "config.json").read_text())["model_type"] in FAMILIES[before.family].model_types
+
+
+def assert_learned(before, after, learned):
+    """The opened model has what training ended with, bit for bit, and none of its parts is the base's."""
+    assert set(learned) == {name for name, _ in after.named_parameters()}
+    opened, base = after.state_dict(), before.state_dict()
+    assert set(opened) == set(base)
+    assert not [name for name, value in opened.items() if not torch.equal(value, learned.get(name, base[name]))]
+    for prefix in part_prefixes(after, ("encoder", "prompt", "decoder")):
+        assert any(not torch.equal(base[name], learned[name]) for name in learned if name.startswith(prefix)), prefix
 
 
 def test_a_saved_embedding_answers_alike(base, few, tmp_path):
