@@ -15,6 +15,7 @@ from segtune.adapters.rank_allocation import RankAllocation
 from segtune.adapters.scopes import train_only
 from segtune.adapters.way import parse_way
 from segtune.core.errors import MissingExtraError, ModelError, UsageError
+from segtune.models import FAMILIES
 from segtune.models.sam.build import build_sam
 from segtune.models.sam.sizes import MICRO
 
@@ -131,6 +132,27 @@ def test_without_peft_the_install_command_is_told(sam, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"--train dora needs.*pip install 'segtune\[peft\]'"):
         train_only(sam, "dora")
     assert train_only(sam, "norm").names
+
+
+def test_peft_takes_no_model_for_transformers(monkeypatch):
+    """It would ask one that has a `config` for names of weights that only transformers' own classes know."""
+    pytest.importorskip("transformers", reason="pip install 'segtune[hf]'")
+    asking = pytest.importorskip("peft.utils.transformers_weight_conversion", reason="pip install 'segtune[peft]'")
+    monkeypatch.setattr(asking, "get_model_conversion_mapping", lambda model: pytest.fail("it was taken for one"))
+    model = FAMILIES["sam2"].tiny(torch.Generator().manual_seed(0))
+    config = model.config
+    train_only(model, "lora:in=decoder")
+    assert model.config is config
+
+
+def test_boft_turns_blocks_apart(sam):
+    """One butterfly factor and no permutation: block-diagonal OFT, as the documentation says."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    train_only(sam, "boft:block=4,in=encoder")
+    layer = sam.get_submodule("image_encoder.blocks.0.attn.qkv")
+    (rotations,) = layer.boft_R["default"]  # [blocks, 4, 4], of the one factor
+    assert rotations.shape == (layer.in_features // 4, 4, 4)
+    assert torch.equal(layer.boft_P[0], torch.eye(layer.in_features))
 
 
 def test_a_second_adapter_is_refused(sam):

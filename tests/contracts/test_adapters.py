@@ -1,9 +1,11 @@
-"""Every way of training keeps the contract of `segtune.adapters`, on a small random model."""
+"""Every way of training keeps the contract of `segtune.adapters`, on small random models."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from segtune.adapters import WAYS
 from segtune.adapters.scopes import Trainable, train_only
 from segtune.adapters.way import parse_way
-from segtune.core.errors import MissingExtraError, ModelError
+from segtune.core.errors import MissingExtraError, ModelError, UsageError
 from segtune.core.types import Embedding, Prompts
 from segtune.models import FAMILIES
 from segtune.models.family import PromptableModel
@@ -29,13 +32,25 @@ pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
 EXAMPLES = {"late": "late:1"}
 """Of ways that need an option; all others are tested with their defaults."""
 
+IMPORTANT = ("adalora", "bias", "bottleneck", "conv_lora", "dora", "lora", "norm", "pissa", "tokens")
+"""Tested in every family; one at least of each mechanism."""
+
+WITHOUT_LAYERS = {("edgetam", "conv_lora")}
+"""Where there is nothing to adapt: an encoder of convolutions alone."""
+
+KEPT = {"pissa": 2, "vera": 3}
+"""Numbers an adapter keeps for each that trains: one, but for strengths; more with its start or frozen matrices."""
+
 STEPS = 20
 TOLERANCE = 1e-5
 
 
-def make_model() -> PromptableModel:
-    """A small random Segment Anything, the same every time."""
-    return FAMILIES["sam"].tiny(torch.Generator().manual_seed(0))
+def make_model(family: str = "sam") -> PromptableModel:
+    """A small random model of a family, the same every time."""
+    try:
+        return FAMILIES[family].tiny(torch.Generator().manual_seed(0))
+    except MissingExtraError as error:
+        pytest.skip(str(error))
 
 
 def draw_images() -> list[np.ndarray]:
@@ -91,22 +106,26 @@ class Tuned:
     last_loss: float
 
 
-@pytest.fixture(scope="module", params=sorted(WAYS))
-def tuned(request: pytest.FixtureRequest) -> Tuned:
-    """Each way of training, tuned for 20 steps."""
-    model = make_model()
+def tune(model: PromptableModel, way: str, steps: int) -> Tuned:
+    """Tune a model on both discs."""
     at_start = answer(model).detach()
-    trainable = train_only(model, EXAMPLES.get(request.param, request.param), seed=1)
+    trainable = train_only(model, EXAMPLES.get(way, way), seed=1)
     installed = answer(model).detach()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=3e-3)
     first_loss = float(loss_of(model).detach())
-    for _ in range(STEPS):
+    for _ in range(steps):
         optimizer.zero_grad()
         loss_of(model.train()).backward()
         optimizer.step()
     return Tuned(model.eval(), trainable, at_start, installed, weights, first_loss, float(loss_of(model).detach()))
+
+
+@pytest.fixture(scope="module", params=sorted(WAYS))
+def tuned(request: pytest.FixtureRequest) -> Tuned:
+    """Each way of training, tuned for 20 steps."""
+    return tune(make_model(), request.param, STEPS)
 
 
 def test_the_function_is_the_same_at_the_start(tuned):
@@ -176,6 +195,10 @@ def test_an_adapter_saved_alone_opens_on_its_base_and_on_no_other(tuned, tmp_pat
     save_model(base, tmp_path / "base")
     whose = {"name": str(tmp_path / "base"), "sha256": hash_weights(base)}
     save_adapter(tuned.model, adapter, tmp_path / "adapter", base=whose)
+    alone, whole = tmp_path / "adapter" / "adapter.safetensors", tmp_path / "base" / "model.safetensors"
+    kept = sum(value.numel() for value in load_file(alone).values())
+    assert kept <= KEPT.get(adapter.spec.partition(":")[0], 1.01) * tuned.trainable.parameters
+    assert alone.stat().st_size < 0.8 * whole.stat().st_size  # with rank 8 in a model of 32 channels, and many names
     opened = open_model(tmp_path / "adapter")
     assert torch.allclose(answer(opened), answer(tuned.model), atol=TOLERANCE)
     assert all(parameter.requires_grad for parameter in opened.parameters())
@@ -228,13 +251,42 @@ def test_the_same_seed_begins_alike(tuned):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
+@pytest.mark.parametrize("way", IMPORTANT)
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) - {"sam"}))
+def test_in_every_family(family, way, tmp_path: Path):
+    """It begins as the base, learns, moves what it names alone, opens again on its base, and merges or comes out."""
+    model, generator = make_model(family), torch.Generator().manual_seed(1)
+    with torch.no_grad():  # as it is drawn, no mask differs from zero by much more than the tolerance
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    save_model(model, tmp_path / "base")
+    base = {"name": str(tmp_path / "base"), "sha256": hash_weights(model)}
+    if (family, way) in WITHOUT_LAYERS:
+        with pytest.raises(UsageError, match="has no linear layer"):
+            train_only(model, way)
+        return
+    tuned = tune(model, way, 6)
+    assert torch.allclose(tuned.installed, tuned.at_start, atol=TOLERANCE)
+    assert tuned.last_loss < tuned.first_loss
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, tuned.weights[name])}
+    assert moved
+    assert moved <= set(tuned.trainable.names)
+    adapter, learned = tuned.trainable.adapter, answer(model).detach()
+    assert (learned - tuned.at_start).abs().max() > 100 * TOLERANCE
+    save_adapter(model, adapter, tmp_path / "adapter", base=base)
+    assert torch.allclose(answer(open_model(tmp_path / "adapter")), learned, atol=TOLERANCE)
+    if adapter.mergeable:
+        adapter.merge(model)
+        assert torch.allclose(answer(model), learned, atol=TOLERANCE)
+    else:
+        adapter.remove(model)
+        assert hash_weights(model) == base["sha256"]
+
+
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_lora_fits_every_family(family, tmp_path: Path):
     """In each family the rule for linear layers finds some in the decoder; merged, the model saves and opens."""
-    try:
-        model = FAMILIES[family].tiny(torch.Generator().manual_seed(0))
-    except MissingExtraError as error:
-        pytest.skip(str(error))
+    model = make_model(family)
     before = set(model.state_dict())
     trainable = train_only(model, "lora:r=2,in=decoder")
     assert trainable.encoder_frozen
@@ -248,3 +300,59 @@ def test_lora_fits_every_family(family, tmp_path: Path):
     model.attached.merge(model)
     assert set(model.state_dict()) == before
     assert hash_weights(opened) == hash_weights(model)
+
+
+def attention(place: str, last: str, times: int = 2) -> dict[str, int]:
+    """The four projections of an attention of the mask decoder."""
+    return {f"{place}.{name}": times for name in ("q_proj", "k_proj", "v_proj", last)}
+
+
+def decoder(*, last: str, mlp: tuple[str, str], heads: dict[str, int]) -> dict[str, int]:
+    """The linear layers of the mask decoder's two-way transformer, and of its heads."""
+    layer = "mask_decoder.transformer.layers.#"
+    among = ("self_attn", "cross_attn_token_to_image", "cross_attn_image_to_token")
+    layers = {name: times for place in among for name, times in attention(f"{layer}.{place}", last).items()}
+    final = attention("mask_decoder.transformer.final_attn_token_to_image", last, 1)
+    return layers | final | {f"{layer}.mlp.{name}": 2 for name in mlp} | heads
+
+
+def head(place: str, times: int) -> dict[str, int]:
+    """The three layers of a head as transformers names them."""
+    return {f"mask_decoder.{place}.{name}": times for name in ("proj_in", "layers.#", "proj_out")}
+
+
+OWN_HEADS = {"mask_decoder.output_hypernetworks_mlps.#.layers.#": 12, "mask_decoder.iou_prediction_head.layers.#": 3}
+HEADS = head("output_hypernetworks_mlps.#", 4) | head("iou_prediction_head", 1)
+OWN_DECODER = decoder(last="out_proj", mlp=("lin1", "lin2"), heads=OWN_HEADS)
+DECODER = decoder(last="o_proj", mlp=("proj_in", "proj_out"), heads=HEADS)
+HQ_DECODER = decoder(last="out_proj", mlp=("lin1", "lin2"), heads=HEADS | head("hq_mask_mlp", 1))
+
+BLOCKS = {
+    "edgetam": ("", 0, ""),
+    "mobile_sam": ("image_encoder.layers.#.blocks.#", 4, "attn.qkv attn.proj mlp.fc1 mlp.fc2"),
+    "sam": ("image_encoder.blocks.#", 3, "attn.qkv attn.proj mlp.lin1 mlp.lin2"),
+    "sam2": ("image_encoder.vision_encoder.backbone.blocks.#", 6, "attn.qkv attn.proj mlp.proj_in mlp.proj_out"),
+    "sam3": (
+        "image_encoder.vision_encoder.backbone.layers.#", 3,
+        "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2",
+    ),
+    "sam_hq": ("image_encoder.vision_encoder.layers.#", 3, "attn.qkv attn.proj mlp.lin1 mlp.lin2"),
+}  # fmt: skip
+"""How the blocks of an image encoder are called, how many the tiny one has, and the linear layers of each."""
+
+FURTHER = {"sam2": {"image_encoder.vision_encoder.backbone.blocks.#.proj": 3}}
+"""Linear layers besides: where Hiera's stages widen."""
+
+DECODERS = {"mobile_sam": OWN_DECODER, "sam": OWN_DECODER, "sam_hq": HQ_DECODER}
+"""All others have `DECODER`."""
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_lora_touches_these_layers(family):
+    """Every linear layer of encoder and decoder by name, numbers aside, and no other: a table, not the rule again."""
+    trainable = train_only(make_model(family), "lora")
+    adapted = {re.sub(r"\.lora_[AB]\..*", "", name) for name in trainable.names}
+    place, blocks, layers = BLOCKS[family]
+    encoder = {f"{place}.{name}": blocks for name in layers.split()} | FURTHER.get(family, {})
+    expected = encoder | DECODERS.get(family, DECODER)
+    assert Counter(re.sub(r"\.\d+(?=\.|$)", ".#", name) for name in adapted) == expected

@@ -34,7 +34,8 @@ def _ia3(model: PromptableModel, options: LinearOptions, fresh: bool) -> Install
 def _boft(model: PromptableModel, options: ButterflyOptions, fresh: bool) -> Installed:
     """An orthogonal matrix of blocks before each weight, and a learned scale for each output.
 
-    One butterfly factor: more need a compiled kernel of peft's, and a compiler on the machine that trains.
+    One butterfly factor, peft's default, which makes it OFT (arXiv 2306.07280): blocks of inputs are turned apart. More
+    need a compiled kernel of peft's, and a compiler on the machine that trains.
     """
     for name, layer in linear_layers(model, options.parts, options.targets).items():
         if layer.in_features % options.block:
