@@ -4,22 +4,26 @@
     python tools/make_sam2_reference.py --published /tmp/published2
 
 Weights, images and prompts are drawn from seeds by functions of this file and of `make_sam_reference.py`, which the
-test calls too, so that only the answers and the published names of the weights are stored. Nothing of the published
-code is kept: what it imports from hydra, iopath and torchvision is stood in for here.
+test calls too, so that only the answers and the published names of the weights are stored; and, for
+`tests/reference/test_sam2_files.py`, names and shapes of all published checkpoints. Nothing of the published code is
+kept: what it imports from hydra, iopath and torchvision is stood in for here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import types
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -177,6 +181,37 @@ def answers(model: nn.Module) -> dict[str, np.ndarray]:
     return {name: np.stack(values) for name, values in kept.items()}
 
 
+def build_configured(entry: object) -> Any:
+    """Build what a published configuration names, as hydra would."""
+    if isinstance(entry, list):
+        return [build_configured(one) for one in entry]
+    if isinstance(entry, str) and re.fullmatch(r"\d+e-\d+", entry):
+        return float(entry)  # which YAML 1.1 takes for text
+    if not isinstance(entry, dict):
+        return entry
+    values = {name: build_configured(value) for name, value in entry.items() if name != "_target_"}
+    if "_target_" not in entry:
+        return values
+    module, _, name = entry["_target_"].rpartition(".")
+    return getattr(import_module(module), name)(**values)
+
+
+def published_sizes(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what every published checkpoint is like, by its configuration's name: all but the values of its weights.
+
+    Names and shapes of the weights ("shapes"), and of each block of Hiera the window's side, 0 where it sees the whole
+    image, and the heads ("blocks").
+    """
+    found = {}
+    for path in sorted((folder / "sam2" / "configs").glob("sam2*/sam2*_hiera_*.yaml")):
+        if "training" not in path.parent.name:
+            model = build_configured(yaml.safe_load(path.read_text())["model"])
+            shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+            blocks = [[block.window_size, block.attn.num_heads] for block in model.image_encoder.trunk.blocks]
+            found[path.stem] = {"shapes": shapes, "blocks": blocks}
+    return found
+
+
 def fell_back(logits: np.ndarray) -> np.ndarray:
     """Tell of which cases [n, 1 + 3, h, w] the single mask is one of the three."""
     return (logits[:, :1] == logits[:, 1:]).all(axis=(2, 3)).any(axis=1)
@@ -186,7 +221,9 @@ def main() -> None:
     """Write the expected numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--published", type=Path, required=True, help="folder that holds the package sam2")
-    import_published(parser.parse_args().published)
+    folder = parser.parse_args().published
+    import_published(folder)
+    np.savez_compressed(REFERENCE / "sam2_published_sizes.npz", sizes=np.array(json.dumps(published_sizes(folder))))
     model = build_published()
     shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     model.load_state_dict(draw_weights(shapes), strict=True)

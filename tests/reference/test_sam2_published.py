@@ -15,7 +15,7 @@ import torch
 from segtune.core.errors import ModelError
 from segtune.models.decoding import single_mask_itself
 from segtune.models.sam2 import LAYOUT, read_original
-from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
+from segtune.models.sam2_original import owns_original, transformers_state
 from segtune.models.transformers_family import TransformersModel
 from segtune.models.transformers_files import build, load_state
 
@@ -111,12 +111,3 @@ def test_other_than_published_sizes_are_refused(published: dict[str, torch.Tenso
     """Shapes tell neither windows nor which blocks see the whole image."""
     with pytest.raises(ModelError, match=r"16 channels and 8 blocks.*base\+ \(112 channels, 24 blocks\)"):
         read_original(published, None)
-
-
-@pytest.mark.parametrize(("width", "depth", "stages"), [(96, 12, [1, 2, 7, 2]), (144, 48, [2, 6, 36, 4])])
-def test_published_sizes_are_known(width: int, depth: int, stages: list[int]) -> None:
-    """Hiera's width and depth say which of the published encoders it is."""
-    state = {f"image_encoder.trunk.blocks.{number}.norm1.weight": torch.zeros(1) for number in range(depth)}
-    config = config_of_state(state | {"image_encoder.trunk.patch_embed.proj.weight": torch.zeros(width, 3, 7, 7)})
-    assert config["vision_config"]["backbone_config"]["blocks_per_stage"] == stages
-    assert config["vision_config"]["backbone_channel_list"][0] == 8 * width
