@@ -140,9 +140,7 @@ def test_peft_takes_no_model_for_transformers(monkeypatch):
     asking = pytest.importorskip("peft.utils.transformers_weight_conversion", reason="pip install 'segtune[peft]'")
     monkeypatch.setattr(asking, "get_model_conversion_mapping", lambda model: pytest.fail("it was taken for one"))
     model = FAMILIES["sam2"].tiny(torch.Generator().manual_seed(0))
-    config = model.config
     train_only(model, "lora:in=decoder")
-    assert model.config is config
 
 
 def test_boft_turns_blocks_apart(sam):

@@ -107,7 +107,7 @@ def test_families_are_found_without_transformers(monkeypatch: pytest.MonkeyPatch
 
 def test_a_video_model_opens_by_its_image_part(sam2: Any, tmp_path: Path) -> None:
     """Hub checkpoints of SAM 2.1 are video models: their memory is set aside, everything else is read strictly."""
-    config = sam2.config
+    config = sam2.network_config
     video = transformers.Sam2VideoModel(
         transformers.Sam2VideoConfig(
             vision_config=config.vision_config.to_dict(),
