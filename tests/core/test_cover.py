@@ -111,3 +111,25 @@ def test_certain_probabilities_are_the_truth_of_the_mask():
     wide[:, 20:100, 20:140] = True
     doubtful = truth_in_frame(wide, frame, (32, 32), [wide[0].float().numpy() * np.float32(0.75)])
     assert float(doubtful.max()) == pytest.approx(0.75, abs=0.02)
+
+
+@pytest.mark.parametrize("slope", [1.0, 4.0])
+def test_doubt_around_a_thin_object_is_no_part_of_it(slope):
+    """A line narrower than a cell: what is likelier than not is where the mask alone has it, however soft its rim."""
+    frame = Frame.longest_side((256, 256), 256)
+    distance = np.abs(np.arange(256) - 128.5)[:, None].repeat(256, axis=1)
+    likely = (1 / (1 + np.exp((distance - 1.2) / slope))).astype(np.float32)
+    mask = torch.from_numpy(likely > 0.5)[None]
+    hard, soft = truth_in_frame(mask, frame, (64, 64)), truth_in_frame(mask, frame, (64, 64), [likely])
+    assert 0 < (hard > 0.5).sum() == (soft > 0.5).sum()
+    assert torch.equal(hard > 0.5, soft > 0.5)
+    assert float(soft.max()) <= float(hard.max())
+
+
+def test_an_unsure_line_is_still_there():
+    """Of probability .6 all along, in cells that it fills by a half."""
+    frame = Frame.longest_side((256, 256), 256)
+    likely = np.zeros((256, 256), dtype=np.float32)
+    likely[100:102, 20:200] = 0.6
+    truth = truth_in_frame(torch.from_numpy(likely > 0.5)[None], frame, (64, 64), [likely])
+    assert (truth > 0.5).sum() == 45

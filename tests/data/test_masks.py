@@ -383,7 +383,9 @@ def test_probabilities_are_kept_where_told(tmp_path, kind, full):
 def test_probabilities_stored_as_fractions(tmp_path):
     """TIFFs of floats count alike, and what is next to nothing everywhere is no object."""
     stored = {"a.tif": halo(0).astype(np.float32), "b.tif": np.full(SIZE, 0.003, np.float32)}
-    one, none = open_dataset(save_set(tmp_path, stored), encoding="probability")
+    stored["c.tif"] = blob(1).astype(np.float32)  # of 0 and 1 alone
+    one, none, certain = open_dataset(save_set(tmp_path, stored), encoding="probability")
+    np.testing.assert_array_equal(certain.masks()[0], blob(1))
     np.testing.assert_allclose(one.probabilities[0](), stored["a.tif"], atol=0.002)
     assert (none.objects, none.probabilities) == ((), None)
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 _Floats = npt.NDArray[np.float32]
 
+_ABOVE_HALF = np.nextafter(np.float32(0.5), np.float32(1))
+
 
 @lru_cache(maxsize=256)
 def cover_weights(length: int, resized: int, side: int, cells: int) -> Any:
@@ -69,11 +71,15 @@ def around_best_level(covered: npt.NDArray[Any], likely: Iterable[npt.NDArray[An
     Args:
         covered: float [n, h, w] in 0 to 1, as `cover` gives it.
         likely: n times float [h, w], the mean probability in each cell, which is moved alike in place of the share
-            that the mask covers; None: the masks are certain, and the two are the same.
+            that the mask covers, but stays on the mask's side of 1/2: doubt around something thin is not a part of it,
+            and doubt within it makes it no less there. None: the masks are certain, and the two are the same.
     """
     moved = np.empty(covered.shape, dtype=np.float32)
     for target, shares, values in zip(moved, covered, covered if likely is None else likely, strict=True):
-        target[:] = np.interp(values, (0, best_level(shares), 1), (0, 0.5, 1))
+        level = best_level(shares)
+        target[:] = np.interp(values, (0, level, 1), (0, 0.5, 1))
+        if values is not shares:
+            target[:] = np.where(shares > level, np.maximum(target, _ABOVE_HALF), np.minimum(target, 0.5))
     return moved
 
 

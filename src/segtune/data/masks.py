@@ -141,9 +141,11 @@ def decode_values(values: Values, encoding: Encoding, *, stored: int = 0, object
 
 def as_probability(values: Values) -> Probability:
     """Return the probability that values [H, W] of a mask file stand for: shares of the most its depth holds."""
-    # Other types hold what was written as fractions, up to 255 by now, or the greys of 16 bits.
-    is_deep = values.dtype == np.uint16 or bool(values.max(initial=0) > 255)
-    full = 65535 if is_deep else 255
+    most = int(values.max(initial=0))
+    # Types wider than they need be may hold the greys of 16 bits.
+    is_deep = values.dtype == np.uint16 or most > 255
+    # Floats of 0 and 1 alone were taken for numbers of classes (`whole_numbers`); here they are certain pixels.
+    full = 65535 if is_deep else 1 if values.dtype == np.int64 and most == 1 else 255
     return np.minimum(values / np.float32(full), 1).astype(np.float32)
 
 
@@ -269,7 +271,9 @@ def whole_numbers(values: npt.NDArray[np.generic], fractions: bool | None = None
         return np.maximum(np.asarray(values, dtype=values.dtype), 0)
     real = _finite(values)
     scaled = are_fractions(real) if fractions is None else fractions
-    return np.rint(real * 255 if scaled else real).clip(0).astype(np.int64)
+    if scaled:
+        return np.rint(real * 255).clip(0, 255).astype(np.uint8)
+    return np.rint(real).clip(0).astype(np.int64)
 
 
 def are_fractions(values: npt.NDArray[np.generic]) -> bool:
