@@ -142,6 +142,19 @@ def test_changed_settings_are_refused_before_anything_runs(tmp_path):
         assert "training.epochs" in str(told.value) or "training.optimizer.lr" in str(told.value)
 
 
+def test_a_comparison_of_something_else_is_refused(tmp_path):
+    """Its result would be replaced: by one of another setting, and by one of other data."""
+    out = tmp_path / "c"
+    run_comparison(plan(out), Fits())
+    before = (out / "comparison.json").read_text()
+    with pytest.raises(UsageError, match=r"varies loss on .*cells, and this one varies train on"):
+        plan(out, "train=decoder,full")
+    with pytest.raises(UsageError, match=r"varies loss on .*elsewhere"):
+        plan_comparison(("loss=focal",), 1, out, preset="default", data="elsewhere/cells")
+    plan(out, "loss=dice,bce,focal")
+    assert (out / "comparison.json").read_text() == before
+
+
 def test_other_folders_are_refused(tmp_path, monkeypatch):
     """Neither a run nor anybody's files become a comparison; nor one process of several."""
     (tmp_path / "mine").mkdir()

@@ -172,6 +172,7 @@ def plan_grid(
                 counts[data] = count_training_images(data)
             cells.append(Cell(combination, seed, suit_data(settings, counts[data])))
     require_own_folder(out)
+    _require_same_question(out, axes, cells)
     for cell in cells:
         _require_unchanged(cell)
     return Plan(out, axes, seeds, tuple(cells))
@@ -191,7 +192,8 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
         SegtuneError: no fit could be run; the first one's error.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    write_json(plan.folder / MANIFEST, {"vary": {axis.key: axis.values for axis in plan.axes}, "seeds": plan.seeds})
+    asked = {"vary": {axis.key: axis.values for axis in plan.axes}, "seeds": plan.seeds, "data": _data_of(plan.cells)}
+    write_json(plan.folder / MANIFEST, asked)
     failed: dict[str, str] = {}
     first_error: Exception | None = None
     stopped = False
@@ -243,6 +245,29 @@ def require_own_folder(out: Path) -> None:
             f"{out} holds other things and no comparison. Give --out a new or an empty folder, or that of an earlier "
             "one to go on with; nothing was touched."
         )
+
+
+def _require_same_question(out: Path, axes: Sequence[Axis], cells: Sequence[Cell]) -> None:
+    """Refuse a folder that holds the answer to another question, which this one's would replace.
+
+    Raises:
+        UsageError: another setting was varied there, or other data looked at.
+    """
+    if not (out / MANIFEST).is_file():
+        return
+    before = read_json(out / MANIFEST)
+    varied, asked = (", ".join(keys) for keys in (before["vary"], [axis.key for axis in axes]))
+    # A grid of an earlier version does not say its data.
+    data, known = _data_of(cells), before.get("data")
+    if set(before["vary"]) != {axis.key for axis in axes} or (known is not None and known != data):
+        raise UsageError(
+            f"{out} holds a comparison that varies {varied}{f' on {known}' if known else ''}, and this one varies "
+            f"{asked} on {data}: its result would be replaced. Give --out another folder; nothing was touched."
+        )
+
+
+def _data_of(cells: Sequence[Cell]) -> str:
+    return ", ".join(sorted({str(Path(cell.settings.settings.data.path).absolute()) for cell in cells}))
 
 
 def _require_unchanged(cell: Cell) -> None:
