@@ -63,6 +63,9 @@ def test_of_large_groups_the_smallest_is_kept_out_whole():
     """Where none has room in a tenth; of it as many are looked at as asked for."""
     images = grouped(30, lambda number: "small" if number % 3 == 0 else "large")
     assert draw_held_out(images, set(images.names), 2, 0) == [f"disc-{number}" for number in range(0, 30, 3)]
+    # By what it takes of the images with objects, not by its length.
+    filled = {f"disc-{number}" for number in range(30) if number % 3 == 0 or number == 1}
+    assert draw_held_out(images, filled, 2, 0) == [name for name in images.names if int(name[5:]) % 3]
     images = grouped(30, lambda number: "one")
     with pytest.raises(DataError, match=r"All 30 images of .* are of one group"):
         draw_held_out(images, set(images.names), 2, 0)

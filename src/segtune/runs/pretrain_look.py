@@ -222,8 +222,9 @@ def draw_held_out(images: Dataset, filled: set[str], most: int, seed: int) -> li
                 f"All {len(images)} images of {images.root} are of one group, so none of them can be kept out of "
                 "training to look at the model. Add images of other patients, scenes or videos, or mend its groups."
             )
-        smallest: Unit = min((unit for unit in units if not filled.isdisjoint(unit)), key=len)
-        chosen.update(smallest)
+        # By what it takes from training, then by its files.
+        costs = [(len(filled.intersection(unit)), len(unit), unit) for unit in units if not filled.isdisjoint(unit)]
+        chosen.update(min(costs)[2])
     return [name for name in names if name in chosen]
 
 
