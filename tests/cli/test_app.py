@@ -224,6 +224,14 @@ def test_a_reader_may_leave_at_any_point_of_the_help(monkeypatch, capfd) -> None
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.parametrize("words", [["version"], ["compare", "--help"], ["check", "nowhere"]])
+def test_without_stdout_nothing_is_lost_but_the_answer(words: list[str], monkeypatch, capfd) -> None:
+    """A program that was started with stdout closed has None there."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(words) == (DataError.exit_code if "nowhere" in words else 0)
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_an_error_that_nobody_reads_keeps_its_code(tmp_path) -> None:
     """As JSON it is told on stdout, whose reader may be gone."""
     reader, writer = os.pipe()

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Annotated, TextIO, cast
 
 import typer
@@ -79,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     traceback_wanted = TRACEBACK in words or os.environ.get("SEGTUNE_TRACEBACK", "0") not in {"", "0"}
     # Taken out here, so that it may stand anywhere and no command needs to know it.
     words = [word for word in words if word != TRACEBACK]
-    with redirect_stdout(cast("TextIO", Stdout(sys.stdout))):
+    # A program without a window or terminal, and one started with stdout closed, has none.
+    stream = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115 - until the process ends
+    with redirect_stdout(cast("TextIO", Stdout(stream))):
         return _run_and_tell(words, traceback_wanted=traceback_wanted)
 
 
