@@ -152,12 +152,14 @@ def blend(options: argparse.Namespace, way: str, seed: int, run: Path) -> None:
     print(f"\nBlend of {way}, seed {seed}, alpha {told(target, 'blend.json')['alpha']:g}:")
     print("\n| | gain, mean of modes | general, mean of modes |\n|---|---|---|")
     found = {}
-    for model, metrics in (("tuned", told(run, "metrics.json")), ("blended", told(target, "metrics.json"))):
+    metrics = told(target, "metrics.json")  # of both, on the same images
+    for model in ("tuned", "blended"):
         found[model] = [mean_change(table(metrics, model)) for table in (gains, losses)]
         print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in found[model])} |")
     (gain, lost), (kept, left) = found["tuned"], found["blended"]
     came_back = f"{1 - left / lost:.0%} of what was forgotten came back" if lost < 0 else "nothing was forgotten"
-    print(f"\n{kept / gain:.0%} of the gain stayed, {came_back}.\n")
+    stayed = f"{kept / gain:.0%} of the gain stayed" if gain > 0 else "there was no gain"
+    print(f"\n{stayed}, {came_back}.\n")
     if options.unseen is not None:
         print(f"On {options.unseen.name}:\n")
         # What a fit started from is "pretrained" beside it; beside a blend nano keeps its name.
@@ -215,7 +217,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--blend", nargs="*", choices=WAYS, help="blend these instead of the best")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/tuning"))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to every fit")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if strangers := set(options.blend or ()) - set(options.only or WAYS):
+        parser.error(f"--blend takes ways that are fitted, and {', '.join(sorted(strangers))} is not in --only")
+    return options
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -70,8 +69,7 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
     """
     _, way, options = parse_way(scope)
     before = model.attached
-    with own_randomness(model):
-        torch.manual_seed(seed)
+    with own_randomness(model, seed):
         installed = way.install(model, options, True)
     if installed.adapter is not None:
         if before is not None:

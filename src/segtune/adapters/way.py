@@ -219,13 +219,18 @@ def _read_options(spec: str, name: str, way: Way, words: Sequence[str]) -> Optio
 
 
 @contextmanager
-def own_randomness(model: PromptableModel) -> Iterator[None]:
-    """Leave torch's generators, the CPU's and that of the model's device, as they were.
+def own_randomness(model: PromptableModel, seed: int | None = None) -> Iterator[None]:
+    """Leave torch's generators, the CPU's and that of the model's GPU, as they were, and seed them meanwhile.
 
     Other GPUs are left alone: keeping theirs would start each of them, with a warning, in every process.
     """
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
         yield
 
 

@@ -46,7 +46,7 @@ class TrainingState:
         best_epoch: its epoch; 0 is the pretrained model.
         pretrained_score: the score of epoch 0.
         tuned_score: best score of an epoch from 1 on, of which the weights are kept even below epoch 0.
-        stale: epochs since the best, of those that the warm-up had ended in.
+        stale: epochs since the best of the tuned ones, of those that the warm-up had ended in.
         sums: the epoch's running sums, and its number of objects.
         seconds: how long the epoch's steps took, those before an interruption too.
         log_bytes: how much of the log is of this state.
@@ -298,8 +298,9 @@ def _require_objects(sums: Sums) -> None:
     if not sums.objects:
         raise DataError(
             "A whole epoch had not one object to train on, so nothing was learned. An object must keep 16 pixels or "
-            "more in a view of its image, which is brought to the model's side; these have none, or smaller ones. Cut "
-            "the images into tiles, tune at a larger model.side, or look at the masks with segtune check."
+            "more in a view of its image, which is brought to the model's side, and fill a cell of the model's output "
+            "that is not ignored; these do not. Cut the images into tiles, tune at a larger model.side, or look at the "
+            "masks, and what they ignore, with segtune check."
         )
 
 
