@@ -151,12 +151,10 @@ def blend(options: argparse.Namespace, way: str, seed: int, run: Path) -> None:
         return
     print(f"\nBlend of {way}, seed {seed}, alpha {told(target, 'blend.json')['alpha']:g}:")
     print("\n| | gain, mean of modes | general, mean of modes |\n|---|---|---|")
-    found = {}
-    metrics = told(target, "metrics.json")  # of both, on the same images
+    found = told(target, "blend.json")["kept"]  # of both, on the same images
     for model in ("tuned", "blended"):
-        found[model] = [mean_change(table(metrics, model)) for table in (gains, losses)]
-        print(f"| {model} | {' | '.join(f'{mean:+.3f}' for mean in found[model])} |")
-    (gain, lost), (kept, left) = found["tuned"], found["blended"]
+        print(f"| {model} | {found[f'gain_{model}']:+.3f} | {found[f'general_{model}']:+.3f} |")
+    (gain, lost), (kept, left) = ((found[f"gain_{model}"], found[f"general_{model}"]) for model in ("tuned", "blended"))
     came_back = f"{1 - left / lost:.0%} of what was forgotten came back" if lost < 0 else "nothing was forgotten"
     stayed = f"{kept / gain:.0%} of the gain stayed" if gain > 0 else "there was no gain"
     print(f"\n{stayed}, {came_back}.\n")
@@ -176,14 +174,14 @@ def told(run: Path, name: str) -> dict:
     return json.loads((run / name).read_text())
 
 
-def gains(metrics: dict, model: str = "tuned") -> dict[str, dict]:
-    """Return a model's differences in IoU from nano on the test part by mode."""
-    return changes(metrics["differences"], model)
+def gains(metrics: dict) -> dict[str, dict]:
+    """Return the tuned model's differences in IoU from nano on the test part by mode."""
+    return changes(metrics["differences"])
 
 
-def losses(metrics: dict, model: str = "tuned") -> dict[str, dict]:
+def losses(metrics: dict) -> dict[str, dict]:
     """Return the same on general images."""
-    return changes(metrics["general"]["differences"], model)
+    return changes(metrics["general"]["differences"])
 
 
 def mean_change(found: dict[str, dict]) -> float:
