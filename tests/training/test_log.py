@@ -67,16 +67,6 @@ def test_a_new_run_starts_an_empty_log(opened, tmp_path):
     assert _events(tmp_path) == [{"event": "step", "step": 9}]
 
 
-def test_what_is_no_json_is_not_written(opened, tmp_path):
-    """A loss that is not a number leaves no line that no program can read."""
-    log = opened()
-    log.write("step", step=1)
-    with pytest.raises(ValueError, match="JSON"):
-        log.write("step", step=2, loss=float("nan"))
-    log.write("step", step=3)
-    assert [event["step"] for event in _events(tmp_path)] == [1, 3]
-
-
 def test_a_figure_that_is_no_number_is_null(opened, tmp_path):
     """A validation loss of a model that diverged must not end the run with its figures unwritten."""
     log = opened(step=1)
