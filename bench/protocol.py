@@ -50,11 +50,15 @@ def run(title: str, arguments: argparse.Namespace, references: str) -> None:
     for fit in fits:
         if arguments.only in (None, fit.name):
             out = arguments.out / f"{arguments.data.name}-{fit.name}-{arguments.seed}"
+            if (out / "metrics.json").is_file():
+                raise SystemExit(
+                    f"{out} holds an earlier fit, whose table is not of this call. Give --out another folder."
+                )
             started = time.perf_counter()
             words = ("fit", str(arguments.data), "--out", str(out), *fit.options, *seed, *shared)
             code = segtune(*words, processes=arguments.processes)
-            if code not in (0, 3):  # 3: nothing beat the pretrained model
-                raise SystemExit(f"The fit {out} ended with exit code {code}: what lies there is not of this call.")
+            if not (out / "metrics.json").is_file():  # not by the code, which torchrun makes its own
+                raise SystemExit(f"The fit {out} ended with exit code {code} and without a proof.")
             minutes = (time.perf_counter() - started) / 60
             print(f"## preset {fit.name}: {' '.join(fit.options)}: {minutes:.0f} min, exit code {code}\n")
             print(table(json.loads((out / "metrics.json").read_text())), flush=True)
