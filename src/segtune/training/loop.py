@@ -258,14 +258,12 @@ def _judge(
         state.best_score = -math.inf if score is None else score
         state.best_epoch = state.epoch
     if climbs:
-        state.stale = 0
+        state.stale, state.tuned_score = 0, -math.inf if score is None else score
+        if job.processes.is_first:
+            job.checkpoints.save("best", {"weights": weights}, {"epoch": state.epoch, "score": score})
     elif state.epoch > 0 and state.step > steps_of_warmup(job.batches.order.total_steps, job.recipe.optimizer):
         # Before, the rate was still rising: with two steps an epoch patience would end a fit that has hardly begun.
         state.stale += 1
-    if climbs:
-        state.tuned_score = -math.inf if score is None else score
-        if job.processes.is_first:
-            job.checkpoints.save("best", {"weights": weights}, {"epoch": state.epoch, "score": score})
     if log is not None:
         log.write(
             "epoch", epoch=state.epoch, step=state.step, train=train, validation=validation, score=score,
