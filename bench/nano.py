@@ -57,15 +57,17 @@ def main() -> None:
         cells, correlations = score(model, part)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
         within.append(f"| {name} | {' | '.join(correlations)} |")
-    print(f"\nCorrelation of predicted and true IoU within each mode:\n\n| | {' | '.join(MODES)} |")
-    print("\n".join([f"|{'---|' * (1 + len(MODES))}", *within]))
+    print("\nCorrelation of predicted and true IoU within each mode, and the expected calibration error over all:\n")
+    print(f"| | {' | '.join(MODES)} | ECE |")
+    print("\n".join([f"|{'---|' * (2 + len(MODES))}", *within]))
     time_model(model)
 
 
 def score(model, dataset) -> tuple[list[str], list[str]]:
-    """Return the cells of one data set, and the correlation of predicted and true IoU within each mode."""
+    """Return the cells of one data set, and those of how well its own quality is predicted."""
     from segtune.evaluation.matrix import evaluate
     from segtune.evaluation.statistics import Bootstrap
+    from segtune.metrics.calibration import calibration_error
 
     with tempfile.TemporaryDirectory() as folder:
         result = evaluate({"nano": model}, dataset, folder=Path(folder))
@@ -84,7 +86,9 @@ def score(model, dataset) -> tuple[list[str], list[str]]:
         *(f"{rows[key].mean:.3f}" for key in wanted), correlation(itertools.chain(*told.values())),
         f"{gain.mean(0, 1):+.3f} ({interval.low:+.3f} to {interval.high:+.3f})",
     ]  # fmt: skip
-    return cells, [correlation(pairs) for pairs in told.values()]
+    predicted, true = np.array([*itertools.chain(*told.values())]).T
+    error = calibration_error(predicted, true, np.ones(len(true)))
+    return cells, [*(correlation(pairs) for pairs in told.values()), f"{error:.3f}"]
 
 
 def correlation(pairs: Iterable[tuple[float, float]]) -> str:
