@@ -5,11 +5,12 @@
     python bench/tuning.py --seeds 0 1 2 --only full late:4 lora+decoder decoder
 
 Each line is `segtune fit` in a process of its own, with the same split by set and seed, drawn as a fit draws it (groups
-and look-alikes whole), and the same settings but for what trains and at which rate. Gains are on the test part, IoU,
-each prompt mode; what is forgotten is the change on general images in their three modes. With several seeds the mean of
-each way over them follows. Then the way that is best on validation images, in the mean over the seeds, is blended with
-its start (`segtune blend`): nine tenths of the gain are to stay, and half of what was forgotten to come back. Both,
-tuned and blended, are scored beside nano on the domain named by --unseen. A fit that is there already is not run again.
+and look-alikes whole), and the same settings but for what trains and the rate that a fit takes for it. Gains are on the
+test part, IoU, each prompt mode; what is forgotten is the change on general images in their three modes. With several
+seeds the mean of each way over them follows. Then the way that is best on validation images, in the mean over the
+seeds, is blended with its start (`segtune blend`): nine tenths of the gain are to stay, and half of what was forgotten
+to come back. Both, tuned and blended, are scored beside nano on the domain named by --unseen. A fit that is there
+already is not run again.
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ from pathlib import Path
 from protocol import MODES, machine, segtune
 
 WAYS = {
-    "full": ("full", 3e-4),
-    "late:4": ("late:4", 3e-4),
-    "decoder+prompt": ("decoder+prompt", 3e-4),
-    "decoder": ("decoder", 3e-4),
-    "lora": ("lora:r=8,in=encoder+decoder", 1e-3),
-    "lora+decoder": ("lora:r=8,in=encoder,whole=decoder", 1e-3),
-    "lora, decoder alone": ("lora:r=8,in=decoder", 1e-3),
-    "rslora": ("rslora:r=8,in=encoder+decoder", 1e-3),
-    "dora": ("dora:r=8,in=encoder+decoder", 1e-3),
-    "pissa": ("pissa:r=8,in=encoder+decoder", 1e-3),
-    "adalora": ("adalora:r=8,in=encoder+decoder", 1e-3),
-    "loha": ("loha:r=8,in=encoder+decoder", 1e-3),
-    "lokr": ("lokr:in=encoder+decoder", 3e-3),
-    "vera": ("vera:in=encoder+decoder", 3e-3),
-    "boft": ("boft:in=encoder+decoder", 1e-3),
-    "ia3": ("ia3:in=encoder+decoder", 3e-3),
-    "conv_lora": ("conv_lora:whole=decoder", 1e-3),
-    "bottleneck": ("bottleneck:in=encoder+decoder", 1e-3),
-    "bias": ("bias", 1e-3),
-    "norm": ("norm", 1e-3),
-    "tokens": ("tokens:8", 3e-3),
+    "full": "full",
+    "late:4": "late:4",
+    "decoder+prompt": "decoder+prompt",
+    "decoder": "decoder",
+    "lora": "lora:r=8,in=encoder+decoder",
+    "lora+decoder": "lora:r=8,in=encoder,whole=decoder",
+    "lora, decoder alone": "lora:r=8,in=decoder",
+    "rslora": "rslora:r=8,in=encoder+decoder",
+    "dora": "dora:r=8,in=encoder+decoder",
+    "pissa": "pissa:r=8,in=encoder+decoder",
+    "adalora": "adalora:r=8,in=encoder+decoder",
+    "loha": "loha:r=8,in=encoder+decoder",
+    "lokr": "lokr:in=encoder+decoder",
+    "vera": "vera:in=encoder+decoder",
+    "boft": "boft:in=encoder+decoder",
+    "ia3": "ia3:in=encoder+decoder",
+    "conv_lora": "conv_lora:whole=decoder",
+    "bottleneck": "bottleneck:in=encoder+decoder",
+    "bias": "bias",
+    "norm": "norm",
+    "tokens": "tokens:8",
 }
-"""Name → what trains, and the highest rate: fewer weights bear, and want, a higher one."""
+"""Name → what trains, each at the rate that a fit takes for it."""
 
 BLEND = ("--alphas", ".2,.4,.6,.8")
 
@@ -99,19 +100,18 @@ def part(data: Path, folder: Path, images: int | None, seed: int) -> Path:
 
 def fit(options: argparse.Namespace, name: str, way: str, seed: int, split: Path) -> dict:
     """Run one fit, or take it as it was left, and return where it is and what it took."""
-    train, rate = WAYS[way]
     out = options.out / f"{name}-{way.replace(' ', '-').replace(',', '')}-{seed}"
     cost = out / "cost.json"
     if not cost.is_file():
         settings = [
-            f"data.split={split}", f"training.seed={seed}", f"training.optimizer.lr={rate}",
+            f"data.split={split}", f"training.seed={seed}",
             "training.prompts.corrections=2", "training.optimizer.precision=bf16",
             f"evaluation.general={options.general}", f"evaluation.general_images={options.general_images}",
             *options.set,
         ]  # fmt: skip
         words = [word for setting in settings for word in ("--set", setting)]
         command = [sys.executable, "-m", "segtune", "fit", str(options.data / name), "--out", str(out)]
-        command += ["--train", train, "--epochs", str(options.epochs), *words]
+        command += ["--train", WAYS[way], "--epochs", str(options.epochs), *words]
         started = time.perf_counter()
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, used = os.wait4(child.pid, 0)

@@ -117,6 +117,18 @@ def test_parts_train_whole_beside_an_adapter(sam):
     assert decoder < set(trainable.names)
     assert all("lora" in name for name in set(trainable.names) - decoder)
     assert not trainable.encoder_frozen
+    assert trainable.whole & set(trainable.names) == decoder
+
+
+@pytest.mark.parametrize("way", ["bottleneck:width=4,in=encoder,whole=decoder", "conv_lora:r=2,whole=decoder"])
+def test_of_our_own_adapters_too_it_is_known_what_trains_whole(sam, way):
+    """What lies beside the encoder's layers is not among it, nor is anything frozen."""
+    trainable = train_only(sam, way)
+    assert {name for name in trainable.names if name.startswith("mask_decoder.")} == trainable.whole & {
+        *trainable.names
+    }
+    assert set(trainable.names) - trainable.whole
+    assert not any(".beside." in name for name in trainable.whole)
 
 
 def test_without_peft_the_install_command_is_told(sam, monkeypatch):

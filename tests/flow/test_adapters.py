@@ -57,6 +57,21 @@ def test_lora_is_merged_and_kept_alone(discs, micro, tmp_path, segtune):
     assert hash_weights(open_model(run / "adapter")) == hash_weights(open_model(run))
 
 
+def test_a_part_that_trains_whole_has_a_rate_of_its_own(discs, micro, tmp_path, segtune):
+    """As good as none here: the decoder stays where it was while LoRA in the encoder learns."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    run, way = tmp_path / "run", "lora:r=4,in=encoder,whole=decoder"
+    words = ("fit", discs, "--out", run, "--model", micro, "--train", way, "--epochs", "2", *SMALL, *FEW_MODES)
+    code, _, err = segtune(*words, "--set", "lr=1e-2", "--set", "training.optimizer.whole_scale=1e-9")
+    assert code in (0, 3), err
+    learned = load_file(run / "adapter" / "adapter.safetensors")
+    base = open_model(micro).state_dict()
+    decoder = {name for name in learned if name in base}
+    assert decoder
+    assert all(torch.allclose(learned[name], base[name], atol=1e-6) for name in decoder)
+    assert any(value.abs().max() > 1e-3 for name, value in learned.items() if "lora_B" in name)
+
+
 def test_what_cannot_be_merged_is_used_like_any_model(discs, micro, tmp_path, answer, segtune):
     """Bottlenecks in the encoder: the run says that SamModel cannot open them; evaluate, segment and fit can."""
     run = tmp_path / "run"

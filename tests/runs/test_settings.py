@@ -40,6 +40,43 @@ def test_nano_trains_whole_and_a_large_base_from_the_cache():
     assert "cached" in large.entries()["model.train"]["origin"]
 
 
+@pytest.mark.parametrize(
+    ("way", "lr"),
+    [
+        ("full", 3e-4),
+        ("late:2", 3e-4),
+        ("lora:r=4,in=encoder", 1e-3),
+        ("bias", 1e-3),
+        ("lokr", 3e-3),
+        ("tokens:4", 3e-3),
+    ],
+)
+def test_with_nano_each_way_has_its_rate(way, lr):
+    """However the way is named; what somebody says of the rate stays, and a large base has one rate for all."""
+    assert load_settings(data="d", out="o", train=way).settings.training.optimizer.lr == pytest.approx(lr)
+    named = load_settings(data="d", out="o", train="full", overrides=[f"model.train={way}"])
+    assert named.settings.training.optimizer.lr == pytest.approx(lr)
+    assert (way.partition(":")[0] in named.entries()["training.optimizer.lr"]["origin"]) == (lr != 3e-4)
+    said = load_settings(data="d", out="o", train=way, overrides=["training.optimizer.lr=5e-5"])
+    assert said.settings.training.optimizer.lr == 5e-5
+    large = load_settings(data="d", out="o", train=way, model="facebook/sam-vit-base")
+    assert large.settings.training.optimizer.lr == 1e-4
+
+
+def test_a_preset_keeps_its_rates():
+    """What nano suggests for a way gives way to a recipe of its own."""
+    optimizer = load_settings(
+        preset="slides", data="d", out="o", train="lora:whole=decoder,in=encoder"
+    ).settings.training.optimizer
+    assert (optimizer.lr, optimizer.whole_scale) == (1e-5, 1.0)
+
+
+def test_a_way_nobody_knows_is_told_at_once():
+    """Where the settings are made, as every other value that is not allowed is."""
+    with pytest.raises(UsageError, match="lora"):
+        load_settings(data="d", out="o", train="lorra")
+
+
 def test_settings_survive_the_file(tmp_path):
     """What a run folder holds builds the same tree with the same origins."""
     loaded = load_settings(preset="slides", data="d", out="o", overrides=["training.loss.weights={dice: 1.0}"])

@@ -38,6 +38,20 @@ def test_deeper_stages_learn_slower():
     assert scale["image_encoder.patch_embed.proj.weight"] == 0.5**4
 
 
+def test_parts_that_train_whole_beside_an_adapter_learn_slower():
+    """The factor is one more beside that of their depth, for what is named and for nothing else."""
+    model = build_sam(MICRO, generator=torch.Generator().manual_seed(0))
+    whole = {
+        name for name, _ in model.named_parameters() if name.startswith(("mask_decoder", "image_encoder.blocks.2"))
+    }
+    optimizer = build_optimizer(model, OptimizerRecipe(layer_decay=0.5, whole_scale=0.25), whole=whole)
+    scale = {name: _group_of(optimizer, p)["scale"] for name, p in model.named_parameters()}
+    assert scale["mask_decoder.iou_token.weight"] == 0.25
+    assert scale["image_encoder.blocks.2.attn.qkv.weight"] == 0.125
+    assert scale["image_encoder.blocks.1.attn.qkv.weight"] == 0.25
+    assert scale["image_encoder.neck.0.weight"] == 1
+
+
 def test_the_rate_warms_up_and_falls_to_its_share():
     """Linear to the top, a cosine down to the final share; constant where asked for."""
     recipe = OptimizerRecipe(lr=1.0, warmup_steps=10, final_lr=0.1)

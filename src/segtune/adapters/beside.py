@@ -49,8 +49,13 @@ def put_beside(
         layer.add_module(_NAME, make(layer).to(device))
         layer.register_forward_hook(_add, with_kwargs=True)
     prefixes = tuple(part_prefixes(model, whole))
-    own = {name for name in model.state_dict() if _is_beside(name) or (prefixes and name.startswith(prefixes))}
-    return Installed(lambda name: name in own, ModulesBeside(spec, tuple(layers), tuple(sorted(own))))
+    names = set(model.state_dict())
+    beside = {name for name in names if _is_beside(name)}
+    others = {name for name in names - beside if prefixes and name.startswith(prefixes)}
+    own = beside | others
+    return Installed(
+        lambda name: name in own, ModulesBeside(spec, tuple(layers), tuple(sorted(own))), frozenset(others)
+    )
 
 
 class ModulesBeside(Adapter):

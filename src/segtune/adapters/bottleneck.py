@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from segtune.adapters.beside import put_beside
 from segtune.adapters.injection import LinearOptions
 from segtune.adapters.parts import linear_layers
-from segtune.adapters.way import Installed, Way
+from segtune.adapters.way import BESIDE, Installed, Way
 
 if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
@@ -58,4 +58,4 @@ def _bottleneck(model: PromptableModel, options: BottleneckOptions, fresh: bool)
     return put_beside(model, spec, layers, lambda layer: Bottleneck(layer, options.width), whole=options.whole)
 
 
-BOTTLENECK = Way(BottleneckOptions, _bottleneck)
+BOTTLENECK = Way(BottleneckOptions, _bottleneck, rate=BESIDE)

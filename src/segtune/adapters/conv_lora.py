@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from segtune.adapters.beside import put_beside
 from segtune.adapters.injection import LinearOptions
 from segtune.adapters.parts import linear_layers
-from segtune.adapters.way import Installed, Part, Way
+from segtune.adapters.way import BESIDE, Installed, Part, Way
 
 if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
@@ -102,4 +102,4 @@ def _conv_lora(model: PromptableModel, options: ConvOptions, fresh: bool) -> Ins
     )  # fmt: skip
 
 
-CONV_LORA = Way(ConvOptions, _conv_lora)
+CONV_LORA = Way(ConvOptions, _conv_lora, rate=BESIDE)

@@ -101,7 +101,7 @@ def inject(
     prefixes = tuple(part_prefixes(model, options.whole))
     whole = {key for key in model.state_dict() if key.startswith(prefixes)} if prefixes else set()
     adapter = (make or PeftAdapter)(f"{name}:{options.text()}", tuple(sorted(own | whole)))
-    return Installed(lambda key: key in trained or key in whole, adapter)
+    return Installed(lambda key: key in trained or key in whole, adapter, frozenset(whole))
 
 
 class PeftAdapter(Adapter):

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from segtune.adapters.injection import LinearOptions, SubtractingAdapter, inject, narrow_side
 from segtune.adapters.rank_allocation import RankAdapter
-from segtune.adapters.way import Installed, Way
+from segtune.adapters.way import BESIDE, FEW, Installed, Way
 
 if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
@@ -99,26 +99,26 @@ def _adalora(model: PromptableModel, options: RankOptions, fresh: bool) -> Insta
     )  # fmt: skip
 
 
-LORA = Way(DropoutOptions, _lora)
+LORA = Way(DropoutOptions, _lora, rate=BESIDE)
 """Hu et al. 2021, arXiv 2106.09685."""
 
-RSLORA = Way(DropoutOptions, partial(_lora, name="rslora", use_rslora=True))
+RSLORA = Way(DropoutOptions, partial(_lora, name="rslora", use_rslora=True), rate=BESIDE)
 """Scaled by alpha / √r: Kalajdzievski 2023, arXiv 2312.03732."""
 
-DORA = Way(DropoutOptions, partial(_lora, name="dora", use_dora=True))
+DORA = Way(DropoutOptions, partial(_lora, name="dora", use_dora=True), rate=BESIDE)
 """Direction by LoRA, magnitude by a vector: Liu et al. 2024, arXiv 2402.09353."""
 
-PISSA = Way(RankOptions, _pissa)
+PISSA = Way(RankOptions, _pissa, rate=BESIDE)
 """Meng et al. 2024, arXiv 2404.02948."""
 
-LOHA = Way(RankOptions, _hadamard)
+LOHA = Way(RankOptions, _hadamard, rate=BESIDE)
 """Hadamard product of two low-rank products: Hyeon-Woo et al. 2021, arXiv 2108.06098."""
 
-LOKR = Way(RankOptions, _kronecker)
+LOKR = Way(RankOptions, _kronecker, rate=FEW)
 """Kronecker product: Yeh et al. 2023, arXiv 2309.14859."""
 
-VERA = Way(VeraOptions, _vera)
+VERA = Way(VeraOptions, _vera, rate=FEW)
 """Kopiczko et al. 2023, arXiv 2310.11454."""
 
-ADALORA = Way(RankOptions, _adalora)
+ADALORA = Way(RankOptions, _adalora, rate=BESIDE)
 """Zhang et al. 2023, arXiv 2303.10512."""

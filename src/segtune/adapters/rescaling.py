@@ -8,7 +8,7 @@ from pydantic import Field
 
 from segtune.adapters.injection import LinearOptions, inject
 from segtune.adapters.parts import linear_layers
-from segtune.adapters.way import Installed, Way
+from segtune.adapters.way import BESIDE, FEW, Installed, Way
 from segtune.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def _boft(model: PromptableModel, options: ButterflyOptions, fresh: bool) -> Ins
     ))  # fmt: skip
 
 
-IA3 = Way(LinearOptions, _ia3)
+IA3 = Way(LinearOptions, _ia3, rate=FEW)
 """Liu et al. 2022, arXiv 2205.05638."""
 
-BOFT = Way(ButterflyOptions, _boft)
+BOFT = Way(ButterflyOptions, _boft, rate=BESIDE)
 """Liu et al. 2023, arXiv 2311.06243."""

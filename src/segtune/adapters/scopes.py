@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from segtune.adapters.parts import part_prefixes
 from segtune.adapters.way import (
+    BESIDE,
     Adapter,
     Installed,
     Options,
@@ -38,6 +39,7 @@ class Trainable:
         total: how many numbers the model has.
         encoder_frozen: nothing in the image encoder trains, so its output can be cached.
         adapter: what can be saved alone and merged, if the way makes such a thing.
+        whole: names of the base's own parameters that train beside an adapter.
         passed_by: parts where the way would train something of its own accord, had this model anything for it there.
     """
 
@@ -47,6 +49,7 @@ class Trainable:
     total: int
     encoder_frozen: bool
     adapter: Adapter | None = None
+    whole: frozenset[str] = frozenset()
     passed_by: tuple[Part, ...] = ()
 
     def __str__(self) -> str:
@@ -89,8 +92,9 @@ def train_only(model: PromptableModel, scope: str, *, seed: int = 0) -> Trainabl
     sizes = {parameter_name: parameter.numel() for parameter_name, parameter in model.named_parameters()}
     trained = sum(sizes[n] for n in names)
     return Trainable(
-        scope, tuple(names), trained, sum(sizes.values()), model.encoder_frozen, installed.adapter, passed_by
-    )
+        scope, tuple(names), trained, sum(sizes.values()), model.encoder_frozen, installed.adapter,
+        installed.whole, passed_by,
+    )  # fmt: skip
 
 
 def _passed_by(model: PromptableModel, scope: str, options: Options, names: Sequence[str]) -> tuple[Part, ...]:
@@ -202,5 +206,5 @@ DECODER = Way(Options, _decoder)
 DECODER_AND_PROMPT = Way(Options, _decoder_and_prompt)
 FULL = Way(Options, _full)
 LATE = Way(LateOptions, _late, bare="blocks")
-BIAS = Way(PartOptions, _bias)
-NORM = Way(PartOptions, _norm)
+BIAS = Way(PartOptions, _bias, rate=BESIDE)
+NORM = Way(PartOptions, _norm, rate=BESIDE)

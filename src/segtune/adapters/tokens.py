@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from segtune.adapters.beside import put_beside
 from segtune.adapters.parts import part_prefixes
-from segtune.adapters.way import Installed, Options, Way
+from segtune.adapters.way import FEW, Installed, Options, Way
 
 if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
@@ -69,4 +69,4 @@ def _sides(attention: nn.Module) -> tuple[int, int]:
     return weight.shape[1], weight.shape[0]
 
 
-TOKENS = Way(TokenOptions, _tokens, bare="count")
+TOKENS = Way(TokenOptions, _tokens, bare="count", rate=FEW)

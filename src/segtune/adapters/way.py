@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from segtune.models.family import PromptableModel
 
 Part = Literal["encoder", "prompt", "decoder"]
+
+BESIDE: Final = 10 / 3
+"""`Way.rate` of what lies beside weights, and of biases and norms: a half-decade above the weights' own (measured)."""
+
+FEW: Final = 10.0
+"""`Way.rate` of ways of very few numbers: a decade above the weights' own."""
 
 
 class Options(BaseModel):
@@ -159,10 +165,12 @@ class Installed:
     Attributes:
         trains: whether the parameter of a name trains.
         adapter: what can be saved alone; None where the model itself is what there is to save.
+        whole: names of the base's own tensors that train beside an adapter, for parts that train whole.
     """
 
     trains: Callable[[str], bool]
     adapter: Adapter | None = None
+    whole: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -175,11 +183,13 @@ class Way:
             adapter's tensors are loaded next and drawing them would be in vain. Random numbers come from torch's
             generator, which is seeded before.
         bare: the option that a value without a key is for, as in "late:2".
+        rate: how many times the learning rate that suits a small base's own weights suits what it trains.
     """
 
     options: type[Options]
     install: Callable[[PromptableModel, Any, bool], Installed]
     bare: str | None = None
+    rate: float = 1.0
 
 
 def parse_way(spec: str) -> tuple[str, Way, Options]:

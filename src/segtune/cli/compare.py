@@ -52,7 +52,7 @@ def compare(
     For example:
 
         segtune compare polyps --vary loss=dice,bce+dice --vary train=decoder,full --seeds 3
-        segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=1e-4,3e-4 --out runs/adapters
+        segtune compare polyps --vary "train=full|lora:r=8,in=encoder" --vary lr=3e-4,1e-3 --out runs/adapters
     """
     from segtune.report.comparison import describe_comparison, write_comparison
     from segtune.report.fitting import fit_and_report

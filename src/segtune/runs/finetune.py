@@ -246,6 +246,7 @@ def _assemble(
         open_log=lambda keep, step: TrainingLog(folder.path, keep=keep, step=step),
         processes=processes,
         follower=None if trainable.adapter is None else trainable.adapter.follow(batches.order.total_steps),
+        whole=trainable.whole,
         stop=stop,
         progress=progress,
         validate_start=None if settings.model.side is None else start,

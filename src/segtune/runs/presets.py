@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from segtune.adapters.way import parse_way
 from segtune.data.augment import SLIDES
 from segtune.losses.mixture import REFERENCE
+
+_NANO_LR = 3e-4
+"""Highest rate of nano's own weights."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     # SAM's interactive recipe: the defaults of `training.recipe` are it.
@@ -23,6 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "training.loss.weights": dict(REFERENCE),
         "training.loss.quality": 0.0,
         "training.optimizer.lr": 1e-5,
+        "training.optimizer.whole_scale": 1.0,
         "training.optimizer.weight_decay": 1e-4,
         "training.optimizer.layer_decay": 1.0,
         "training.optimizer.clip": None,
@@ -35,14 +40,26 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def by_base(base: str) -> dict[str, tuple[Any, str]]:
-    """Return what suits a base, as (value, why) by setting: a small model trains whole, a large one from the cache."""
+def by_base(base: str, train: str | None = None) -> dict[str, tuple[Any, str]]:
+    """Return what suits a base, as (value, why) by setting: a small model trains whole, a large one from the cache.
+
+    Args:
+        base: the model tuning starts from, the first of a chain of runs.
+        train: what trains, where that is said: with nano each way has a rate that suits it. Large bases have one for
+            all, from the middle of where results were flat (peft-sam).
+
+    Raises:
+        UsageError: an unknown way or option in `train`.
+    """
     if base == "nano":
+        name, way, _ = parse_way(train or "full")
         why = "suits nano, which is small enough to train whole"
+        pace = why if way.rate == 1 else f"suits {name}, which bears a higher rate than weights themselves"
         steps = "gives nano, of which a step costs little, more steps an epoch"
         return {
             "model.train": ("full", why),
-            "training.optimizer.lr": (3e-4, why),
+            "training.optimizer.lr": (float(f"{_NANO_LR * way.rate:.3g}"), pace),
+            "training.optimizer.whole_scale": (0.3, "gives weights beside an adapter the rate that suits weights"),
             "training.optimizer.batch": (4, steps),
             "training.optimizer.micro_batch": (4, steps),
             "training.optimizer.layer_decay": (0.9, "suits nano, whose early layers have seen little and must learn"),

@@ -170,7 +170,7 @@ def load_settings(
         options: further settings by dotted name with "__" for the dot (`data__objects="parts"`); None is left out.
 
     Raises:
-        UsageError: an unknown preset or setting, or a value that is not allowed; the message names it.
+        UsageError: an unknown preset, setting or way of training, or a value that is not allowed; the message names it.
     """
     if preset not in PRESETS:
         raise unknown_name("preset", preset, PRESETS)
@@ -184,10 +184,12 @@ def load_settings(
     named |= {name.replace("__", "."): value for name, value in options.items()}
     written = dict(parse_override(override, Settings) for override in overrides)
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
-    # What suits a base depends on all the ways of naming it: --set is the strongest.
+    # What suits a base and a way of training depends on all the ways of naming them: --set is the strongest.
     base = written.get("model.base", model or "nano")
     # From the weakest to the strongest: later ones overwrite.
-    values |= {name: (value, origin) for name, (value, origin) in by_base(first_base(str(base))).items()}
+    way = written.get("model.train", train if train is not None else PRESETS[preset].get("model.train"))
+    suited = by_base(first_base(str(base)), None if way is None else str(way))
+    values |= {name: (value, origin) for name, (value, origin) in suited.items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
     values |= {name: (value, "--set") for name, value in written.items()}

@@ -81,6 +81,7 @@ class Training:
             every epoch is taken as the best so far.
         validate_start: scores the pretrained model, where that is another than the model as it came: then it is what
             has to be beaten.
+        whole: parameters that learn at `whole_scale` times the rate: of parts that train whole beside an adapter.
         checkpoints: where state is kept.
         open_log: opens the log, given the bytes to keep and the step.
         processes: who trains together.
@@ -100,6 +101,7 @@ class Training:
     follower: Follower | None = None
     stop: Callable[[], bool] = lambda: False
     progress: Progress = SILENT
+    whole: frozenset[str] = frozenset()
     validate_start: Callable[[], Validation] | None = None
 
 
@@ -117,7 +119,7 @@ def train(job: Training, *, resume: bool = False) -> TrainingState:
     """
     # ---- what is resumed together: weights, optimizer, generators, state, log
     recipe, processes, batches = job.recipe, job.processes, job.batches
-    optimizer = build_optimizer(job.model, recipe.optimizer)
+    optimizer = build_optimizer(job.model, recipe.optimizer, whole=job.whole)
     state = _restore(job, optimizer) if resume else TrainingState()
     if not resume:
         set_generators({}, processes, _device_of(job.model), recipe.seed)

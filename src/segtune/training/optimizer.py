@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,11 +91,12 @@ class Optimizers:
             one.zero_grad(set_to_none=True)  # None is how `sum_gradients` knows what was not reached
 
 
-def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
+def build_optimizer(model: StagedModel, recipe: OptimizerRecipe, *, whole: Collection[str] = frozenset()) -> Optimizers:
     """Return the optimizer over the parameters that train, grouped by depth and by whether weight decay applies.
 
     The mask decoder, the prompt encoder and the encoder's last stage learn at the full rate; each stage before learns
-    `layer_decay` times slower than the one after it. A group's `scale` is that factor.
+    `layer_decay` times slower than the one after it. Parameters in `whole` learn at `whole_scale` times the rate. A
+    group's `scale` is the product of these factors.
 
     With "muon" the matrices of linear layers move by Muon (Jordan et al. 2024; scaled as in Liu et al. 2025,
     arXiv:2502.16982), which turns a step the same way in all directions of a matrix, and all else by AdamW. With `ema`
@@ -110,6 +111,7 @@ def build_optimizer(model: StagedModel, recipe: OptimizerRecipe) -> Optimizers:
             decay = recipe.weight_decay if is_weight else 0.0
             is_matrix = recipe.kind == "muon" and is_weight and parameter.ndim == 2
             scale = _lr_scale(model, name, recipe.layer_decay) * (recipe.muon_scale if is_matrix else 1.0)
+            scale *= recipe.whole_scale if name in whole else 1.0
             groups[is_matrix][scale, decay].append(parameter)
     matrices, others = ([
         {"params": found, "weight_decay": decay, "scale": scale} for (scale, decay), found in groups[kind].items()

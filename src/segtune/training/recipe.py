@@ -112,6 +112,9 @@ class OptimizerRecipe(Section):
     muon_scale: float = Field(3.0, gt=0, description="Rate of the matrices under Muon, as a multiple of lr.")
     # From 1e-5 to 1e-4 results are flat, at 5e-4 training collapses (peft-sam).
     lr: float = Field(1e-4, gt=0, description="Highest learning rate, reached after the warm-up.")
+    whole_scale: float = Field(
+        1.0, gt=0, description="Rate of parts that train whole beside an adapter (whole=...), as a multiple of lr."
+    )
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's moments (SAM).")
     eps: float = Field(1e-8, gt=0, description="AdamW's guard against division by zero.")
     weight_decay: float = Field(
