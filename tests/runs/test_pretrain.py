@@ -118,6 +118,19 @@ def test_cut_off_and_resumed_it_ends_with_the_same_bytes(done, tmp_path, monkeyp
     assert weights(tmp_path / "run") == weights(done[0])
 
 
+def test_with_drop_path_it_is_another_that_resumes_as_exactly(done, tmp_path, monkeypatch):
+    """What is left out is drawn from the generator whose state a checkpoint keeps."""
+    drops = "training.drop_path=0.5"
+    pretrain(settings(tmp_path / "whole", drops))
+    steps, real = [], loop._step
+    monkeypatch.setattr(loop, "_step", lambda *given: steps.append(1) or real(*given))
+    monkeypatch.setattr("segtune.runs.pretrain.StopOnInterrupt.__call__", lambda self: len(steps) == 2)
+    assert pretrain(settings(tmp_path / "parts", drops)).stopped
+    monkeypatch.undo()
+    pretrain(load_pretrain_settings(out=tmp_path / "parts"), resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts") != weights(done[0])
+
+
 def test_resumed_after_its_end_nothing_changes(done):
     """A finished pretraining is not trained further; asked for more steps it says what it was started with."""
     before = weights(done[0])

@@ -21,6 +21,7 @@ from segtune.evaluation.matrix import Scorer, evaluate
 from segtune.evaluation.results import General
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.device import pick_device
+from segtune.models.drop_path import spread_drop_path
 from segtune.models.embedding_cache import EmbeddingCache
 from segtune.models.family import PromptableModel
 from segtune.models.fingerprint import hash_weights
@@ -106,6 +107,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         # Before the data is read: a mistake in --train is told at once, and leaves no run behind.
         trainable = train_only(model, tree.model.train, seed=tree.training.seed)
         _require_plain_steps(tree, trainable)
+        spread_drop_path(model, tree.training.drop_path)
         if processes.is_first:
             progress.say(f"{trainable}.")
         # Before anything is written: a folder of general images that cannot be used is told at once.

@@ -14,6 +14,7 @@ from segtune.core.progress import SILENT, Progress
 from segtune.data.stream import stream
 from segtune.models.allocator import keep_large_blocks
 from segtune.models.device import pick_device
+from segtune.models.drop_path import spread_drop_path
 from segtune.models.family import PromptableModel
 from segtune.models.open import open_model
 from segtune.models.sam.build import build_sam
@@ -106,6 +107,7 @@ def pretrain(
             images, place = data.unlabelled, folder.masked_start
             if not start_on_masked_images(tree, model, images, place, processes, stop, progress, resume=resume):
                 return stopped_in_start
+        spread_drop_path(model, tree.training.drop_path)  # only now: the start on masked images has a recipe of its own
         looks: list[Validation] = []
 
         def look() -> Validation:

@@ -169,6 +169,11 @@ class Recipe(Section):
         ge=0,
         description="Of order, prompts and views; views of cached embeddings are the same for all seeds.",
     )
+    drop_path: float = Field(
+        0.0, ge=0, lt=1,
+        description="Share of the images that pass the last of SAM's encoder blocks by in a step; linearly fewer "
+        "before it (SAM: 0.4).",
+    )  # fmt: skip
     workers: int = Field(1, ge=0, description="Processes that read and augment images.")
     prompts: PromptRecipe = PromptRecipe()
     loss: LossRecipe = LossRecipe()

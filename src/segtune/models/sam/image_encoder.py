@@ -47,7 +47,13 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block; `window` 0 attends to the whole image."""
+    """A transformer block; `window` 0 attends to the whole image.
+
+    Attributes:
+        drop_path: share of the images, in training mode, for which a branch is left out (`models.drop_path`).
+    """
+
+    drop_path: float = 0.0
 
     def __init__(self, width: int, heads: int, mlp_width: int, window: int, grid: int) -> None:
         super().__init__()
@@ -67,9 +73,15 @@ class Block(nn.Module):
             attended = join_windows(self.attn(split_windows(normed, self.window)), self.window, (height, width))
         else:
             attended = self.attn(normed)
-        tokens = tokens + attended
-        out: Tensor = tokens + self.mlp(self.norm2(tokens))
-        return out
+        tokens = tokens + self._kept(attended)
+        return tokens + self._kept(self.mlp(self.norm2(tokens)))
+
+    def _kept(self, branch: Tensor) -> Tensor:
+        """Leave a branch [B, h, w, width] out for a share of the images, with the mean over all of them as it was."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) >= self.drop_path
+        return branch * (kept / (1 - self.drop_path)).to(branch.dtype)
 
 
 def split_windows(tokens: Tensor, window: int) -> Tensor:
