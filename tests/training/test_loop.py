@@ -511,6 +511,7 @@ def _train_in_process(rank, world, folder, store, options):
     _add_up_gradients(Processes(rank, world))
     if rank == 0:
         torch.save(weights(job), Path(folder) / "weights.pt")
+    dist.barrier()  # as `joined` does
     dist.destroy_process_group()
 
 

@@ -121,6 +121,7 @@ def _train_in_process(rank, world, folder, store):
     train(job)
     if rank == 0:
         torch.save(weights(job), Path(folder) / "weights.pt")
+    dist.barrier()  # as `joined` does
     dist.destroy_process_group()
 
 

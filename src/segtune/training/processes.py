@@ -166,6 +166,8 @@ def joined(device: str = "cpu") -> Iterator[Processes]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
+        if started_here:
+            dist.barrier()  # gloo's threads may still hold what was sent last, and Python must not end under them
     finally:
         if started_here:
             dist.destroy_process_group()
