@@ -140,6 +140,26 @@ def test_a_stop_that_is_asked_during_the_proof_is_told(micro, tmp_path, monkeypa
     assert read_json(tmp_path / "run" / "run.json")["stopped"] is False
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_the_data_is_looked_over_a_stop_ends_it_at_once(micro, tmp_path, monkeypatch, number):
+    """Nothing has been learned that would be lost: a signal does what it does to any program; the folder is free."""
+    save_model(micro, tmp_path / "base", extra={})
+    settings = _quick(tmp_path, epochs=1)
+
+    def ends_the_program(*given):
+        raise InterruptedError
+
+    before = signal.signal(number, ends_the_program)
+    try:
+        monkeypatch.setattr(module, "prepare_data", lambda *_, **__: signal.raise_signal(number))
+        with pytest.raises(InterruptedError):
+            finetune(settings)
+    finally:
+        signal.signal(number, before)
+    monkeypatch.undo()
+    assert finetune(settings).summary["steps"] > 0
+
+
 def test_a_process_that_does_not_see_the_run_says_so(tmp_path, monkeypatch):
     """On a host with a disk of its own it neither looks the data over again nor makes a split that no other has."""
     monkeypatch.setattr(module.Processes, "any", lambda self, flag: flag)
