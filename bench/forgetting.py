@@ -1,25 +1,25 @@
 """What tuning makes nano forget, and what each remedy brings back at what cost in gain, all fitted in one run.
 
     python bench/forgetting.py                                  # drawn demo images, 60 of them
-    python bench/forgetting.py --data datasets/kvasir_seg --images 60
+    python bench/forgetting.py --data ../shared/datasets/magnetic_tile --images 300 --epochs 4 \
+      --general ../shared/datasets/voc_objects --general-images 40
 
 Each line is a fit of its own with the same data, split and seed: plain, with rehearsal, with distillation, with L2 to
-the start; then the blend of the plain one. Gain is on the test part, all prompt modes; forgetting on the drawn suite.
+the start; then the blend of the plain one. Gain is on the test part, all prompt modes; forgetting on the drawn suite,
+or on images of --general. Rehearsal is on drawn scenes, whatever it is measured on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 from protocol import machine, segtune
+from segtune.data.demo import write_demo
+from tuning import part
 
 REMEDIES = {
     "plain": (),
@@ -30,28 +30,32 @@ REMEDIES = {
 
 
 def main() -> None:
-    """Draw or copy the data, fit, blend, and print the table."""
+    """Draw or split the data, fit, blend, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with images/ and masks/; drawn demo images without it")
+    parser.add_argument("--data", type=Path, help="images and masks in any layout; drawn demo images without it")
     parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--general-images", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--general", default="suite", help="what forgetting is measured on: suite, or a folder")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="handed to every fit")
     parser.add_argument("--only", action="append", choices=tuple(REMEDIES), help="some of the fits; repeatable")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        data = _data(arguments, Path(place) / "data")
-        print(
-            f"nano, {arguments.images} images of {arguments.data or 'the drawn demo'}, {arguments.epochs} epochs, ",
-            end="",
-        )
-        print(f"{arguments.general_images} suite scenes, seed {arguments.seed}. {machine()}\n")
+        data = arguments.data
+        if data is None:
+            data = Path(place) / "data"
+            write_demo(data, count=arguments.images, seed=arguments.seed)
+        split = part(data, Path(place) / "split", arguments.images, arguments.seed)
+        print(f"nano, {arguments.images} images of {arguments.data or 'the demo'}, {arguments.epochs} epochs, ", end="")
+        print(f"{arguments.general_images} images of {arguments.general}, seed {arguments.seed}. {machine()}\n")
         print("| | gain, mean of modes | general, mean of modes | by mode (general) | minutes |\n|---|---|---|---|---|")
         for name in arguments.only or REMEDIES:
             out = Path(place) / name.split(",")[0].replace(" ", "-")
             started = time.perf_counter()
-            settings = (*REMEDIES[name], f"training.seed={arguments.seed}", f"data.seed={arguments.seed}",
-                        f"evaluation.general_images={arguments.general_images}", "training.workers=0")  # fmt: skip
+            settings = (*REMEDIES[name], f"training.seed={arguments.seed}", f"data.split={split}",
+                        f"evaluation.general={arguments.general}", "training.workers=0",
+                        f"evaluation.general_images={arguments.general_images}", *arguments.set)  # fmt: skip
             words = [word for setting in settings for word in ("--set", setting)]
             segtune("fit", str(data), "--out", str(out), "--epochs", str(arguments.epochs), *words)
             _print(name, out, "tuned", started)
@@ -60,19 +64,6 @@ def main() -> None:
                 segtune("blend", str(out), "--out", str(out) + "-blend", "--alphas", ".2,.4,.6,.8")
                 told = json.loads((Path(str(out) + "-blend") / "blend.json").read_text())
                 _print(f"blend of it, alpha {told['alpha']:g}", Path(str(out) + "-blend"), "blended", started)
-
-
-def _data(arguments: argparse.Namespace, folder: Path) -> Path:
-    if arguments.data is None:
-        from segtune.data.demo import write_demo
-
-        write_demo(folder, count=arguments.images, seed=arguments.seed)
-        return folder
-    for part in ("images", "masks"):
-        (folder / part).mkdir(parents=True)
-        for path in sorted((arguments.data / part).iterdir())[: arguments.images]:
-            shutil.copyfile(path, folder / part / path.name)
-    return folder
 
 
 def _print(name: str, out: Path, model: str, started: float) -> None:
