@@ -6,23 +6,27 @@
 
 Each line is `segtune fit` in a process of its own, with the same split by set and seed, drawn as a fit draws it (groups
 and look-alikes whole), and the same settings but for what trains and the rate that a fit takes for it. Gains are on the
-test part, IoU, each prompt mode; what is forgotten is the change on general images in their three modes. With several
-seeds the mean of each way over them follows. Then the way that is best on validation images, in the mean over the
-seeds, is blended with its start (`segtune blend`): nine tenths of the gain are to stay, and half of what was forgotten
-to come back. Both, tuned and blended, are scored beside nano on the domain named by --unseen. A fit that is there
-already is not run again.
+test part, IoU, each prompt mode; what is forgotten is the change on general images in their three modes. The mean of
+each way over modes and seeds follows, and its paired difference from the decoder alone. Then the way that is best on
+validation images, in the mean over the seeds, is blended with its start (`segtune blend`): nine tenths of the gain are
+to stay, and half of what was forgotten to come back. Both, tuned and blended, are scored beside nano on the domain
+named by --unseen. A fit that is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 from protocol import MODES, machine, segtune
 
@@ -51,6 +55,9 @@ WAYS = {
 }
 """Name → what trains, each at the rate that a fit takes for it."""
 
+PLAIN = "decoder"
+"""What the others are held against: the way that leaves the image encoder as it is."""
+
 BLEND = ("--alphas", ".2,.4,.6,.8")
 
 
@@ -69,7 +76,7 @@ def main() -> None:
                 runs[way, seed] = fit(options, name, way, seed, split)
                 print(f"| {' | '.join(row(way, seed, runs[way, seed]))} |", flush=True)
         ways = list(dict.fromkeys(way for way, _ in runs))
-        if len(options.seeds) > 1:
+        if len(ways) > 1 or len(options.seeds) > 1:
             print_means(ways, options.seeds, runs)
         scores = {
             way: statistics.mean(
@@ -133,14 +140,44 @@ def row(way: str, seed: int, run: dict) -> list[str]:
 
 
 def print_means(ways: list[str], seeds: list[int], runs: dict) -> None:
-    """Print each way's gain and loss in the mean over the seeds, and the least and the most of them."""
-    print(f"\nOver seeds {', '.join(map(str, seeds))}:\n\n| | gain, mean of modes | forgotten |\n|---|---|---|")
+    """Print each way's gain and loss over the seeds, and how much more it gains than the plain way."""
+    print(f"\nMean of modes, over seeds {', '.join(map(str, seeds))} (least to most); against {PLAIN}: the difference")
+    print("on the same images, all seeds together, with its 95 % interval.\n")
+    print(f"| | gain | against {PLAIN} | forgotten |\n|---|---|---|---|")
     for way in ways:
-        cells = []
+        means = []
         for table in (gains, losses):
-            means = [mean_change(table(told(runs[way, seed]["out"], "metrics.json"))) for seed in seeds]
-            cells.append(f"{statistics.mean(means):+.3f} ({min(means):+.3f} to {max(means):+.3f})")
-        print(f"| {way} | {' | '.join(cells)} |")
+            found = [mean_change(table(told(runs[way, seed]["out"], "metrics.json"))) for seed in seeds]
+            spread = f" ({min(found):+.3f} to {max(found):+.3f})" if len(seeds) > 1 else ""
+            means.append(f"{statistics.mean(found):+.3f}{spread}")
+        paired = "" if way == PLAIN or PLAIN not in ways else against_plain(way, seeds, runs)
+        print(f"| {way} | {means[0]} | {paired} | {means[1]} |")
+
+
+def against_plain(way: str, seeds: list[int], runs: dict) -> str:
+    """Return how much more a way gains than the plain one on the same test images, with the interval."""
+    from segtune.evaluation.statistics import Bootstrap
+
+    rows, groups = [], []
+    for seed in seeds:
+        tuned, plain = (image_means(runs[one, seed]["out"]) for one in (way, PLAIN))
+        rows += [(tuned[image][0], plain[image][0]) for image in sorted(plain)]
+        # With several seeds an image may be in several test parts: it is one image all the same.
+        groups += [plain[image][1] or image for image in sorted(plain)]
+    drawn = Bootstrap(np.array(rows), groups)
+    found = drawn.interval(0, 1)
+    return f"{drawn.mean(0, 1):+.3f}" + (f" ({found.low:+.3f} to {found.high:+.3f})" if found else "")
+
+
+def image_means(run: Path) -> dict[str, tuple[float, str]]:
+    """Return by test image the tuned model's IoU, mean over the modes, and its group."""
+    ious, groups = defaultdict(list), {}
+    with (run / "per_image.csv").open(encoding="utf-8", newline="") as file:
+        for line in csv.DictReader(file):
+            if line["model"] == "tuned" and line["mode"] in MODES and line["iou"]:
+                ious[line["image"]].append(float(line["iou"]))
+                groups[line["image"]] = line["group"]
+    return {image: (statistics.mean(values), groups[image]) for image, values in ious.items()}
 
 
 def blend(options: argparse.Namespace, way: str, seed: int, run: Path) -> None:
