@@ -9,7 +9,7 @@ buys (a few steps are timed first), in a process of its own on one thread. All a
 divided by --shrink, so that minutes teach them something; names are of the full size, and so is what it costs to embed
 an image and to decode a prompt. Scores are the mean IoU of 32 scenes kept out, the same for all, and of the first
 --images photographs of each of --sets. The convolutional stem and the hybrid encoder are no Segment Anything layout and
-live here alone.
+live here alone; they begin at random in place of the patches, which in all others have nano's head start.
 """
 
 from __future__ import annotations
