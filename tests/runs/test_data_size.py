@@ -71,6 +71,8 @@ def test_few_images_are_called_few_whatever_is_said():
     """The count decides, not which of the values that go with it are left to choose."""
     asked = suit_data(_load(model=LARGE, overrides=["training.patience=9"]), 12)
     assert "12 training images (few images" in tell_choice(asked, 12)
+    trained = suit_data(_load(model=LARGE, train="late:2"), 12)
+    assert "12 training images (few images: more views of each)" in tell_choice(trained, 12)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ Train = Annotated[
         help="What trains: full, decoder, decoder+prompt, late:N, bias, norm; an adapter (lora, dora, rslora, pissa, "
         "loha, lokr, vera, adalora, ia3, boft, conv_lora, bottleneck), as in lora:r=8,in=encoder,whole=decoder; or "
         "tokens, for a few images. "
-        "[default: what suits preset and model]",
+        "[default: what suits preset, model and number of images]",
     ),
 ]
 Epochs = Annotated[int | None, typer.Option(metavar="N", help="Passes over the training images.")]

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ SMALLEST_SIDE = 32
 
 _GENERAL = Kinds(SHAPES, FIGURES)
 _SUITE = Kinds(HELD_OUT, HELD_OUT_FIGURES, STAND_INS)
-"""Nothing of the general theme's: only regions of the ground, and signs on the frame of a view through a tube, are."""
+"""Nothing of the general theme's: its regions of the ground, and signs on a frame, may lie there and are no objects."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general", cutouts: C
     Args:
         seed: 0 or more; each theme has seeds of its own.
         side: longest side of the image in pixels; the shorter one is 0.6 to 1 times that.
-        theme: "general" (pretraining), "suite" (things of kinds that "general" never shows, on grounds like its own)
-            or "demo" (`data.demo`; may have no object).
+        theme: "general" (pretraining), "suite" (things of kinds that "general" never shows, on grounds like its own,
+            which are no objects there) or "demo" (`data.demo`; may have no object).
         cutouts: pictures that are things of it too; the demo has none.
 
     Returns:
@@ -83,9 +84,17 @@ def draw_scene(seed: int, *, side: int = 512, theme: str = "general", cutouts: C
         # What the camera blurs away is no object.
         smallest = max(SMALLEST_AREA, int((3 * camera.blur) ** 2))
         objects, labels = scene.canvas.masks(rng, MOST_OBJECTS, smallest)
+        if theme == "suite":
+            objects, labels = _held_out(objects, labels)
         # A scene whose things all hid each other or lie outside is drawn anew from the same stream.
         if objects:
             return _sample(theme, seed, camera.take(scene.canvas, rng), objects, labels)
+
+
+def _held_out(objects: Sequence[RunLengths], labels: Sequence[str]) -> tuple[tuple[RunLengths, ...], tuple[str, ...]]:
+    """Leave out what "general" shows too: regions of the ground and lines of signs."""
+    kept = [number for number, label in enumerate(labels) if label in HELD_OUT or label in HELD_OUT_FIGURES]
+    return tuple(objects[number] for number in kept), tuple(labels[number] for number in kept)
 
 
 def _sample(theme: str, seed: int, image: Image, objects: tuple[RunLengths, ...], labels: tuple[str, ...]) -> Sample:

@@ -108,7 +108,8 @@ def tell_choice(settings: SettingsWithOrigins, images: int | None) -> str:
     if not chosen:
         return f"{_count(images)}: {_why_nothing(settings.settings, images)}."
     values = ", ".join(f"{name}={entry['value']}" for name, entry in chosen.items())
-    reason = "few images: little trains, and more views of each" if images < FEW else "many images"
+    little = "little trains, and " if "model.train" in chosen else ""
+    reason = f"few images: {little}more views of each" if images < FEW else "many images"
     return f"Chosen {_ORIGIN}, {_count(images)} ({reason}): {values}. --train and --set say otherwise."
 
 

@@ -171,8 +171,8 @@ class Recipe(Section):
     )
     drop_path: float = Field(
         0.0, ge=0, lt=1,
-        description="Share of the images that pass the last of SAM's encoder blocks by in a step; linearly fewer "
-        "before it (SAM: 0.4).",
+        description="Share of the images for which each branch of SAM's last encoder block is skipped in a step; "
+        "linearly fewer before it (SAM: 0.4).",
     )  # fmt: skip
     workers: int = Field(1, ge=0, description="Processes that read and augment images.")
     prompts: PromptRecipe = PromptRecipe()
