@@ -67,7 +67,7 @@ def main() -> None:
     print(f"# Ways of tuning nano, {options.epochs} epochs\n\n{machine()}\n")
     for name in options.sets:
         print(f"## {name}, {options.images or 'all'} images\n")
-        heads = ["", "seed", "trains", *MODES, "mean", "forgotten", "minutes", "peak GiB", "best epoch"]
+        heads = ["", "seed", "trains", *MODES, "mean", "forgotten", "s an epoch", "minutes", "peak GiB", "best epoch"]
         print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
         runs = {}
         for seed in options.seeds:
@@ -136,7 +136,14 @@ def row(way: str, seed: int, run: dict) -> list[str]:
     cells = [way, str(seed), f"{record['model']['parameters_trained']:,}"]
     cells += [interval(found[mode]) if mode in found else "" for mode in MODES]
     cells += [f"{mean_change(one):+.3f}" for one in (found, losses(metrics))]
-    return [*cells, f"{run['minutes']:.1f}", f"{run['gib']:.2f}", str(record["training"]["best_epoch"])]
+    cells += [f"{seconds_of_an_epoch(run['out']):.0f}", f"{run['minutes']:.1f}", f"{run['gib']:.2f}"]
+    return [*cells, str(record["training"]["best_epoch"])]
+
+
+def seconds_of_an_epoch(run: Path) -> float:
+    """Return the least that an epoch's steps took: what else the machine did can only have made them longer."""
+    events = (json.loads(line) for line in (run / "log.jsonl").open(encoding="utf-8"))
+    return min(event["seconds"] for event in events if event["event"] == "epoch" and event["epoch"])
 
 
 def print_means(ways: list[str], seeds: list[int], runs: dict) -> None:
