@@ -56,6 +56,26 @@ def test_a_family_from_fit_to_reopened(answer, segtune, base, few, tmp_path):
     assert json.loads((run / "model" / "config.json").read_text())["model_type"] in FAMILIES[before.family].model_types
 
 
+def test_an_adapter_on_a_family_is_used_like_any_model(answer, segtune, base, few, tmp_path):
+    """LoRA in the encoder beside the whole decoder: what was saved alone is scored, counted in clicks and blended."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    save_model(blank(open_model(base)), tmp_path / "blank")
+    run, way = tmp_path / "run", "lora:r=2,in=encoder,whole=decoder"
+    code, _, err = segtune(
+        "fit", few, "--out", run, "--model", tmp_path / "blank", "--train", way, "--epochs", "8", *CROWNS
+    )
+    assert code == 0, err
+    code, _ = answer("evaluate", run / "adapter", few, "--out", tmp_path / "matrix", "--modes", "box")
+    assert code == 0
+    code, _ = answer("clicks", run, few, "--out", tmp_path / "clicks", "--clicks", "2")
+    assert code == 0
+    code, _ = answer("blend", run, "--out", tmp_path / "half", "--alpha", ".5", "--general", "suite")
+    assert code == 0
+    whole, half = open_model(run).state_dict(), open_model(tmp_path / "half").state_dict()
+    assert set(whole) == set(half)
+    assert any(not torch.equal(whole[name], half[name]) for name in whole)
+
+
 def assert_learned(before, after, learned):
     """The opened model has what training ended with, bit for bit, and none of its parts is the base's."""
     assert set(learned) == {name for name, _ in after.named_parameters()}
