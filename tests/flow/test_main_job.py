@@ -33,7 +33,7 @@ def test_fit_leaves_a_whole_run_folder(run):
     for name in (
         "settings.yaml", "split.json", "check.json", "log.jsonl", "checkpoints", "model/config.json",
         "model/model.safetensors", "model/preprocessor_config.json", "model/segtune.json", "metrics.json",
-        "per_image.csv", "report.html", "report.md", "run.json", "fingerprints.safetensors",
+        "per_image.csv", "report.html", "report.md", "run.json", "fingerprints.safetensors", "labels_to_review.csv",
     ):  # fmt: skip
         assert (folder / name).exists(), name
     metrics = json.loads((folder / "metrics.json").read_text())

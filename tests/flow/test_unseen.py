@@ -13,8 +13,10 @@ def test_a_model_is_held_against_itself_on_other_data(discs, micro, tmp_path, se
     assert [line.split()[0] for line in out.splitlines() if " micro " in line and not line.startswith("IoU")] == [
         "discs", "other",
     ]  # fmt: skip
-    code, found = answer(*words)
-    (unseen,) = found["unseen"]
+    third = write_discs(tmp_path / "third", 3, seed=5)
+    code, found = answer(*words, "--unseen", third)
+    assert [(one["name"], one["images"]) for one in found["unseen"]] == [("other", 4), ("third", 3)]
+    unseen = found["unseen"][0]
     assert (unseen["name"], unseen["images"]) == ("other", 4)
     assert {(one["mode"], one["metric"]) for one in unseen["drops"]} >= {("click", "iou"), ("box", "dice")}
     assert (tmp_path / "out" / "unseen" / "other" / "per_image.csv").is_file()
