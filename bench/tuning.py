@@ -109,13 +109,13 @@ def fit(options: argparse.Namespace, name: str, way: str, seed: int, split: Path
     """Run one fit, or take it as it was left, and return where it is and what it took."""
     out = options.out / f"{name}-{way.replace(' ', '-').replace(',', '')}-{seed}"
     cost = out / "cost.json"
+    settings = [
+        f"data.split={split}", f"training.seed={seed}",
+        "training.prompts.corrections=2", "training.optimizer.precision=bf16",
+        f"evaluation.general={options.general}", f"evaluation.general_images={options.general_images}",
+        *options.set,
+    ]  # fmt: skip
     if not cost.is_file():
-        settings = [
-            f"data.split={split}", f"training.seed={seed}",
-            "training.prompts.corrections=2", "training.optimizer.precision=bf16",
-            f"evaluation.general={options.general}", f"evaluation.general_images={options.general_images}",
-            *options.set,
-        ]  # fmt: skip
         words = [word for setting in settings for word in ("--set", setting)]
         command = [sys.executable, "-m", "segtune", "fit", str(options.data / name), "--out", str(out)]
         command += ["--train", WAYS[way], "--epochs", str(options.epochs), *words]
@@ -124,9 +124,12 @@ def fit(options: argparse.Namespace, name: str, way: str, seed: int, split: Path
         _, status, used = os.wait4(child.pid, 0)
         if os.waitstatus_to_exitcode(status) not in (0, 3):  # 3: nothing beat the pretrained model
             raise SystemExit(f"the fit {out} failed")
-        taken = {"minutes": (time.perf_counter() - started) / 60, "gib": used.ru_maxrss / 2**20}
+        taken = {"minutes": (time.perf_counter() - started) / 60, "gib": used.ru_maxrss / 2**20, "asked": settings}
         cost.write_text(json.dumps(taken))
-    return {"out": out, **json.loads(cost.read_text())}
+    taken = json.loads(cost.read_text())
+    if taken["asked"] != settings:
+        raise SystemExit(f"{out} holds a fit of other settings. Give another --out.")
+    return {"out": out, **taken}
 
 
 def row(way: str, seed: int, run: dict) -> list[str]:
@@ -141,7 +144,10 @@ def row(way: str, seed: int, run: dict) -> list[str]:
 
 
 def seconds_of_an_epoch(run: Path) -> float:
-    """Return the least that an epoch's steps took: what else the machine did can only have made them longer."""
+    """Return the least that an epoch's steps took: what else the machine did can only have made them longer.
+
+    Where the image encoder is frozen its embeddings may come from the cache, as the fits before left it.
+    """
     events = (json.loads(line) for line in (run / "log.jsonl").open(encoding="utf-8"))
     return min(event["seconds"] for event in events if event["event"] == "epoch" and event["epoch"])
 

@@ -25,6 +25,8 @@ def test_the_code_leaves_what_the_page_says(tmp_path):
     assert len(names["clicked"].masks) == 3
     assert len(names["boxed"].masks) == 1
     assert len(names["answers"]) == 3
+    (((theirs,),),) = names["masks"]
+    assert (theirs.numpy() != names["boxed"].mask.array).mean() < 1e-3
     assert names["work"].answer is not None
     assert names["zoomed"].mask.size == names["session"].size
     assert len(names["found"]) > 0
@@ -33,6 +35,14 @@ def test_the_code_leaves_what_the_page_says(tmp_path):
     for name in pictures(PAGE):
         assert cv2.imread(str(tmp_path / name)).shape[1] == 3 * names["image"].shape[1]
         assert (DOCS / "pictures" / name).exists()
+
+
+def test_the_front_page_s_line_writes_all_settings(tmp_path, monkeypatch):
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r'`python -c "([^"]+)"`', readme)
+    monkeypatch.chdir(tmp_path)
+    exec(line, {})
+    assert "training.optimizer.lr:" in (tmp_path / "settings.yaml").read_text()
 
 
 def test_every_command_ends_well(tmp_path):

@@ -61,9 +61,9 @@ def test_a_part_that_trains_whole_has_a_rate_of_its_own(discs, micro, tmp_path, 
     """As good as none here: the decoder stays where it was while LoRA in the encoder learns."""
     pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
     run, way = tmp_path / "run", "lora:r=4,in=encoder,whole=decoder"
-    words = ("fit", discs, "--out", run, "--model", micro, "--train", way, "--epochs", "2", *SMALL, *FEW_MODES)
+    words = ("fit", discs, "--out", run, "--model", micro, "--train", way, "--epochs", "10", *SMALL, *FEW_MODES)
     code, _, err = segtune(*words, "--set", "lr=1e-2", "--set", "training.optimizer.whole_scale=1e-9")
-    assert code in (0, 3), err
+    assert code == 0, err
     learned = load_file(run / "adapter" / "adapter.safetensors")
     base = open_model(micro).state_dict()
     decoder = {name for name in learned if name in base}

@@ -16,6 +16,7 @@ from segtune.data.dataset import Dataset
 from segtune.models.open import open_model
 from segtune.models.quality import QualityMap
 from segtune.models.save import save_model
+from segtune.runs import data as data_module
 from segtune.runs import finetune as module
 from segtune.runs import folder as folder_module
 from segtune.runs.finetune import _calibrated, _save_result, describe_base, finetune, resumed_settings
@@ -142,22 +143,22 @@ def test_a_stop_that_is_asked_during_the_proof_is_told(micro, tmp_path, monkeypa
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_while_the_data_is_looked_over_a_stop_ends_it_at_once(micro, tmp_path, monkeypatch, number):
-    """Nothing has been learned that would be lost: a signal does what it does to any program; the folder is free."""
+    """Nothing has been learned that would be lost; the same command begins anew, with --resume and without."""
     save_model(micro, tmp_path / "base", extra={})
     settings = _quick(tmp_path, epochs=1)
+    look = data_module.check_dataset
 
-    def ends_the_program(*given):
-        raise InterruptedError
+    def interrupted(*given, **named):
+        look(*given, **named)
+        signal.raise_signal(number)
 
-    before = signal.signal(number, ends_the_program)
-    try:
-        monkeypatch.setattr(module, "prepare_data", lambda *_, **__: signal.raise_signal(number))
-        with pytest.raises(InterruptedError):
-            finetune(settings)
-    finally:
-        signal.signal(number, before)
+    for resume in (False, True):
+        monkeypatch.setattr(data_module, "check_dataset", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(settings, resume=resume)
+        assert RunFolder(tmp_path / "run").is_unbegun
     monkeypatch.undo()
-    assert finetune(settings).summary["steps"] > 0
+    assert finetune(settings, resume=number == signal.SIGINT).summary["steps"] > 0
 
 
 def test_a_process_that_does_not_see_the_run_says_so(tmp_path, monkeypatch):

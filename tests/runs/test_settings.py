@@ -63,6 +63,20 @@ def test_with_nano_each_way_has_its_rate(way, lr):
     assert large.settings.training.optimizer.lr == 1e-4
 
 
+@pytest.mark.parametrize(("way", "scale"), [("lora", 0.3), ("lokr", 0.1)])
+def test_weights_beside_an_adapter_keep_their_rate(way, scale):
+    """3e-4 whatever the adapter's; where none train so, nothing is said of it."""
+    optimizer = load_settings(data="d", out="o", train=f"{way}:in=encoder,whole=decoder").settings.training.optimizer
+    assert optimizer.whole_scale == scale
+    assert optimizer.lr * optimizer.whole_scale == pytest.approx(3e-4)
+    assert load_settings(data="d", out="o", train=way).settings.training.optimizer.whole_scale == 1
+
+
+def test_a_way_named_as_an_option_has_its_rate_too():
+    """All the ways of saying what trains are one."""
+    assert load_settings(data="d", out="o", model__train="lora").settings.training.optimizer.lr == pytest.approx(1e-3)
+
+
 def test_a_preset_keeps_its_rates():
     """What nano suggests for a way gives way to a recipe of its own."""
     optimizer = load_settings(
@@ -73,8 +87,9 @@ def test_a_preset_keeps_its_rates():
 
 def test_a_way_nobody_knows_is_told_at_once():
     """Where the settings are made, as every other value that is not allowed is."""
-    with pytest.raises(UsageError, match="lora"):
-        load_settings(data="d", out="o", train="lorra")
+    for model in ("nano", "facebook/sam-vit-base"):
+        with pytest.raises(UsageError, match="lora"):
+            load_settings(data="d", out="o", train="lorra", model=model)
 
 
 def test_settings_survive_the_file(tmp_path):

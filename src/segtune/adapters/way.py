@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Part = Literal["encoder", "prompt", "decoder"]
 
 BESIDE: Final = 10 / 3
-"""`Way.rate` of what lies beside weights, and of biases and norms: a half-decade above the weights' own (measured)."""
+"""`Way.rate` of what lies beside weights (measured with LoRA), and of biases and norms: half a decade above theirs."""
 
 FEW: Final = 10.0
 """`Way.rate` of ways of very few numbers: a decade above the weights' own."""

@@ -224,7 +224,10 @@ def run_comparison(plan: Plan, fit: Fit, progress: Progress = SILENT) -> Compare
 
 def _run(cell: Cell, fit: Fit) -> bool:
     """Run a fit and say whether the user stopped it; its models are let go before the next one's are made."""
-    result = fit(cell.settings, cell.folder.path.exists())
+    try:
+        result = fit(cell.settings, cell.folder.path.exists())
+    except KeyboardInterrupt:  # before it had learned anything, or by one who would not wait for its end
+        return True
     return result is not None and result.interrupted
 
 

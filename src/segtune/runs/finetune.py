@@ -102,7 +102,7 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         settings = resumed_settings(settings, folder)
     tree = settings.settings
     device = pick_device(tree.device)
-    with joined(device) as processes:
+    with StopOnInterrupt(at_once=True) as stop, joined(device) as processes:
         model = open_base(tree.model, device)
         # Before the data is read: a mistake in --train is told at once, and leaves no run behind.
         trainable = train_only(model, tree.model.train, seed=tree.training.seed)
@@ -115,28 +115,26 @@ def finetune(settings: SettingsWithOrigins, *, resume: bool = False, progress: P
         rehearsal = open_rehearsal(tree, model.side)
         data = _open_together(settings, folder, rehearsal, processes, resume=resume, progress=progress)
         # Up to here a signal ends it at once: nothing has been learned that would be lost.
-        with StopOnInterrupt() as stop:
-            # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
-            keep_large_blocks()
-            if processes.is_first:
-                folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
-                warn_of_certain_masks(data.dataset, tree.training, progress)
-            # Alike in all of them, for they share the scoring.
-            general = general and without_learned(
-                general, folder.fingerprints, progress if processes.is_first else SILENT
-            )
-            settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
-            recipe = settle_training_precision(tree.training, device, folder, processes)
-            tree = tree.model_copy(update={"training": recipe})
-            begun = resume and CheckpointFolder(folder.checkpoints).has("last")
-            job = _assemble(tree, folder, data, rehearsal, model, trainable, processes, stop, progress, begun=begun)
-            state = train(job, resume=begun)
-            heard = processes.busy_with(progress)
-            if processes.is_first:
-                _save(tree, folder, model, trainable, state, heard)
-            processes.wait_while_busy()
-            result = _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
-            return result and replace(result, interrupted=result.stopped or stop.asked)
+        stop.at_once = False
+        # Only now: the data doctor's memory is given back first, so the number of images does not add to the peak.
+        keep_large_blocks()
+        if processes.is_first:
+            folder.write_record(data=data.describe(), model=describe_base(tree, model, trainable))
+            warn_of_certain_masks(data.dataset, tree.training, progress)
+        # Alike in all of them, for they share the scoring.
+        general = general and without_learned(general, folder.fingerprints, progress if processes.is_first else SILENT)
+        settle_precision(tree.model.encoder_precision, folder, model, data.train, processes)
+        recipe = settle_training_precision(tree.training, device, folder, processes)
+        tree = tree.model_copy(update={"training": recipe})
+        begun = resume and CheckpointFolder(folder.checkpoints).has("last")
+        job = _assemble(tree, folder, data, rehearsal, model, trainable, processes, stop, progress, begun=begun)
+        state = train(job, resume=begun)
+        heard = processes.busy_with(progress)
+        if processes.is_first:
+            _save(tree, folder, model, trainable, state, heard)
+        processes.wait_while_busy()
+        result = _conclude(tree, folder, data, general, model, trainable, state, processes, progress)
+        return result and replace(result, interrupted=result.stopped or stop.asked)
 
 
 def _require_plain_steps(settings: Settings, trainable: Trainable) -> None:

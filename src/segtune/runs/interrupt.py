@@ -12,10 +12,15 @@ class StopOnInterrupt:
     """While open, the first SIGINT or SIGTERM only raises a flag; a second SIGINT interrupts as usual.
 
     Nothing is lost either way: what was complete on disk stays.
+
+    Attributes:
+        asked: whether this process was asked to stop.
+        at_once: for the time in which there is nothing to end cleanly, the first signal interrupts too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, at_once: bool = False) -> None:
         self.asked = False
+        self.at_once = at_once
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopOnInterrupt:
@@ -39,6 +44,6 @@ class StopOnInterrupt:
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         # A second SIGTERM changes nothing: only Ctrl-C ends at once.
-        if self.asked and number == signal.SIGINT:
+        if self.at_once or (self.asked and number == signal.SIGINT):
             raise KeyboardInterrupt
         self.asked = True

@@ -51,15 +51,18 @@ def by_base(base: str, train: str | None = None) -> dict[str, tuple[Any, str]]:
     Raises:
         UsageError: an unknown way or option in `train`.
     """
+    name, way, options = parse_way(train or "full")
     if base == "nano":
-        name, way, _ = parse_way(train or "full")
         why = "suits nano, which is small enough to train whole"
         pace = why if way.rate == 1 else f"suits {name}, which bears a higher rate than weights themselves"
         steps = "gives nano, of which a step costs little, more steps an epoch"
+        # Beside an adapter weights keep the rate that suits them; who trains none is not asked about it.
+        beside = "gives weights that train whole beside an adapter the rate that suits weights"
+        whole = float(f"{1 / way.rate:.1g}"), beside
         return {
             "model.train": ("full", why),
             "training.optimizer.lr": (float(f"{_NANO_LR * way.rate:.3g}"), pace),
-            "training.optimizer.whole_scale": (0.3, "gives weights beside an adapter the rate that suits weights"),
+            **({"training.optimizer.whole_scale": whole} if getattr(options, "whole", ()) else {}),
             "training.optimizer.batch": (4, steps),
             "training.optimizer.micro_batch": (4, steps),
             "training.optimizer.layer_decay": (0.9, "suits nano, whose early layers have seen little and must learn"),

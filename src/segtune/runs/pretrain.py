@@ -88,7 +88,7 @@ def pretrain(
         folder.require_free()
     tree = settings.settings
     device = pick_device(tree.device)
-    with joined(device) as processes, StopOnInterrupt() as stop:
+    with StopOnInterrupt() as stop, joined(device) as processes:
         stopped_in_start = PretrainResult(folder.path, 0, True, in_start=True) if processes.is_first else None
         model = _begin(tree, device)
         # With a checkpoint of its own the training proper has begun, and the encoder's start is in its weights.

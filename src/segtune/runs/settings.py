@@ -185,9 +185,10 @@ def load_settings(
     written = dict(parse_override(override, Settings) for override in overrides)
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
     # What suits a base and a way of training depends on all the ways of naming them: --set is the strongest.
-    base = written.get("model.base", model or "nano")
+    said = {name: value for name, value in named.items() if value is not None} | written
+    base = said.get("model.base", "nano")
     # From the weakest to the strongest: later ones overwrite.
-    way = written.get("model.train", train if train is not None else PRESETS[preset].get("model.train"))
+    way = said.get("model.train", PRESETS[preset].get("model.train"))
     suited = by_base(first_base(str(base)), None if way is None else str(way))
     values |= {name: (value, origin) for name, (value, origin) in suited.items()}
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}

@@ -33,9 +33,9 @@ class Composed(BaseModel, Generic[Tree]):
         values = flatten(self.settings.model_dump(mode="json"), type(self.settings))
         return {name: {"value": value, "origin": self.origins.get(name, "default")} for name, value in values.items()}
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write them as YAML."""
-        write_text(path, yaml.safe_dump(self.entries(), sort_keys=False, allow_unicode=True, width=120))
+        write_text(Path(path), yaml.safe_dump(self.entries(), sort_keys=False, allow_unicode=True, width=120))
 
     def resumed(self, stored: Composed[Tree], folder: Path) -> Composed[Tree]:
         """Return the settings that a run in `folder` was started with; where it lies and computes is as asked now.
