@@ -21,11 +21,16 @@ def _curve(*pairs):
 
 
 def test_of_those_that_keep_the_gain_the_least_forgetful_is_taken():
-    """Nine tenths of .10 are kept from alpha .5 on; with half of it .25 will do."""
-    curve = _curve((0, 0), (0.06, -0.01), (0.09, -0.03), (0.12, -0.05), (0.10, -0.10))
+    """Nine tenths of the highest, .10, are kept from alpha .5 on; with half of it .25 will do."""
+    curve = _curve((0, 0), (0.06, -0.01), (0.09, -0.03), (0.10, -0.05), (0.08, -0.10))
     assert choose_blend(curve, 0.9).alpha == 0.5
     assert choose_blend(curve, 0.5).alpha == 0.25
     assert choose_blend(curve, 1.0).alpha == 0.75
+
+
+def test_a_tuned_model_that_went_too_far_is_no_measure():
+    """Nine tenths of its own gain would be kept at .25 already, at half of what a blend reaches."""
+    assert choose_blend(_curve((0, 0), (0.02, 0.00), (0.04, -0.01), (0.03, -0.02), (0.02, -0.03)), 0.9).alpha == 0.5
 
 
 def test_where_nothing_was_gained_the_best_blend_is_taken():

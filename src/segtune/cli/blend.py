@@ -19,7 +19,9 @@ Alpha = Annotated[
 Alphas = Annotated[
     str | None, typer.Option(metavar="A,B,…", help="Shares of the tuned model to try. [default: .1 to .9 by .1]")
 ]
-Keep = Annotated[float | None, typer.Option(metavar="SHARE", help="Share of the gain that must stay. [default: 0.9]")]
+Keep = Annotated[
+    float | None, typer.Option(metavar="SHARE", help="Share of the highest gain that must stay. [default: 0.9]")
+]
 General = Annotated[
     str | None,
     typer.Option(metavar="suite|FOLDER", help="General images to forget least of. [default: as in the run]"),
@@ -38,7 +40,7 @@ def blend(
     """Blend a tuned model with the one it started from, so that it keeps its gain and forgets less.
 
     Each blend is scored on the run's validation images and on general ones. Of those that keep at least --keep of the
-    gain the one is taken that loses least on general images; it is scored once on the test images.
+    highest gain the one is taken that loses least on general images; it is scored once on the test images.
 
     For example:
 

@@ -107,19 +107,20 @@ def measure_curve(
 
 
 def choose_blend(points: Sequence[CurvePoint], keep: float) -> CurvePoint:
-    """Return the blend that forgets least among those that keep a share of the tuned model's gain.
+    """Return the blend that forgets least among those that keep a share of the highest gain on the curve.
 
-    Where the tuned model gained nothing there is nothing to keep, and the blend of highest gain is returned.
+    That may be higher than the tuned model's own, which went further than its images bear out. Where no blend gained
+    anything there is nothing to keep, and the one of highest gain is returned.
 
     Args:
         points: from `measure_curve`, alphas rising to 1.
-        keep: share of the gain at alpha 1, 0 to 1.
+        keep: share of the highest gain, 0 to 1.
     """
-    full = points[-1].gain.mean
-    if full <= 0:
+    highest = max(one.gain.mean for one in points)
+    if highest <= 0:
         return max(points, key=lambda one: (one.gain.mean, one.general.mean))
     # As much as is asked for is enough, whatever the last bit of the product says.
-    able = [one for one in points if one.gain.mean >= keep * full - 1e-12]
+    able = [one for one in points if one.gain.mean >= keep * highest - 1e-12]
     return max(able, key=lambda one: (one.general.mean, one.gain.mean))
 
 

@@ -23,7 +23,7 @@ def draw_blend(run: RunView) -> Chart | None:
     if len(points) < 2 or chosen is None:
         return None
     alphas = [point["alpha"] for point in points]
-    least = run.blend["keep"] * points[-1]["gain"]["mean"] if not _is_given(run.blend) else 0.0
+    least = run.blend["keep"] * max(one["gain"]["mean"] for one in points) if not _is_given(run.blend) else 0.0
 
     def paint(figure: Figure) -> None:
         axes: Axes = figure.add_subplot()
@@ -36,7 +36,7 @@ def draw_blend(run: RunView) -> Chart | None:
         if least > 0:
             axes.axhline(least, color=SERIES[0], linewidth=1, linestyle=(0, (1, 2)))
             axes.annotate(
-                f"{100 * run.blend['keep']:g} % of the gain", (0, least), (4, 4), textcoords="offset points",
+                f"{100 * run.blend['keep']:g} % of the highest gain", (0, least), (4, 4), textcoords="offset points",
                 fontsize=11.5, color=SERIES[0],
             )  # fmt: skip
         is_late = chosen > 0.5

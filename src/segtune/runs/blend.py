@@ -73,8 +73,8 @@ def blend(
     """Interpolate between a run's base and its result, choose how far, and score the choice once on the test images.
 
     Each blend is scored on the run's validation images and on general images. Of those that keep at least `keep` of the
-    tuned model's gain the one is taken that loses least on general images. The general images that are reported are
-    others than those it was chosen by, where there are enough of them. Nothing is written into the run.
+    highest gain among them the one is taken that loses least on general images. The general images that are reported
+    are others than those it was chosen by, where there are enough of them. Nothing is written into the run.
 
     Cut off, the same call goes on: the curve is written when it is measured, and taken up where nothing that it depends
     on has changed.
@@ -84,7 +84,7 @@ def blend(
         out: gets model/, blend.json, metrics.json and what else a report needs.
         alphas: shares of the tuned model to try.
         fixed: take this one, whatever the curve says.
-        keep: share of the gain that must stay, 0 to 1.
+        keep: share of the highest gain on the curve that must stay, 0 to 1.
         general: "suite" or a folder; as in the run without it.
         device: "cpu", "cuda", or "auto".
         progress: what people see.
@@ -142,7 +142,7 @@ def shares_kept(results: Results) -> dict[str, float | None]:
 
 
 def _rule(keep: float) -> str:
-    return f"the least lost on general images with at least {100 * keep:g} % of the gain kept"
+    return f"the least lost on general images with at least {100 * keep:g} % of the highest gain kept"
 
 
 def _free(out: Path) -> RunFolder:
