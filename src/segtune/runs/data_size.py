@@ -1,11 +1,11 @@
 """What the number of training images suggests, where nobody said otherwise.
 
 Below twenty images little trains, each is seen in more views, and training stops early (after peft-sam: low rank and an
-early stop; the decoder alone stands for low rank, for it needs no further package and keeps the cache of embeddings);
-with many, late layers and then all of a large base learn along. These steps are the literature's and not measured here,
-so they are taken with care: nano, which gains most when it trains whole at 16 images too (docs/tuning.md), stays as it
-is, and what makes a large image encoder train waits for a GPU, for without one a pass that is cached now would take
-hours.
+early stop; the decoder alone stands for low rank, for it needs no further package and keeps the cache of embeddings:
+low rank in the decoder gained less, and in the encoder too, where it gained more, the encoder runs in every step); with
+many, late layers and then all of a large base learn along. These steps are the literature's and not measured here, so
+they are taken with care: nano, which gains most when it trains whole at 16 images too (docs/tuning.md), stays as it is,
+and what makes a large image encoder train waits for a GPU, for without one a pass that is cached now would take hours.
 """
 
 from __future__ import annotations
