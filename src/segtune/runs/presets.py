@@ -46,7 +46,7 @@ def by_base(base: str, train: str | None = None) -> dict[str, tuple[Any, str]]:
     Args:
         base: the model tuning starts from, the first of a chain of runs.
         train: what trains, where that is said: with nano each way has a rate that suits it. Large bases have one for
-            all, from the middle of where results were flat (peft-sam).
+            all, from where results were flat (peft-sam).
 
     Raises:
         UsageError: an unknown way or option in `train`.
