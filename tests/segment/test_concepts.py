@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from segtune.cli import main
 from segtune.core.errors import ModelError
 from segtune.models.tensors import read_safetensors, write_tensors
 from segtune.segment.concepts import ConceptProcessor
@@ -129,3 +131,27 @@ def test_a_damaged_folder_is_one_paragraph(concepts, tmp_path):
     (tmp_path / "config.json").write_text((concepts / "config.json").read_text())
     with pytest.raises(ModelError, match="could not be opened"):
         TextDetector.open(tmp_path)
+
+
+def test_the_command_line_segments_what_a_phrase_names(concepts, tmp_path, capsys):
+    """From the phrase by the detector's boxes to masks in a file, each under its phrase."""
+    (tmp_path / "images").mkdir()
+    image = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "images" / "one.png")
+    words = [
+        "segment",
+        "nano",
+        str(tmp_path / "images"),
+        "--out",
+        str(tmp_path / "masks"),
+        "--format",
+        "coco",
+        "--json",
+    ]
+    words += ["--text", "dog, cat", "--detector", str(concepts), "--text-threshold", "0"]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["done"] == 1
+    told = json.loads((tmp_path / "masks" / "annotations.json").read_text())
+    assert {one["name"] for one in told["categories"]} <= {"dog", "cat"}
+    boxes = TextDetector.open(concepts).find(image, ["dog", "cat"], threshold=0.0)
+    assert 0 < len(told["annotations"]) <= len(boxes)
