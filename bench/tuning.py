@@ -16,14 +16,12 @@ named by --unseen. A fit that is there already is not run again.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -182,15 +180,14 @@ def against_plain(way: str, seeds: list[int], runs: dict) -> str:
     return f"{drawn.mean(0, 1):+.3f}" + (f" ({found.low:+.3f} to {found.high:+.3f})" if found else "")
 
 
-def image_means(run: Path) -> dict[str, tuple[float, str]]:
+def image_means(run: Path) -> dict[str, tuple[float, str | None]]:
     """Return by test image the tuned model's IoU, mean over the modes, and its group."""
-    ious, groups = defaultdict(list), {}
-    with (run / "per_image.csv").open(encoding="utf-8", newline="") as file:
-        for line in csv.DictReader(file):
-            if line["model"] == "tuned" and line["mode"] in MODES and line["iou"]:
-                ious[line["image"]].append(float(line["iou"]))
-                groups[line["image"]] = line["group"]
-    return {image: (statistics.mean(values), groups[image]) for image, values in ious.items()}
+    from segtune.evaluation.per_image import read_scores
+
+    scores = read_scores(run / "per_image.csv")
+    means = np.mean([scores.of("tuned", mode) for mode in MODES], axis=0)  # NaN: without objects
+    rows = zip(scores.images, means, scores.groups, strict=True)
+    return {image: (float(mean), group) for image, mean, group in rows if np.isfinite(mean)}
 
 
 def blend(options: argparse.Namespace, way: str, seed: int, run: Path) -> None:

@@ -138,16 +138,8 @@ def test_the_command_line_segments_what_a_phrase_names(concepts, tmp_path, capsy
     (tmp_path / "images").mkdir()
     image = np.random.default_rng(2).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     Image.fromarray(image).save(tmp_path / "images" / "one.png")
-    words = [
-        "segment",
-        "nano",
-        str(tmp_path / "images"),
-        "--out",
-        str(tmp_path / "masks"),
-        "--format",
-        "coco",
-        "--json",
-    ]
+    words = ["segment", "nano", str(tmp_path / "images"), "--out", str(tmp_path / "masks"), "--json"]
+    words += ["--format", "coco"]
     words += ["--text", "dog, cat", "--detector", str(concepts), "--text-threshold", "0"]
     assert main(words) == 0
     assert json.loads(capsys.readouterr().out)["done"] == 1

@@ -186,11 +186,10 @@ def load_settings(
     values: dict[str, tuple[Any, str]] = {"preset": (preset, "default" if preset == "default" else "command line")}
     # What suits a base and a way of training depends on all the ways of naming them: --set is the strongest.
     said = {name: value for name, value in named.items() if value is not None} | written
-    base = said.get("model.base", "nano")
-    # From the weakest to the strongest: later ones overwrite.
     way = said.get("model.train", PRESETS[preset].get("model.train"))
-    suited = by_base(first_base(str(base)), None if way is None else str(way))
-    values |= {name: (value, origin) for name, (value, origin) in suited.items()}
+    suited = by_base(first_base(str(said.get("model.base", "nano"))), None if way is None else str(way))
+    # From the weakest to the strongest: later ones overwrite.
+    values |= suited
     values |= {name: (value, f"preset {preset}") for name, value in PRESETS[preset].items()}
     values |= {name: (value, "command line") for name, value in named.items() if value is not None}
     values |= {name: (value, "--set") for name, value in written.items()}
