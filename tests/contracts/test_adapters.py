@@ -336,6 +336,10 @@ BLOCKS = {
         "image_encoder.vision_encoder.backbone.layers.#", 3,
         "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2",
     ),
+    "sam3_concepts": (
+        "image_encoder.backbone.layers.#", 3,
+        "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2",
+    ),
     "sam_hq": ("image_encoder.vision_encoder.layers.#", 3, "attn.qkv attn.proj mlp.lin1 mlp.lin2"),
 }  # fmt: skip
 """How the blocks of an image encoder are called, how many the tiny one has, and the linear layers of each."""
@@ -343,7 +347,32 @@ BLOCKS = {
 FURTHER = {"sam2": {"image_encoder.vision_encoder.backbone.blocks.#.proj": 3}}
 """Linear layers besides: where Hiera's stages widen."""
 
-DECODERS = {"mobile_sam": OWN_DECODER, "sam": OWN_DECODER, "sam_hq": HQ_DECODER}
+
+def concept_decoder() -> dict[str, int]:
+    """The linear layers of SAM 3's DETR: one layer to encode, two to decode, heads, masks; no head of boxes."""
+    places = {"detr_encoder.layers.#.self_attn": 1, "detr_encoder.layers.#.cross_attn": 1}
+    places |= {f"detr_decoder.layers.#.{name}": 2 for name in ("self_attn", "text_cross_attn", "vision_cross_attn")}
+    places |= {"mask_decoder.prompt_cross_attn": 1}
+    heads = {"mask_decoder.mask_embedder.layers.#": 3, "dot_product_scoring.text_proj": 1}
+    heads |= {"dot_product_scoring.query_proj": 1}
+    for place, layers, times in (
+        ("detr_encoder.layers.#.mlp", ("fc1", "fc2"), 1),
+        ("detr_decoder.layers.#.mlp", ("fc1", "fc2"), 2),
+        ("detr_decoder.presence_head", ("layer1", "layer2", "layer3"), 1),
+        ("detr_decoder.ref_point_head", ("layer1", "layer2"), 1),
+        ("detr_decoder.box_rpb_embed_x", ("layer1", "layer2"), 1),
+        ("detr_decoder.box_rpb_embed_y", ("layer1", "layer2"), 1),
+        ("dot_product_scoring.text_mlp", ("layer1", "layer2"), 1),
+    ):
+        heads |= {f"{place}.{layer}": times for layer in layers}
+    for place, times in places.items():
+        heads |= attention(place, "o_proj", times)
+    return {f"mask_decoder.{name}": times for name, times in heads.items()}
+
+
+DECODERS = {
+    "mobile_sam": OWN_DECODER, "sam": OWN_DECODER, "sam3_concepts": concept_decoder(), "sam_hq": HQ_DECODER
+}  # fmt: skip
 """All others have `DECODER`."""
 
 

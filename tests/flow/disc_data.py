@@ -21,7 +21,7 @@ CROWNS = (
 )  # fmt: skip
 """With it a fit on `blank` bases is crowned on any machine: dice knows no way but towards the objects."""
 
-_LAST_OF_HEADS = re.compile(r"(output_hypernetworks_mlps\.\d+|hq_mask_mlp)\.(layers\.2|proj_out)\.")
+_LAST_OF_HEADS = re.compile(r"(output_hypernetworks_mlps\.\d+|hq_mask_mlp|mask_embedder)\.(layers\.2|proj_out)\.")
 
 
 def blank(model):

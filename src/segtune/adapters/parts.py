@@ -32,7 +32,8 @@ def linear_layers(model: PromptableModel, parts: Sequence[str], kind: Kind = "al
 
     A general rule over names instead of a list by family: in every family an attention's projections lie in a module
     whose name says "attn" or "attention". Subclasses of `nn.Linear` are left out, for what owns them may use their
-    weights without calling them, as torch's own attention does.
+    weights without calling them, as torch's own attention does; so are those whose weights are buffers, which a family
+    keeps and no loss reaches.
 
     Raises:
         UsageError: there is none.
@@ -42,6 +43,7 @@ def linear_layers(model: PromptableModel, parts: Sequence[str], kind: Kind = "al
         name: module
         for name, module in model.named_modules()
         if type(module) is nn.Linear
+        and isinstance(module.weight, nn.Parameter)
         and name.startswith(prefixes)
         and (kind == "all" or _in_attention(name) == (kind == "attention"))
     }

@@ -29,6 +29,7 @@ FAMILIES: Registry[Family] = Registry(
         "sam": "segtune.models.sam.files:SAM",
         "sam2": "segtune.models.sam2:SAM2",
         "sam3": "segtune.models.sam3:SAM3",
+        "sam3_concepts": "segtune.models.sam3_concepts:SAM3_CONCEPTS",
         "sam_hq": "segtune.models.sam_hq:SAM_HQ",
     },
     group="segtune.models",

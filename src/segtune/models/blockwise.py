@@ -19,14 +19,18 @@ from segtune.core.geometry import Frame
 from segtune.core.types import Embedding
 from segtune.models.decoding import encoder_autocast
 from segtune.models.family import SplitModel
-from segtune.models.transformers_family import TransformersModel
 
 _HALF = "_bf16"
 """Ends the name of a map that mixed precision left in bfloat16: what follows takes it up as that."""
 
 
-class BlockwiseModel(TransformersModel, SplitModel):
-    """A model of transformers whose image encoder is a list of blocks, called one after the other."""
+class BlockwiseModel(SplitModel):
+    """A model of transformers whose image encoder is a list of blocks, called one after the other.
+
+    It comes before the network's own base: `class Sam2(BlockwiseModel, PyramidModel)`.
+    """
+
+    image_encoder: Any
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -70,8 +74,8 @@ class BlockwiseModel(TransformersModel, SplitModel):
             for number in self._kept(last)
         ]
         try:
-            with encoder_autocast(self, self._device):
-                self.image_encoder(pixels.to(self._device))
+            with encoder_autocast(self, self._encoder_device):
+                self.image_encoder(pixels.to(self._encoder_device))
         except _ReachedError:
             pass
         finally:
@@ -87,13 +91,18 @@ class BlockwiseModel(TransformersModel, SplitModel):
         known = {}
         for name, value in maps.items():
             number = int(name.removesuffix(_HALF).removeprefix("block_"))
-            known[number] = value.to(self._device, torch.bfloat16 if name.endswith(_HALF) else torch.float32)
+            known[number] = value.to(self._encoder_device, torch.bfloat16 if name.endswith(_HALF) else torch.float32)
         blocks, owner = self._blocks, self.block_list
         stood_in = [_Known(block, known.get(number)) for number, block in enumerate(blocks[: stages - 1])]
         # The blocks left out read it alone: nobody sees what it shows.
-        nothing = torch.zeros(1, 1, 1, 1, device=self._device).expand(len(frames), 3, self.side, self.side)
+        nothing = torch.zeros(1, 1, 1, 1, device=self._encoder_device).expand(len(frames), 3, self.side, self.side)
         with _replaced(*owner, nn.ModuleList([*stood_in, *blocks[stages - 1 :]])):
             return self.encode(nothing, frames)
+
+    @property
+    def _encoder_device(self) -> torch.device:
+        device: torch.device = next(self.image_encoder.parameters()).device
+        return device
 
     @property
     def _blocks(self) -> Any:

@@ -35,6 +35,15 @@ def check_prompts(model: PromptableModel, prompts: Prompts, network: str) -> Non
             f"{network} understands points, boxes and masks, not text: it was asked for "
             f"'{next(phrase for phrase in prompts.text if phrase)}'. Use a model that accepts text, or point at it."
         )
+    check_mask_prompts(model, prompts)
+
+
+def check_mask_prompts(model: PromptableModel, prompts: Prompts) -> None:
+    """Refuse mask prompts of another size than the model's logits.
+
+    Raises:
+        ModelError: as said.
+    """
     if bool(prompts.has_mask.any()) and (
         prompts.mask_logits is None or tuple(prompts.mask_logits.shape[1:]) != model.mask_size
     ):

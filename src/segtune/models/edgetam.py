@@ -12,7 +12,7 @@ from torch import nn
 
 from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
-from segtune.models.transformers_family import TransformersModel
+from segtune.models.transformers_family import BorrowedModel
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
 
 _LEAD = "image_encoder.vision_encoder."
@@ -90,7 +90,7 @@ TINY = {
 """A RepViT of one block a stage, for tests."""
 
 
-def tiny(generator: torch.Generator) -> TransformersModel:
+def tiny(generator: torch.Generator) -> BorrowedModel:
     """Return a random model for tests."""
     return draw_weights(build(LAYOUT, TINY), generator)
 

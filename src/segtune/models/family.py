@@ -73,6 +73,7 @@ class PromptableModel(StagedModel, ABC):
         stability_rule: in use, a family whose published use puts the best of three masks in the place of an unstable
             single one (SAM 2) does so. In training mode, or where this is false, the single mask itself answers.
         quality_map: from the quality its head predicts to the one people are told (`segtune calibrate`); none: that.
+        phrase: what one that accepts text looks for where a prompt does not say.
         source: the folder or file it was opened from; None: built in, or made here.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
@@ -85,6 +86,7 @@ class PromptableModel(StagedModel, ABC):
     attached: Attached | None = None
     source: Path | None = None
     variant: str = ""
+    phrase: str = ""
     thresholds: Mapping[str, float] = MappingProxyType({})
     quality_map: QualityMap | None = None
 

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from segtune.core.errors import ModelError
 from segtune.core.files import RUN_SETTINGS
+from segtune.core.spec import part_phrase
 from segtune.models import FAMILIES
 from segtune.models.attach import ATTACHING
 from segtune.models.family import Family, PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.preparation import Preparation
 from segtune.models.quality import QualityMap
-from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, QUALITY, RECORD, THRESHOLDS
+from segtune.models.save import ADAPTER, ADAPTER_WEIGHTS, BASE, PHRASE, QUALITY, RECORD, THRESHOLDS
 from segtune.models.sides import at_side
 from segtune.models.tensors import read_model_json, read_pickle, read_safetensors
 
@@ -30,6 +31,9 @@ NANO = Path(__file__).parent / "nano"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _ORIGINALS = ("*mobile_sam.pt",)
 """Weights of model folders in another layout than transformers'."""
+
+_TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+"""What comes with a model that reads text, besides tokenizer_config.json."""
 
 _CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
 
@@ -42,23 +46,44 @@ def open_model(
     Args:
         spec: "nano" (built in), a run folder, a model folder (in transformers' layout, say), the folder of an adapter,
             an original checkpoint (`.pth`, `.pt`), or a hub id ("facebook/sam-vit-base"). What lies on disk is taken
-            before what the hub may have.
+            before what the hub may have. Behind it may stand the phrase that SAM 3 looks for ("facebook/sam3#polyp").
         device: where its weights go.
         preparation: "longest_side" (SAM), "stretched" (MedSAM) or "stretched_normalized" (SAM 2 and 3). None takes
             what the model's own files say, and for files that say nothing the family's; of a SAM whose file, folder or
             repository has "medsam" in its own name, MedSAM's.
 
     Raises:
-        ModelError: there is no such model, its files are damaged or incomplete, or the hub cannot be reached.
+        ModelError: there is no such model, its files are damaged or incomplete, the hub cannot be reached, or it wants
+            a phrase and has none, or has one and takes none.
     """
-    if str(spec) == "nano":
+    name, phrase = part_phrase(spec)
+    if name == "nano":
         model = _open_folder(_require_nano(), "nano", preparation)
     else:
-        path = _locate(spec)
-        opened = _open_folder if path.is_dir() else _open_checkpoint
-        model = opened(path, str(spec), preparation)
+        path = _locate(name)
+        if path.is_dir():
+            model = _open_folder(path, name, preparation, by_phrase=bool(phrase))
+        else:
+            model = _open_checkpoint(path, name, preparation)
         model.source = path.absolute()
+    model.phrase = _fitting_phrase(model, name, phrase)
     return model.to(device).eval()
+
+
+def _fitting_phrase(model: PromptableModel, name: str, given: str) -> str:
+    """Return the phrase that a model looks for; none where it reads no text."""
+    reads = "text" in model.accepts
+    if given and not reads:
+        raise ModelError(
+            f"'{name}' understands {', '.join(sorted(model.accepts))}, not text, but the phrase '{given}' was written "
+            "behind it. Leave it out, or give a SAM 3."
+        )
+    if reads and not given and not model.phrase:
+        raise ModelError(
+            f"'{name}' looks for what a phrase names, but none was given. Write it behind the model, as in "
+            f"'{name}#polyp'."
+        )
+    return given or model.phrase
 
 
 def _locate(spec: str | Path) -> Path:
@@ -102,9 +127,10 @@ def fetch(repository: str) -> Path:
     # The pickle, which may be beside them, only where there are no safetensors.
     # segtune's own folders besides: of MobileSAM in its original layout, of adapters with their base.
     weights = (["*.safetensors", "*.safetensors.index.json", *_ORIGINALS], ["pytorch_model.bin"])
+    others = ["*config.json", f"*{RECORD}", *_TOKENIZER]
     for patterns in weights:
         try:
-            folder = Path(snapshot_download(repository, allow_patterns=["*config.json", f"*{RECORD}", *patterns]))
+            folder = Path(snapshot_download(repository, allow_patterns=[*others, *patterns]))
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise _not_fetched(repository, error) from error
@@ -124,15 +150,16 @@ def _not_fetched(repository: str, error: Exception) -> ModelError:
     )
 
 
-def _open_folder(folder: Path, name: str, preparation: str | None) -> PromptableModel:
+def _open_folder(folder: Path, name: str, preparation: str | None, *, by_phrase: bool = False) -> PromptableModel:
     record = folder / RECORD
     told = read_model_json(record, "preparation") if record.is_file() else {}
     if ADAPTER in told:
         return _open_adapted(folder, told, preparation)
     config = read_model_json(folder / "config.json")
-    family = _family_of(str(config.get("model_type")), folder)
+    family = _family_of(str(config.get("model_type")), folder, by_phrase=by_phrase)
     known = Preparation.from_json(told["preparation"]) if told else None
     model = family.read_folder(folder, known)
+    model.phrase = told.get(PHRASE, "")
     model.thresholds = told.get(THRESHOLDS, {})
     model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
     # transformers' own file has no word for a stretched square, so it does not count as said.
@@ -161,6 +188,7 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
     model.thresholds = told.get(THRESHOLDS, {})
     model.quality_map = QualityMap.from_json(told[QUALITY]) if QUALITY in told else None
     model.preparation = trained
+    model.phrase = told.get(PHRASE, "")
     return _prepared(model, name, preparation, said=True)
 
 
@@ -204,10 +232,12 @@ def _read_original(state: dict[str, Tensor], path: Path) -> PromptableModel:
     )
 
 
-def _family_of(model_type: str, folder: Path) -> Family:
-    for family in FAMILIES.values():
-        if model_type in family.model_types:
-            return family
+def _family_of(model_type: str, folder: Path, *, by_phrase: bool) -> Family:
+    found = [family for family in FAMILIES.values() if model_type in family.model_types]
+    # One file may hold a model that reads text beside one that does not: a phrase says which is meant.
+    found.sort(key=lambda family: ("text" in family.model.accepts) != by_phrase)
+    if found:
+        return found[0]
     known = sorted(name for family in FAMILIES.values() for name in family.model_types)
     raise ModelError(
         f"{folder / 'config.json'} is of a model of type '{model_type}', which is not among those segtune opens: "

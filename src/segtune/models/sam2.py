@@ -13,7 +13,7 @@ from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
 from segtune.models.sam2_original import config_of_state, owns_original, transformers_state
-from segtune.models.transformers_family import TransformersModel
+from segtune.models.transformers_family import BorrowedModel
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of, load_state
 
 
@@ -92,12 +92,12 @@ TINY = {
 """Every kind of layer, in a few milliseconds, for tests."""
 
 
-def tiny(generator: torch.Generator) -> TransformersModel:
+def tiny(generator: torch.Generator) -> BorrowedModel:
     """Return a random model for tests."""
     return draw_weights(build(LAYOUT, TINY), generator)
 
 
-def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> TransformersModel:
+def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> BorrowedModel:
     """Build the model of a published checkpoint (`.pt`): its image part; the video's memory is set aside.
 
     Raises:

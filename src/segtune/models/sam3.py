@@ -13,7 +13,7 @@ from torch import nn
 from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.pyramid import FINE_RENAMED, MEMORY, PyramidModel, assembler
-from segtune.models.transformers_family import TransformersModel, as_buffers
+from segtune.models.transformers_family import BorrowedModel, as_buffers
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
 
 
@@ -101,7 +101,7 @@ TINY = {
 """Windows that stick out over the image, tiled positions and a block that sees it whole, for tests."""
 
 
-def tiny(generator: torch.Generator) -> TransformersModel:
+def tiny(generator: torch.Generator) -> BorrowedModel:
     """Return a random model for tests."""
     return draw_weights(build(LAYOUT, TINY), generator)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from segtune.models.blockwise import BlockwiseModel
 from segtune.models.preparation import Preparation
 from segtune.models.sam_hq_original import config_of_state, owns_original, transformers_state
-from segtune.models.transformers_family import Maps, TransformersModel, hypernetwork_masks, run_two_way
+from segtune.models.transformers_family import BorrowedModel, Maps, TransformersModel, hypernetwork_masks, run_two_way
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of, load_state
 
 
@@ -32,7 +32,7 @@ class EarlyEncoder(nn.Module):
         return seen.last_hidden_state, {"early": seen.intermediate_embeddings[0].permute(0, 3, 1, 2)}
 
 
-class SamHq(BlockwiseModel):
+class SamHq(BlockwiseModel, TransformersModel):
     """SAM-HQ behind the contract.
 
     Each mask is SAM's own logits plus those of the high-quality token, for one mask and for three, which keep SAM's
@@ -146,12 +146,12 @@ TINY = {
 """Windows that stick out over the image and a block that sees it whole, in a few milliseconds, for tests."""
 
 
-def tiny(generator: torch.Generator) -> TransformersModel:
+def tiny(generator: torch.Generator) -> BorrowedModel:
     """Return a random model for tests."""
     return draw_weights(build(LAYOUT, TINY), generator)
 
 
-def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> TransformersModel:
+def read_original(state: Mapping[str, Tensor], preparation: Preparation | None) -> BorrowedModel:
     """Build the model of a published checkpoint (`.pth`).
 
     Raises:

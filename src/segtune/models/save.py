@@ -26,6 +26,9 @@ THRESHOLDS: Final = "everything"
 QUALITY: Final = "quality"
 """Its entry with the map from predicted to told quality."""
 
+PHRASE: Final = "phrase"
+"""Its entry with what a model that reads text looks for."""
+
 ADAPTER: Final = "adapter"
 """Its entry with what an adapter is and which base it belongs to; the weights are in `ADAPTER_WEIGHTS`."""
 
@@ -125,6 +128,7 @@ def _write_record(model: PromptableModel, folder: Path, extra: Mapping[str, Any]
     own = {"schema": 1, "family": model.family, "layout": layout, "preparation": model.preparation.to_json()}
     own |= {THRESHOLDS: dict(model.thresholds)} if model.thresholds else {}
     own |= {QUALITY: model.quality_map.to_json()} if model.quality_map else {}
+    own |= {PHRASE: model.phrase} if model.phrase else {}
     write_json(folder / RECORD, dict(extra or {}) | own)  # ours win
 
 

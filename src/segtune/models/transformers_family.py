@@ -34,21 +34,16 @@ _PIECE_VALUES = 1 << 25
 Maps = Mapping[str, Tensor]
 
 
-class TransformersModel(PromptableModel):
+class BorrowedModel(PromptableModel):
     """A promptable model whose parts are modules of transformers.
 
     Attributes:
         network_config: transformers' configuration of the whole network, as it will be written; not "config", by which
             peft takes a model for one of transformers' own and asks it for more.
         network: what people call it, for errors.
-        always_padded: every prompt gets the not-a-point token, not only one without a box.
-        largest_logit: mask prompts are cut to this much on both sides.
     """
 
-    accepts = frozenset({"points", "boxes", "masks"})
     network: ClassVar[str]
-    always_padded: ClassVar[bool] = False
-    largest_logit: ClassVar[float] = float("inf")
     network_config: Any
     prompt_encoder: Any
     mask_decoder: Any
@@ -67,8 +62,6 @@ class TransformersModel(PromptableModel):
         # pixels [B, 3, side, side] → features [B, C, h, w] and further maps by name
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
-        # Drawn once and for all in the published code; some of transformers' networks would train them.
-        as_buffers(prompt_encoder.get_submodule("shared_embedding"))
         self.mask_decoder = mask_decoder
         self.preparation = preparation
 
@@ -76,6 +69,33 @@ class TransformersModel(PromptableModel):
     @abstractmethod
     def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of one image's features and further maps."""
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The three parts by name."""
+        return {
+            "image_encoder": self.image_encoder,
+            "prompt_encoder": self.prompt_encoder,
+            "mask_decoder": self.mask_decoder,
+        }
+
+
+class TransformersModel(BorrowedModel):
+    """A model of transformers with SAM's prompt encoder and its kind of decoder.
+
+    Attributes:
+        always_padded: every prompt gets the not-a-point token, not only one without a box.
+        largest_logit: mask prompts are cut to this much on both sides.
+    """
+
+    accepts = frozenset({"points", "boxes", "masks"})
+    always_padded: ClassVar[bool] = False
+    largest_logit: ClassVar[float] = float("inf")
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # Drawn once and for all in the published code; some of transformers' networks would train them.
+        as_buffers(self.prompt_encoder.get_submodule("shared_embedding"))
 
     @abstractmethod
     def _image_maps(self, features: Tensor, extra: Maps) -> Maps:
@@ -108,15 +128,6 @@ class TransformersModel(PromptableModel):
     def mask_size(self) -> tuple[int, int]:
         """(h, w) of the logits over the square: four cells to a token."""
         return 4 * self._grid, 4 * self._grid
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """The three parts by name."""
-        return {
-            "image_encoder": self.image_encoder,
-            "prompt_encoder": self.prompt_encoder,
-            "mask_decoder": self.mask_decoder,
-        }
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Run the image encoder on what `prepare` returned; all maps are float32."""

@@ -19,10 +19,8 @@ from segtune.core.files import write_json
 from segtune.models.family import Family, PromptableModel
 from segtune.models.preparation import Preparation
 from segtune.models.tensors import first_line, read_model_json, read_tensors, write_tensors
-from segtune.models.transformers_family import TransformersModel
+from segtune.models.transformers_family import BorrowedModel
 from segtune.models.weights import load_strictly, require_same_names
-
-_PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 _POSITIONS = "prompt_encoder.shared_embedding.positional_embedding"
 _IMAGE_POSITIONS = "shared_image_embedding.positional_embedding"
@@ -47,6 +45,8 @@ class Layout:
         moved: beginnings of names in the files of a larger model that holds it, and what they are here.
         within: where the configuration of such a larger model says the image part's ("tracker_config").
         extra: the extra that installs what it needs besides transformers, and that package; None: nothing.
+        parts: entries of its configuration that say what the network is, the image encoder's first.
+        side_of: the side of its square input, from its configuration.
     """
 
     network: str
@@ -56,15 +56,17 @@ class Layout:
     config_class: str
     processor_class: str
     usual: Callable[[int], Preparation]
-    assemble: Callable[[Any, Preparation], TransformersModel]
+    assemble: Callable[[Any, Preparation], BorrowedModel]
     renamed: tuple[tuple[str, str], ...] = ()
     set_aside: tuple[str, ...] = ()
     moved: tuple[tuple[str, str], ...] = ()
     within: str | None = None
     extra: tuple[str, str] | None = None
+    parts: tuple[str, ...] = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
+    side_of: Callable[[Any], int] = lambda made: int(made.prompt_encoder_config.image_size)
 
 
-def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | None = None) -> TransformersModel:
+def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | None = None) -> BorrowedModel:
     """Assemble a model in evaluation mode, on the CPU; its weights are uninitialised memory.
 
     Args:
@@ -81,8 +83,8 @@ def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | 
 
     # Prompt encoder and decoder of a video model are the image model's under another type.
     said = config.get(layout.within, config) if layout.within else config
-    parts = {name: dict(said.get(name) or {}) for name in _PARTS}
-    for name in _PARTS[1:]:
+    parts = {name: dict(said.get(name) or {}) for name in layout.parts}
+    for name in layout.parts[1:]:
         parts[name].pop("model_type", None)
     try:
         made = getattr(transformers, layout.config_class)(**parts)
@@ -92,11 +94,10 @@ def build(layout: Layout, config: Mapping[str, Any], preparation: Preparation | 
         raise ModelError(
             f"config.json makes no {layout.network} ({first_line(error)}). Copy or download the folder again."
         ) from error
-    side = int(made.prompt_encoder_config.image_size)
-    return layout.assemble(network, preparation or layout.usual(side)).eval()
+    return layout.assemble(network, preparation or layout.usual(layout.side_of(made))).eval()
 
 
-def read_folder(layout: Layout, folder: Path, preparation: Preparation | None) -> TransformersModel:
+def read_folder(layout: Layout, folder: Path, preparation: Preparation | None) -> BorrowedModel:
     """Open a folder in the layout of `transformers`.
 
     Args:
@@ -116,7 +117,7 @@ def read_folder(layout: Layout, folder: Path, preparation: Preparation | None) -
     return model
 
 
-def load_state(layout: Layout, model: TransformersModel, state: Mapping[str, Tensor]) -> None:
+def load_state(layout: Layout, model: BorrowedModel, state: Mapping[str, Tensor]) -> None:
     """Load weights under transformers' names into a model, strictly.
 
     Raises:
@@ -139,7 +140,8 @@ def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: to
         _begun_anew(name, layout.renamed): value.to(dtype) if value.is_floating_point() else value
         for name, value in model.state_dict().items()
     }
-    state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
+    if _POSITIONS in state:
+        state[_IMAGE_POSITIONS] = state[_POSITIONS].clone()
     write_tensors(folder / "model.safetensors", state)
     write_json(folder / "preprocessor_config.json", _processor_of(layout, model))
     config = json.loads(model.network_config.to_json_string(use_diff=False))
@@ -149,7 +151,7 @@ def write_folder(layout: Layout, model: PromptableModel, folder: Path, dtype: to
 
 
 @torch.no_grad()
-def draw_weights(model: TransformersModel, generator: torch.Generator) -> TransformersModel:
+def draw_weights(model: BorrowedModel, generator: torch.Generator) -> BorrowedModel:
     """Give every weight of a small model for tests a random value, norms about 1, in place."""
     for name, value in model.state_dict().items():
         if value.is_floating_point():  # batch norms count what they have seen
@@ -161,8 +163,8 @@ def draw_weights(model: TransformersModel, generator: torch.Generator) -> Transf
 
 def family_of(
     layout: Layout,
-    model: type[TransformersModel],
-    tiny: Callable[[torch.Generator], TransformersModel],
+    model: type[BorrowedModel],
+    tiny: Callable[[torch.Generator], BorrowedModel],
     **original: Any,
 ) -> Family:
     """Return the family of a layout; `original` are the fields of an original checkpoint layout, if it has one."""
@@ -196,8 +198,8 @@ def _require_transformers(layout: Layout) -> Any:
     return transformers
 
 
-def _require_of(layout: Layout, model: PromptableModel) -> TransformersModel:
-    if not isinstance(model, TransformersModel):
+def _require_of(layout: Layout, model: PromptableModel) -> BorrowedModel:
+    if not isinstance(model, BorrowedModel):
         raise ModelError(f"A {model.family} model cannot be written in {layout.network}'s layout; save it in its own.")
     return model
 
@@ -209,7 +211,7 @@ def _begun_anew(name: str, beginnings: tuple[tuple[str, str], ...]) -> str:
     return name
 
 
-def _processor_of(layout: Layout, model: TransformersModel) -> dict[str, Any]:
+def _processor_of(layout: Layout, model: BorrowedModel) -> dict[str, Any]:
     """Return the `preprocessor_config.json` nearest to a model's preparation; `segtune.json` alone says it all."""
     preparation, side = model.preparation, model.side
     padded = preparation.kind == "longest_side"

@@ -14,6 +14,7 @@ from typing import Any
 
 from segtune.core.errors import ModelError, UsageError
 from segtune.core.files import RUN_SETTINGS, is_half_written, read_json, write_json
+from segtune.core.spec import part_phrase
 
 _LATE_SECONDS = 60
 """A network disk may show a file to another host so much later: what it has not found it remembers for a while."""
@@ -182,7 +183,7 @@ def run_of(spec: str | Path) -> RunFolder | None:
     """
     if str(spec) == "nano":
         return None  # the built-in one, also where a folder of that name lies
-    path = Path(spec).expanduser().absolute()
+    path = Path(part_phrase(spec)[0]).expanduser().absolute()
     for run in map(RunFolder, (path, path.parent, path.parent.parent)):
         is_named = run.path == path or not {run.model, run.adapter}.isdisjoint((path, path.parent))
         # Fingerprints alone will do: by them it is known what the model has seen.

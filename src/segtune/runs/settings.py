@@ -65,7 +65,10 @@ class DataSettings(ReadingSettings):
 class ModelSettings(Section):
     """The model tuning starts from, and what of it trains."""
 
-    base: str = Field("nano", description="nano, a run folder, a local folder, an original .pth, or a hub id.")
+    base: str = Field(
+        "nano",
+        description="nano, a run folder, a local folder, an original .pth, or a hub id; SAM 3 by phrases: SAM3#polyp.",
+    )
     side: int | None = Field(
         None, gt=0, description="Side of the square input in pixels; null: the base's own. More is finer, and slower."
     )

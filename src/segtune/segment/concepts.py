@@ -11,12 +11,10 @@ import PIL.Image
 import torch
 
 from segtune.models.preparation import Preparation
+from segtune.models.sam3_concepts import tokenize
 
 CONCEPT_TYPES: Final = frozenset({"sam3", "sam3_video"})
 """What config.json calls a SAM 3 that takes phrases: alone, or with the tracker beside it."""
-
-_TOKENS: Final = 32
-"""Length to which the published code fills every phrase."""
 
 
 class ConceptProcessor:
@@ -33,9 +31,7 @@ class ConceptProcessor:
 
     def __call__(self, *, images: PIL.Image.Image, text: str, return_tensors: str) -> Any:
         """Return the model's inputs for an RGB image and a phrase, as a mapping that has `to`."""
-        given = self._tokenizer(
-            [text], return_tensors=return_tensors, padding="max_length", max_length=_TOKENS, truncation=True
-        )
+        given = tokenize(self._tokenizer, [text])
         given["pixel_values"], _ = self._preparation.prepare([np.array(images)])
         return given
 

@@ -328,6 +328,7 @@ def _describe_job(model: PromptableModel, task: Task, format: str) -> dict[str, 
     job |= {"reading": json.loads(json.dumps(told))} if (told := task.reading.to_json()) else {}
     job |= {"tiles": asdict(task.tiles)} if task.tiles else {}
     # Calibrated in the midst of a job, one file would tell two scales of quality.
+    job |= {"phrase": model.phrase} if model.phrase else {}
     job |= {"quality": model.quality_map.to_json()} if model.quality_map else {}
     return job | ({"variant": model.variant} if model.variant else {}) | ({"everything": whole} if whole else {})
 

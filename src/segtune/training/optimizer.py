@@ -16,9 +16,9 @@ from segtune.models.family import StagedModel
 from segtune.training.recipe import OptimizerRecipe
 
 _UNDECAYED = (
-    "pos_embed", "position_embeddings", "rel_pos", "attention_biases", "point_embed", "no_mask_embed",
+    "pos_embed", "position_embedding", "rel_pos", "attention_biases", "point_embed", "no_mask_embed",
     "no_memory_embedding", "iou_token", "mask_tokens", "hq_token", "obj_score_token",
-    ".ia3_l.", ".boft_s.", ".lora_E.", ".token_",
+    "query_embed", "reference_points", "presence_token", ".ia3_l.", ".boft_s.", ".lora_E.", ".token_",
 )  # fmt: skip
 """Tables of positions, learned tokens, and adapters' scales: like biases and norms they are not shrunk towards zero."""
 

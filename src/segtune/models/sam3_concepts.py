@@ -1,0 +1,424 @@
+"""SAM 3's own model, which looks for all that a phrase names, through transformers (extra `hf`).
+
+The phrase says what, the prompt says which: the network finds masks of everything the phrase names, each with a chance
+that it is one, and clicks, boxes and masks choose among them. So a prompt costs next to nothing once a phrase was
+looked for, nothing is found but what the phrase names, and a click corrects which mask is meant, not its outline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, Final, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from segtune.core.errors import ModelError
+from segtune.core.geometry import Frame
+from segtune.core.types import POINT_NEGATIVE, POINT_POSITIVE, Embedding, MaskPrediction, Prompts
+from segtune.models.blockwise import BlockwiseModel
+from segtune.models.decoding import check_mask_prompts, encoder_autocast, in_frame
+from segtune.models.family import PromptableModel
+from segtune.models.preparation import Preparation
+from segtune.models.tensors import first_line
+from segtune.models.transformers_family import BorrowedModel, as_buffers
+from segtune.models.transformers_files import Layout, build, draw_weights, family_of, read_folder, write_folder
+
+_MASKS = 3
+_LEVELS = 3
+"""Of the pyramid, that are read; the published network has one more, and a layer too many to enlarge them."""
+
+_TOKENS: Final = 32
+"""Length to which the published code fills every phrase."""
+
+_NO_OVERLAP = 1e-3
+"""What an overlap of 0 counts as, so that among masks that all miss a box the likeliest answers."""
+
+_AT_ONCE = 4
+"""Images and phrases looked into together where no gradient is kept: 200 masks each, 64 MiB in fp32."""
+
+
+class PhraseEncoder(nn.Module):
+    """From a phrase's tokens to what the detector reads of it.
+
+    Args:
+        text_encoder: CLIP's.
+        text_projection: to the detector's width.
+    """
+
+    def __init__(self, text_encoder: nn.Module, text_projection: nn.Module) -> None:
+        super().__init__()
+        self.text_encoder = text_encoder
+        as_buffers(text_encoder.get_submodule("text_projection"))  # of CLIP's own answer, which nobody reads
+        self.text_projection = text_projection
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Map tokens [n, T], of which those in `mask` count, to features [n, T, C]."""
+        features: Tensor = self.text_projection(
+            self.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state
+        )
+        return features
+
+
+class ConceptDecoder(nn.Module):
+    """From features of image and phrase to one mask and chance for each of its queries."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.detr_encoder = network.detr_encoder
+        self.detr_decoder = network.detr_decoder
+        self.dot_product_scoring = network.dot_product_scoring
+        self.mask_decoder = network.mask_decoder
+        # No loss reaches them: boxes steer where the next layer looks, without a gradient, and one mask of all that
+        # the phrase names is not asked for.
+        as_buffers(network.detr_decoder.box_head)
+        as_buffers(network.mask_decoder.semantic_projection)
+        enlarging = network.mask_decoder.pixel_decoder
+        for unused in (*enlarging.conv_layers[_LEVELS - 1 :], *enlarging.norms[_LEVELS - 1 :]):
+            as_buffers(unused)
+
+    def forward(
+        self, levels: Sequence[Tensor], positions: Tensor, phrase: Tensor, words: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Look for what a phrase names.
+
+        Args:
+            levels: features of the image, fine to coarse, each [n, C, h, w].
+            positions: of the coarsest, likewise.
+            phrase: [n, T, C].
+            words: bool [n, T], which of its tokens count.
+
+        Returns:
+            Logits [n, queries, h, w] over the finest level, and in fp32 how likely each is what the phrase names, in 0
+            to 1 [n, queries].
+        """
+        seen = self.detr_encoder(
+            vision_features=[levels[-1]], text_features=phrase, vision_pos_embeds=[positions], text_mask=words
+        )
+        found = self.detr_decoder(
+            vision_features=seen.last_hidden_state, text_features=seen.text_features,
+            vision_pos_encoding=seen.pos_embeds_flattened, text_mask=words, spatial_shapes=seen.spatial_shapes,
+        )  # fmt: skip
+        queries = found.intermediate_hidden_states[-1:]
+        scores = self.dot_product_scoring(
+            decoder_hidden_states=queries, text_features=seen.text_features, text_mask=words
+        )
+        masks = self.mask_decoder(
+            decoder_queries=queries[0], backbone_features=list(levels), encoder_hidden_states=seen.last_hidden_state,
+            prompt_features=phrase, prompt_mask=words,
+        )  # fmt: skip
+        chances = scores[0, ..., 0].float().sigmoid() * found.presence_logits[-1].float().sigmoid()
+        return masks.pred_masks, chances
+
+
+class Sam3Concepts(BlockwiseModel, BorrowedModel):
+    """SAM 3's detector behind the contract.
+
+    Of its masks those answer that go best with the prompt: by their chance, by their logits under the clicks, and by
+    how far they overlap the box and the mask given. Predicted quality is the chance, less where others go better with
+    the prompt; training teaches it to be the IoU.
+
+    Its geometry encoder, by which a box means "things like this one", is kept and written, but neither trained nor
+    read; likewise the head of its boxes, that of the one mask of all, and the pyramid's fourth level. Nothing is
+    dropped out in training: an answer must be that of its prompt alone.
+
+    Attributes:
+        tokenizer: transformers' own, which goes with the text encoder.
+    """
+
+    family: ClassVar[str] = "sam3_concepts"
+    network = "SAM 3"
+    accepts = frozenset({"points", "boxes", "masks", "text"})
+    tokenizer: Any = None
+
+    def __init__(self, network: Any, *, preparation: Preparation) -> None:
+        for layer in network.vision_encoder.neck.fpn_layers[_LEVELS:]:
+            as_buffers(layer)
+        phrases = PhraseEncoder(network.text_encoder, network.text_projection)
+        super().__init__(
+            network.config, network.vision_encoder, phrases, ConceptDecoder(network), preparation=preparation
+        )
+        self.geometry_encoder = as_buffers(network.geometry_encoder)
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+
+    @property
+    def side(self) -> int:
+        """Side of the square input in pixels."""
+        return int(self.network_config.vision_config.image_size)
+
+    @property
+    def mask_size(self) -> tuple[int, int]:
+        """(h, w) of the logits over the square: four cells to a token."""
+        return 4 * self._grid, 4 * self._grid
+
+    @property
+    def embedding_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of one image's coarsest level, then of those four and two times as large."""
+        width, grid = int(self.network_config.vision_config.fpn_hidden_size), self._grid
+        return (width, grid, grid), (width, 4 * grid, 4 * grid), (width, 2 * grid, 2 * grid)
+
+    @property
+    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
+        """Patch and position embeddings, each block, the pyramid."""
+        lead = "image_encoder."
+        blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(len(self.block_shapes)))
+        return ((f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm."), *blocks, (f"{lead}neck.",))
+
+    @property
+    def block_list(self) -> tuple[nn.Module, str]:
+        """The blocks of its ViT."""
+        return self.image_encoder.get_submodule("backbone"), "layers"
+
+    @property
+    def block_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Tokens [grid, grid, width]."""
+        sizes = self.network_config.vision_config.backbone_config
+        return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
+
+    @property
+    def read_later(self) -> frozenset[int]:
+        """None: the pyramid is made of the last block's tokens."""
+        return frozenset()
+
+    def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
+        """Run the image encoder on what `prepare` returned; all maps are float32."""
+        with encoder_autocast(self, self._encoder_device):
+            fine, middle, coarse = self.image_encoder(pixels.to(self._encoder_device)).fpn_hidden_states[:_LEVELS]
+        return Embedding(coarse.float(), frames, {"stride_4": fine.float(), "stride_8": middle.float()})
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask: Tensor) -> MaskPrediction:
+        """Answer P prompts on B images in one call; the contract is that of `PromptableModel.decode`.
+
+        A prompt looks for its own text, and without one for the model's phrase.
+        """
+        check_mask_prompts(self, prompts)
+        device, frames = self._encoder_device, embedding.frames
+        prompts, multimask = prompts.to(device), multimask.to(device)
+        asked: dict[tuple[int, str], list[int]] = {}
+        for row, image in enumerate(prompts.image_index.tolist()):
+            phrase = (prompts.text[row] if prompts.text is not None else None) or self.phrase
+            asked.setdefault((image, phrase), []).append(row)
+        slots = _MASKS if bool(multimask.any()) else 1
+        logits = [embedding.features.new_zeros(0, slots, *self.mask_size, device=device)]
+        quality = [logits[0][..., 0, 0]]
+        lookups = list(asked)
+        # With gradients the graph would hold them all at once anyhow.
+        at_once = max(1, len(lookups)) if torch.is_grad_enabled() else _AT_ONCE
+        for start in range(0, len(lookups), at_once):
+            some = lookups[start : start + at_once]
+            for one, masks, chances in zip(some, *self._look(embedding, some), strict=True):
+                rows = torch.tensor(asked[one], device=device)
+                order, agreement = self._choose(masks, chances, prompts.select(rows), frames, slots)
+                present = multimask[rows, None] | (torch.arange(slots, device=device) == 0)
+                logits.append(masks[order] * present[..., None, None])
+                told = chances[order] * (agreement - agreement[:, :1]).clamp(max=0).exp()
+                quality.append(told.masked_fill(~present, float("-inf")))
+        back = torch.tensor(
+            [row for rows in asked.values() for row in rows], dtype=torch.int64, device=device
+        ).argsort()
+        return MaskPrediction(torch.cat(logits)[back], torch.cat(quality)[back], prompts.image_index, frames)
+
+    def _look(self, embedding: Embedding, lookups: Sequence[tuple[int, str]]) -> tuple[Tensor, Tensor]:
+        """Look for phrases on images: logits [n, queries, h, w], and chances [n, queries]."""
+        like = self.prompt_encoder.text_projection.weight
+        given = tokenize(self.tokenizer, [phrase for _, phrase in lookups]).to(like.device)
+        words = given["attention_mask"].bool()
+        phrases = self.prompt_encoder(given["input_ids"], given["attention_mask"])
+        images = torch.tensor([image for image, _ in lookups], device=like.device)
+        levels = [embedding.extra["stride_4"], embedding.extra["stride_8"], embedding.features]
+        levels = [level.to(like)[images] for level in levels]
+        positions = self.image_encoder.neck.position_encoding(levels[-1].shape, like.device, like.dtype)
+        found: tuple[Tensor, Tensor] = self.mask_decoder(levels, positions, phrases, words)
+        return found
+
+    @torch.no_grad()
+    def _choose(
+        self, masks: Tensor, chances: Tensor, prompts: Prompts, frames: tuple[Frame, ...], slots: int
+    ) -> tuple[Tensor, Tensor]:
+        """Choose among the masks of one image and phrase for p prompts.
+
+        Args:
+            masks: logits [queries, h, w].
+            chances: [queries].
+            prompts: p of them.
+            frames: of all images.
+            slots: how many masks answer.
+
+        Returns:
+            int64 [p, slots], the best first, and [p, slots] the logarithm of how well each goes with its prompt.
+        """
+        masks = masks.float()
+        inside = masks > 0
+        points, boxes = (places * (masks.shape[-1] / self.side) for places in in_frame(prompts, frames))
+        labels = prompts.point_labels
+        clicked = (labels == POINT_POSITIVE) | (labels == POINT_NEGATIVE)
+        x, y = (points + 0.5 * masks.shape[-1] / self.side).long().clamp(0, masks.shape[-1] - 1).unbind(-1)
+        under = masks[:, y, x].permute(1, 2, 0)  # [p, K, queries]
+        signed = torch.where((labels == POINT_POSITIVE)[..., None], under, -under)
+        agreement = (F.logsigmoid(signed) * clicked[..., None]).sum(dim=1)
+        overlaps = _box_iou(boxes, _tight_boxes(inside))
+        agreement = agreement + overlaps.clamp(min=_NO_OVERLAP).log() * prompts.has_box[:, None]
+        own = prompts.has_mask.nonzero().flatten()
+        if prompts.mask_logits is not None and len(own):
+            overlaps = _mask_iou(prompts.mask_logits[own] > 0, inside)
+            agreement = agreement.index_add(0, own, overlaps.clamp(min=_NO_OVERLAP).log())
+        order = (agreement + chances.float().log()).topk(slots).indices
+        return order, agreement.gather(1, order)
+
+    @property
+    def _grid(self) -> int:
+        sizes = self.network_config.vision_config.backbone_config
+        return int(sizes.image_size) // int(sizes.patch_size)
+
+
+def tokenize(tokenizer: Any, phrases: Sequence[str]) -> Any:
+    """Return the tokens and the mask of n phrases as the published model wants them, each int64 [n, 32]."""
+    return tokenizer(list(phrases), return_tensors="pt", padding="max_length", max_length=_TOKENS, truncation=True)
+
+
+def _tight_boxes(inside: Tensor) -> Tensor:
+    """Return the tight boxes of masks, bool [n, h, w]: float [n, 4], all 0 of an empty one."""
+    sides = []
+    for along in (inside.any(dim=1), inside.any(dim=2)):  # columns, rows
+        first = along.float().argmax(dim=1)
+        last = along.shape[1] - along.flip(1).float().argmax(dim=1)
+        sides.append(torch.stack([first, torch.where(along.any(dim=1), last, 0)], dim=1).float())
+    columns, rows = sides
+    return torch.stack([columns[:, 0], rows[:, 0], columns[:, 1], rows[:, 1]], dim=1)
+
+
+def _box_iou(given: Tensor, found: Tensor) -> Tensor:
+    """Return the IoU of boxes [p, 4] and [n, 4], as [p, n]."""
+    low = torch.maximum(given[:, None, :2], found[:, :2])
+    high = torch.minimum(given[:, None, 2:], found[:, 2:])
+    common = (high - low).clamp(min=0).prod(dim=-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(dim=-1) for boxes in (given, found)]
+    return common / (areas[0][:, None] + areas[1] - common).clamp(min=1e-6)
+
+
+def _mask_iou(given: Tensor, found: Tensor) -> Tensor:
+    """Return the IoU of masks [p, h, w] and [n, h, w], bool, as [p, n]."""
+    one, other = given.flatten(1).float(), found.flatten(1).float()
+    common = one @ other.T
+    return common / (one.sum(dim=1)[:, None] + other.sum(dim=1) - common).clamp(min=1)
+
+
+LAYOUT = Layout(
+    network="SAM 3",
+    model_type="sam3",
+    opened=("sam3_video",),
+    network_class="Sam3Model",
+    config_class="Sam3Config",
+    processor_class="Sam3ImageProcessor",
+    usual=Preparation.to_both_signs,
+    assemble=lambda network, preparation: Sam3Concepts(network, preparation=preparation),
+    renamed=(
+        ("image_encoder.", "vision_encoder."),
+        ("prompt_encoder.", ""),
+        ("mask_decoder.", ""),
+    ),
+    set_aside=(r"tracker_(model|neck)\.",),
+    moved=(("detector_model.", ""),),
+    within="detector_config",
+    parts=(
+        "vision_config",
+        "text_config",
+        "geometry_encoder_config",
+        "detr_encoder_config",
+        "detr_decoder_config",
+        "mask_decoder_config",
+    ),
+    side_of=lambda made: int(made.vision_config.image_size),
+)
+
+
+def _read(folder: Path, preparation: Preparation | None) -> Sam3Concepts:
+    model = cast("Sam3Concepts", read_folder(LAYOUT, folder, preparation))
+    import transformers
+
+    try:
+        # Where no file of words is there, transformers makes a tokenizer that knows none.
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            raise FileNotFoundError("neither tokenizer.json nor vocab.json is there")
+        model.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # of many kinds, by what is missing or damaged
+        raise ModelError(
+            f"{folder} holds SAM 3 but no tokenizer that can be opened ({first_line(error)}). Copy the tokenizer's "
+            "files (tokenizer.json, tokenizer_config.json) of the published model into it."
+        ) from error
+    return model
+
+
+def _write(model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
+    cast("Sam3Concepts", model).tokenizer.save_pretrained(folder)
+    write_folder(LAYOUT, model, folder, dtype)
+
+
+_WORDS = ("!", *"dgo", "d</w>", "g</w>", "o</w>", "do", "dog</w>", "<|startoftext|>", "<|endoftext|>")
+
+TINY = {
+    "vision_config": {
+        "model_type": "sam3_vision_model",
+        "backbone_config": {
+            "model_type": "sam3_vit_model",
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 2,
+            "image_size": 56,
+            "patch_size": 7,
+            "window_size": 3,
+            "global_attn_indexes": [1],
+            "pretrain_image_size": 28,
+        },
+        "fpn_hidden_size": 32,
+        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
+    },
+    "text_config": {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "vocab_size": len(_WORDS),
+        "max_position_embeddings": _TOKENS,
+        "projection_dim": 16,
+        "bos_token_id": len(_WORDS) - 2,
+        "eos_token_id": len(_WORDS) - 1,
+    },
+    **{
+        f"{part}_config": {"hidden_size": 32, "num_attention_heads": 2, "num_layers": 1, "intermediate_size": 32}
+        for part in ("geometry_encoder", "detr_encoder")
+    },
+    "detr_decoder_config": {
+        "hidden_size": 32,
+        "num_attention_heads": 2,
+        "num_layers": 2,
+        "intermediate_size": 32,
+        "num_queries": 12,
+    },
+    "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
+}
+"""Windows that stick out over the image, two layers of queries and a vocabulary of one word, for tests."""
+
+
+def tiny(generator: torch.Generator) -> Sam3Concepts:
+    """Return a random model for tests, which looks for "dog"."""
+    model = cast("Sam3Concepts", draw_weights(build(LAYOUT, TINY), generator))
+    with torch.no_grad():  # masks that differ from each other under a click
+        model.mask_decoder.mask_decoder.mask_embedder.layers[2].weight.mul_(50)
+    import transformers
+
+    merges: Any = [("d", "o"), ("do", "g</w>")]  # pairs, whatever its signature says
+    vocabulary = {word: number for number, word in enumerate(_WORDS)}
+    model.tokenizer = transformers.CLIPTokenizer(vocabulary, merges, model_max_length=_TOKENS)
+    model.phrase = "dog"
+    return model
+
+
+SAM3_CONCEPTS = replace(family_of(LAYOUT, Sam3Concepts, tiny), read_folder=_read, write_folder=_write)
+"""SAM 3 by phrases behind the contract of `models.family`."""
