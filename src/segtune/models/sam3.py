@@ -1,6 +1,6 @@
 """SAM 3 on single images, by points, boxes and masks: its tracker, through transformers (extra `hf`).
 
-The detector of SAM 3, which takes phrases, finds boxes (`segment.concepts`); this is what answers prompts.
+The detector of SAM 3, which takes phrases, is a model of its own (`models.sam3_concepts`); this answers prompts.
 """
 
 from __future__ import annotations
@@ -17,34 +17,28 @@ from segtune.models.transformers_family import BorrowedModel, as_buffers
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of
 
 
-class Sam3(BlockwiseModel, PyramidModel):
-    """The tracker of SAM 3 behind the contract.
+class Sam3VitModel(BlockwiseModel):
+    """A model with SAM 3's image encoder: a plain ViT with a pyramid behind it.
 
-    Its pyramid's fourth level is for other parts of SAM 3: it is kept and written, neither trained nor read. The
-    no-memory embedding is added to the third, as the published predictor does.
+    Attributes:
+        backbone: the ViT's name in the model.
+        after: beginnings of the names of what comes behind it.
     """
 
-    family: ClassVar[str] = "sam3"
-    network = "SAM 3"
-
-    def __init__(self, network: Any, *, preparation: Preparation) -> None:
-        for layer in network.vision_encoder.neck.fpn_layers[3:]:
-            as_buffers(layer)
-        super().__init__(network, preparation=preparation)
+    backbone: ClassVar[str]
+    after: ClassVar[tuple[str, ...]]
+    network_config: Any
 
     @property
     def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
         """Patch and position embeddings, each block, the pyramid."""
-        lead = "image_encoder.vision_encoder."
-        depth = self.network_config.vision_config.backbone_config.num_hidden_layers
-        blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(depth))
-        first = (f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm.")
-        return (first, *blocks, (f"{lead}neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding"))
+        blocks = tuple((f"{self.backbone}.layers.{number}.",) for number in range(len(self.block_shapes)))
+        return ((f"{self.backbone}.embeddings.", f"{self.backbone}.layer_norm."), *blocks, self.after)
 
     @property
     def block_list(self) -> tuple[nn.Module, str]:
         """The blocks of its ViT."""
-        return self.image_encoder.get_submodule("vision_encoder.backbone"), "layers"
+        return self.get_submodule(self.backbone), "layers"
 
     @property
     def block_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -56,6 +50,29 @@ class Sam3(BlockwiseModel, PyramidModel):
     def read_later(self) -> frozenset[int]:
         """None: the pyramid is made of the last block's tokens."""
         return frozenset()
+
+    @property
+    def _grid(self) -> int:
+        sizes = self.network_config.vision_config.backbone_config
+        return int(sizes.image_size) // int(sizes.patch_size)
+
+
+class Sam3(Sam3VitModel, PyramidModel):
+    """The tracker of SAM 3 behind the contract.
+
+    Its pyramid's fourth level is for other parts of SAM 3: it is kept and written, neither trained nor read. The
+    no-memory embedding is added to the third, as the published predictor does.
+    """
+
+    family: ClassVar[str] = "sam3"
+    network = "SAM 3"
+    backbone = "image_encoder.vision_encoder.backbone"
+    after = ("image_encoder.vision_encoder.neck.", "image_encoder.conv_s", "image_encoder.no_memory_embedding")
+
+    def __init__(self, network: Any, *, preparation: Preparation) -> None:
+        for layer in network.vision_encoder.neck.fpn_layers[3:]:
+            as_buffers(layer)
+        super().__init__(network, preparation=preparation)
 
 
 LAYOUT = Layout(

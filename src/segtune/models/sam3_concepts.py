@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from segtune.core.errors import ModelError
 from segtune.core.geometry import Frame
 from segtune.core.types import POINT_NEGATIVE, POINT_POSITIVE, Embedding, MaskPrediction, Prompts
-from segtune.models.blockwise import BlockwiseModel
 from segtune.models.decoding import check_mask_prompts, encoder_autocast, in_frame
 from segtune.models.family import PromptableModel
 from segtune.models.preparation import Preparation
+from segtune.models.sam3 import TINY as TRACKER
+from segtune.models.sam3 import Sam3VitModel
 from segtune.models.tensors import first_line
 from segtune.models.transformers_family import BorrowedModel, as_buffers
 from segtune.models.transformers_files import Layout, build, draw_weights, family_of, read_folder, write_folder
@@ -114,7 +115,7 @@ class ConceptDecoder(nn.Module):
         return masks.pred_masks, chances
 
 
-class Sam3Concepts(BlockwiseModel, BorrowedModel):
+class Sam3Concepts(Sam3VitModel, BorrowedModel):
     """SAM 3's detector behind the contract.
 
     Of its masks those answer that go best with the prompt: by their chance, by their logits under the clicks, and by
@@ -131,6 +132,8 @@ class Sam3Concepts(BlockwiseModel, BorrowedModel):
 
     family: ClassVar[str] = "sam3_concepts"
     network = "SAM 3"
+    backbone = "image_encoder.backbone"
+    after = ("image_encoder.neck.",)
     accepts = frozenset({"points", "boxes", "masks", "text"})
     tokenizer: Any = None
 
@@ -161,29 +164,6 @@ class Sam3Concepts(BlockwiseModel, BorrowedModel):
         """The shapes of one image's coarsest level, then of those four and two times as large."""
         width, grid = int(self.network_config.vision_config.fpn_hidden_size), self._grid
         return (width, grid, grid), (width, 4 * grid, 4 * grid), (width, 2 * grid, 2 * grid)
-
-    @property
-    def encoder_stages(self) -> tuple[tuple[str, ...], ...]:
-        """Patch and position embeddings, each block, the pyramid."""
-        lead = "image_encoder."
-        blocks = tuple((f"{lead}backbone.layers.{number}.",) for number in range(len(self.block_shapes)))
-        return ((f"{lead}backbone.embeddings.", f"{lead}backbone.layer_norm."), *blocks, (f"{lead}neck.",))
-
-    @property
-    def block_list(self) -> tuple[nn.Module, str]:
-        """The blocks of its ViT."""
-        return self.image_encoder.get_submodule("backbone"), "layers"
-
-    @property
-    def block_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Tokens [grid, grid, width]."""
-        sizes = self.network_config.vision_config.backbone_config
-        return ((self._grid, self._grid, int(sizes.hidden_size)),) * int(sizes.num_hidden_layers)
-
-    @property
-    def read_later(self) -> frozenset[int]:
-        """None: the pyramid is made of the last block's tokens."""
-        return frozenset()
 
     def encode(self, pixels: Tensor, frames: tuple[Frame, ...]) -> Embedding:
         """Run the image encoder on what `prepare` returned; all maps are float32."""
@@ -269,11 +249,6 @@ class Sam3Concepts(BlockwiseModel, BorrowedModel):
             agreement = agreement.index_add(0, own, overlaps.clamp(min=_NO_OVERLAP).log())
         order = (agreement + chances.float().log()).topk(slots).indices
         return order, agreement.gather(1, order)
-
-    @property
-    def _grid(self) -> int:
-        sizes = self.network_config.vision_config.backbone_config
-        return int(sizes.image_size) // int(sizes.patch_size)
 
 
 def tokenize(tokenizer: Any, phrases: Sequence[str]) -> Any:
@@ -362,23 +337,7 @@ def _write(model: PromptableModel, folder: Path, dtype: torch.dtype) -> None:
 _WORDS = ("!", *"dgo", "d</w>", "g</w>", "o</w>", "do", "dog</w>", "<|startoftext|>", "<|endoftext|>")
 
 TINY = {
-    "vision_config": {
-        "model_type": "sam3_vision_model",
-        "backbone_config": {
-            "model_type": "sam3_vit_model",
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_hidden_layers": 3,
-            "num_attention_heads": 2,
-            "image_size": 56,
-            "patch_size": 7,
-            "window_size": 3,
-            "global_attn_indexes": [1],
-            "pretrain_image_size": 28,
-        },
-        "fpn_hidden_size": 32,
-        "backbone_feature_sizes": [[32, 32], [16, 16], [8, 8]],
-    },
+    "vision_config": TRACKER["vision_config"],
     "text_config": {
         "hidden_size": 16,
         "intermediate_size": 16,
@@ -403,7 +362,7 @@ TINY = {
     },
     "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
 }
-"""Windows that stick out over the image, two layers of queries and a vocabulary of one word, for tests."""
+"""The tracker's image encoder, two layers of queries and a vocabulary of one word, for tests."""
 
 
 def tiny(generator: torch.Generator) -> Sam3Concepts:
