@@ -12,7 +12,7 @@ from segtune.adapters.parts import part_prefixes
 from segtune.core.errors import MissingExtraError
 from segtune.models import FAMILIES
 from segtune.models.open import open_model
-from segtune.models.save import save_model
+from segtune.models.save import RECORD, save_model
 from segtune.segment.session import Session
 from segtune.training.checkpoints import CheckpointFolder
 
@@ -54,6 +54,33 @@ def test_a_family_from_fit_to_reopened(answer, segtune, base, few, tmp_path):
     code, facts = answer("segment", run, few / "images" / "003.png", "--out", tmp_path / "all", "--everything")
     assert (code, facts["done"]) == (0, 1)
     assert json.loads((run / "model" / "config.json").read_text())["model_type"] in FAMILIES[before.family].model_types
+
+
+def test_a_phrase_behind_the_name_goes_all_the_way(answer, segtune, few, tmp_path):
+    """As published files come, without a word of ours: the phrase is remembered, and each asks for its own."""
+    pytest.importorskip("transformers", reason="pip install 'segtune[hf]'")
+    base, run = tmp_path / "sam3", tmp_path / "run"
+    save_model(blank(FAMILIES["sam3_concepts"].tiny(torch.Generator().manual_seed(0))), base)
+    (base / RECORD).unlink()
+    code, _, err = segtune("fit", few, "--out", run, "--model", base, *CROWNS)
+    assert code == 5
+    assert f"Write it behind the model, as in '{base}#polyp'" in err
+    code, _, err = segtune("fit", few, "--out", run, "--model", f"{base}#dog", "--epochs", "8", *CROWNS)
+    assert code == 0, err
+    assert open_model(run).phrase == "dog"
+    code, facts = answer("evaluate", run, few, "--against", f"{base}#dog", "--out", tmp_path / "both", "--modes", "box")
+    assert code == 0
+    rows = json.loads((tmp_path / "both" / "metrics.json").read_text())["rows"]
+    assert {"tuned", "pretrained"} <= {row["model"] for row in rows}
+    code, facts = answer("evaluate", f"{run}#god", few, "--out", tmp_path / "god", "--modes", "box")
+    assert code == 0
+    images = few / "images" / "003.png"
+    (tmp_path / "asked.json").write_text('{"003.png": [{"text": "god"}, {"text": "dog", "box": [10, 10, 50, 40]}]}')
+    code, facts = answer("segment", run, images, "--out", tmp_path / "asked", "--prompts", tmp_path / "asked.json")
+    assert (code, facts["masks"]) == (0, 2)
+    words = ("--text", "god", "--detector", run / "model", "--text-threshold", "0")
+    code, facts = answer("segment", run, images, "--out", tmp_path / "text", *words)
+    assert code == 0
 
 
 def test_an_adapter_on_a_family_is_used_like_any_model(answer, segtune, base, few, tmp_path):

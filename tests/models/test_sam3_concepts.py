@@ -11,14 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from segtune.core.errors import ModelError
+from segtune.adapters.scopes import train_only
+from segtune.core.errors import ModelError, UsageError
+from segtune.core.progress import SILENT
 from segtune.core.spec import part_phrase
 from segtune.core.types import MaskPrediction, Prompts
 from segtune.models import FAMILIES
 from segtune.models.open import open_model
 from segtune.models.save import RECORD, save_model
 from segtune.models.tensors import read_safetensors, write_tensors
+from segtune.runs.adapter import write_adapter
+from segtune.runs.folder import RunFolder, run_of
+from segtune.runs.rehearsal import make_reference
+from segtune.segment.session import Session
 from segtune.segment.text import TextDetector
+from segtune.segment.views import averaged
+from segtune.training.recipe import KeepRecipe, TuningRecipe
 
 transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
 
@@ -145,12 +153,83 @@ def test_of_three_masks_the_best_has_the_highest_quality(finds: Any, image: np.n
     assert float(found.quality[0, 2]) < 0.01
 
 
-def test_a_box_on_nothing_is_answered(finds: Any, image: np.ndarray) -> None:
-    """Where no mask overlaps it, by chance alone; no logarithm of zero."""
-    finds.mask_decoder.forward()[0][0, :3] = -8.0
-    found = ask(finds, image, prompts_of(box=[5.0, 5.0, 9.0, 9.0]), multimask=True)
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"box": [5.0, 5.0, 9.0, 9.0]},  # where all masks are far larger
+        {"clicks": [(10, 10, 0), (50, 30, 0)]},  # on none of the halves: the empty mask goes with it
+        {"clicks": [(10, 10, 1), (50, 10, 1)]},  # in no mask together
+    ],
+)
+def test_quality_tells_what_does_not_fit(finds: Any, image: np.ndarray, place: dict[str, Any]) -> None:
+    """However likely a mask is, a prompt it does not go with gets no high quality; the one that fits keeps its own."""
+    found = ask(finds, image, prompts_of(**place), multimask=True)
     assert found.quality.isfinite().all()
-    assert chosen(found) == [3]
+    fits = place == {"clicks": [(10, 10, 0), (50, 30, 0)]}
+    assert float(found.quality[0, 0]) == pytest.approx(0.95) if fits else float(found.quality.max()) < 0.15
+
+
+def test_a_rough_box_costs_no_quality(finds: Any, image: np.ndarray) -> None:
+    """Half of an overlap is enough: boxes are loose."""
+    found = ask(finds, image, prompts_of(box=[24.0, 0.0, 60.0, 40.0]))
+    assert chosen(found) == [1]
+    assert float(found.quality[0, 0]) == pytest.approx(0.9)
+
+
+def test_an_image_is_looked_at_once_a_phrase(model: Any, image: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clicks after the first cost no look, until the image, the phrase or a weight is another; copies begin anew."""
+    model = copy.deepcopy(model)
+    looked: list[int] = []
+    monkeypatch.setattr(model, "_look_anew", counting(model, looked))
+    pixels, frames = model.prepare([image])
+    clicks = [prompts_of(clicks=[(x, 10, 1)]) for x in (10, 50)]
+    with torch.no_grad():
+        embedding, other = model.encode(pixels, frames), model.encode(pixels, frames)
+
+        def answer(embedding: Any, prompts: Prompts) -> torch.Tensor:
+            logits: torch.Tensor = model.decode(embedding, prompts, torch.tensor([True])).logits
+            return logits
+
+        first = [answer(embedding, one) for one in clicks]
+        assert looked == [1]
+        answer(other, clicks[0])
+        answer(embedding, prompts_of(clicks=[(10, 10, 1)], text=("god",)))
+        assert looked == [1] * 3
+        again = answer(embedding, clicks[0])
+        assert torch.equal(again, first[0])
+        assert looked == [1] * 4
+        model.mask_decoder.mask_decoder.mask_embedder.layers[2].weight.mul_(2)
+        assert not torch.allclose(answer(embedding, clicks[0]), first[0])
+        model.prompt_encoder.text_encoder.get_submodule("text_model.embeddings.token_embedding").weight.mul_(2)
+        answer(embedding, clicks[0])
+        assert looked == [1] * 6
+
+
+def counting(model: Any, looked: list[int]) -> Any:
+    real = model._look_anew
+
+    def look(embedding: Any, lookups: Any) -> Any:
+        looked.append(len(lookups))
+        return real(embedding, lookups)
+
+    return look
+
+
+def test_the_text_encoder_is_nobodys_to_train(model: Any) -> None:
+    """One phrase teaches no language: what reads it stays as it was, whatever trains."""
+    names = [name for name, _ in model.named_parameters()]
+    assert not any("text_encoder" in name for name in names)
+    assert any("text_projection" in name for name in names)
+
+
+def test_masks_without_an_order_are_neither_averaged_nor_held_slot_by_slot(model: Any) -> None:
+    with pytest.raises(UsageError, match=r"may be the second in another. Leave --tta out"):
+        averaged(model, ["flip"])
+    assert averaged(model, []) is model
+    recipe = TuningRecipe(keep=KeepRecipe(distill=0.5))
+    with pytest.raises(UsageError, match=r"training.keep.distill is 0.5.*masks of a sam3_concepts model"):
+        make_reference(recipe, model, lambda: model)
+    assert make_reference(TuningRecipe(keep=KeepRecipe(l2_start=0.1)), model, lambda: model) is not None
 
 
 def test_the_phrase_stands_behind_the_name(folder: Path) -> None:
@@ -169,9 +248,44 @@ def test_a_saved_model_remembers_its_phrase(model: Any, tmp_path: Path) -> None:
 
 def test_a_folder_is_called_what_it_is_called(tmp_path: Path) -> None:
     (tmp_path / "run #3").mkdir()
+    inside = str(tmp_path / "run #3" / "model")
+    assert part_phrase(inside) == (inside, "")
+    assert part_phrase(f"sam3#{'very ' * 80}long") == ("sam3", f"{'very ' * 80}long")
     assert part_phrase(tmp_path / "run #3") == (str(tmp_path / "run #3"), "")
     assert part_phrase(f"{tmp_path / 'run #3'}#dog") == (str(tmp_path / "run #3"), "dog")
     assert part_phrase("facebook/sam3") == ("facebook/sam3", "")
+
+
+def test_a_run_is_not_found_by_half_of_another_s_name(tmp_path: Path, model: Any) -> None:
+    """What was made in "exp#4", which has gone, is not of the run "exp"; of a run by phrases another may be asked."""
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp" / "settings.yaml").touch()
+    assert run_of(tmp_path / "exp") is not None
+    assert run_of(tmp_path / "exp#4") is None
+    save_model(model, tmp_path / "exp" / "model")
+    found = run_of(f"{tmp_path / 'exp'}#flat dog")
+    assert found is not None
+    assert found.path == tmp_path / "exp"
+
+
+def test_an_adapter_is_found_from_anywhere(model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base named relative to where it was trained; the base put beside it without a word of ours; another phrase."""
+    pytest.importorskip("peft", reason="pip install 'segtune[peft]'")
+    save_model(model, tmp_path / "sam3")
+    (tmp_path / "sam3" / RECORD).unlink()
+    monkeypatch.chdir(tmp_path)
+    tuned = open_model("sam3#dog")
+    train_only(tuned, "lora:r=2,in=decoder")
+    run = RunFolder(tmp_path / "run")
+    assert tuned.attached is not None
+    base = open_model("sam3#dog")
+    write_adapter(run, tuned, tuned.attached, {"base": "sam3#dog"}, base=base, progress=SILENT)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert open_model(run.adapter).phrase == "dog"
+    assert open_model(f"{run.adapter}#god").phrase == "god"
+    (tmp_path / "sam3").rename(run.adapter / "base")
+    assert open_model(run.adapter).phrase == "dog"
 
 
 def test_a_phrase_opens_the_detector_of_what_holds_the_tracker_too(folder: Path, tmp_path: Path) -> None:
@@ -207,6 +321,28 @@ def test_without_a_tokenizer_it_says_what_is_missing(folder: Path) -> None:
         path.unlink()
     with pytest.raises(ModelError, match="holds SAM 3 but no tokenizer"):
         open_model(f"{folder}#dog")
+
+
+def test_a_session_asks_by_text(model: Any, image: np.ndarray, folder: Path) -> None:
+    """Alone, for the likeliest of what it names; a model that reads none says so."""
+    masks, chances = candidates(model, image, "god", folder)
+    answer = Session(model, image).segment(text=" god ", several=False)
+    torch.testing.assert_close(answer.mask.logits, masks[chances.argmax()], rtol=0, atol=1e-4)
+    with pytest.raises(ModelError, match="not text: it was asked for 'god'"):
+        Session(open_model("nano"), image).segment(text="god")
+
+
+def test_what_transformers_saves_opens_here(model: Any, folder: Path, tmp_path: Path) -> None:
+    """Model and tokenizer by `save_pretrained`; and weights kept in half the space open in fp32."""
+    transformers.Sam3Model.from_pretrained(folder).save_pretrained(tmp_path / "theirs")
+    model.tokenizer.save_pretrained(tmp_path / "theirs")
+    save_model(model, tmp_path / "half", half=True)
+    for name, tolerance in (("theirs", 0), ("half", 1e-3)):
+        opened = open_model(f"{tmp_path / name}#dog")
+        assert type(opened) is type(model)
+        assert opened.preparation == model.preparation
+        for weight, value in opened.state_dict().items():
+            torch.testing.assert_close(value, model.state_dict()[weight], rtol=tolerance, atol=tolerance)
 
 
 def test_what_is_saved_is_a_detector(model: Any, image: np.ndarray, folder: Path) -> None:

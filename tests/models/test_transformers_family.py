@@ -19,21 +19,21 @@ from segtune.models import FAMILIES
 from segtune.models.open import open_model
 from segtune.models.save import save_model
 from segtune.models.tensors import read_safetensors, write_tensors
-from segtune.models.transformers_family import TransformersModel
+from segtune.models.transformers_family import BorrowedModel, TransformersModel
 
 transformers = pytest.importorskip("transformers")
 
-BORROWED = [name for name in sorted(FAMILIES) if issubclass(FAMILIES[name].model, TransformersModel)]
+BORROWED = [name for name in sorted(FAMILIES) if issubclass(FAMILIES[name].model, BorrowedModel)]
 
 
 @pytest.fixture(params=BORROWED)
-def model(request: pytest.FixtureRequest) -> TransformersModel:
+def model(request: pytest.FixtureRequest) -> BorrowedModel:
     """A small random model of each family."""
     try:
         model = FAMILIES[request.param].tiny(torch.Generator().manual_seed(0))
     except MissingExtraError as error:
         pytest.skip(str(error))
-    assert isinstance(model, TransformersModel)
+    assert isinstance(model, BorrowedModel)
     return model
 
 
@@ -54,8 +54,10 @@ def two_prompts() -> Prompts:
     )
 
 
-def test_mixed_precision_moves_no_click(model: TransformersModel) -> None:
+def test_mixed_precision_moves_no_click(model: BorrowedModel) -> None:
     """Places of clicks, boxes and cells are the same bits in a bf16 training as in use; rounded, neighbours are one."""
+    if not isinstance(model, TransformersModel):
+        pytest.skip("this family makes no tokens of places")
     frame = model.preparation.frame((64, 48))
     with torch.no_grad():
         exact, positions = model._tokens(two_prompts(), (frame,))[0], model._positions()
@@ -66,7 +68,7 @@ def test_mixed_precision_moves_no_click(model: TransformersModel) -> None:
 
 
 @pytest.mark.parametrize("scope", ["decoder", "decoder+prompt", "late:1", "full"])
-def test_a_step_moves_what_is_named_and_nothing_else(model: TransformersModel, scope: str) -> None:
+def test_a_step_moves_what_is_named_and_nothing_else(model: BorrowedModel, scope: str) -> None:
     """After a step on a scope the loss is lower, what was named has moved and every other weight is bit-equal."""
     trainable = train_only(model.train(), scope)
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -153,11 +155,11 @@ def test_sam3_opens_by_its_tracker(tmp_path: Path) -> None:
     assert all(torch.equal(value, tracker.state_dict()[name]) for name, value in opened.state_dict().items())
 
 
-def test_a_weight_missing_or_left_over_is_named(model: TransformersModel, tmp_path: Path) -> None:
+def test_a_weight_missing_or_left_over_is_named(model: BorrowedModel, tmp_path: Path) -> None:
     """Files are read strictly."""
     save_model(model, tmp_path / "whole")
     state = read_safetensors(tmp_path / "whole" / "model.safetensors")
-    lost = "mask_decoder.iou_token.weight"
+    lost = next(name for name in sorted(state) if name.startswith("mask_decoder."))
     shutil.copytree(tmp_path / "whole", tmp_path / "part")
     write_tensors(
         tmp_path / "part" / "model.safetensors",

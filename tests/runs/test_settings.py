@@ -101,6 +101,13 @@ def test_settings_survive_the_file(tmp_path):
     assert again.entries() == loaded.entries()
 
 
+def test_a_sign_in_a_value_is_no_comment():
+    """A folder's name and a phrase may hold it, after a space too; in quotes YAML reads as ever."""
+    overrides = ["data.path=my folder #3", "model.base=my sam3 #polyp", "data.split='parts #1'"]
+    loaded = load_settings(data=None, out="o", overrides=overrides).settings
+    assert (loaded.data.path, loaded.model.base, loaded.data.split) == ("my folder #3", "my sam3 #polyp", "parts #1")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

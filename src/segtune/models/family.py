@@ -74,6 +74,8 @@ class PromptableModel(StagedModel, ABC):
             single one (SAM 2) does so. In training mode, or where this is false, the single mask itself answers.
         quality_map: from the quality its head predicts to the one people are told (`segtune calibrate`); none: that.
         phrase: what one that accepts text looks for where a prompt does not say.
+        ranked: its three masks are its best guesses in order, not whole, part and sub-part: in two answers the same
+            slot need not hold the same mask.
         source: the folder or file it was opened from; None: built in, or made here.
         variant: says what besides weights, preparation and precision makes its embeddings what they are.
     """
@@ -87,6 +89,7 @@ class PromptableModel(StagedModel, ABC):
     source: Path | None = None
     variant: str = ""
     phrase: str = ""
+    ranked: bool = False
     thresholds: Mapping[str, float] = MappingProxyType({})
     quality_map: QualityMap | None = None
 

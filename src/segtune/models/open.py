@@ -32,7 +32,7 @@ _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 _ORIGINALS = ("*mobile_sam.pt",)
 """Weights of model folders in another layout than transformers'."""
 
-_TOKENIZER = ("tokenizer.json", "vocab.json", "merges.txt", "special_tokens_map.json")
+_TOKENIZER = ("*tokenizer.json", "*vocab.json", "*merges.txt", "*special_tokens_map.json")
 """What comes with a model that reads text, besides tokenizer_config.json."""
 
 _CHECKPOINTS = {".pth", ".pt", ".bin", ".safetensors"}
@@ -57,6 +57,10 @@ def open_model(
             a phrase and has none, or has one and takes none.
     """
     name, phrase = part_phrase(spec)
+    return _open(name, phrase, preparation).to(device).eval()
+
+
+def _open(name: str, phrase: str, preparation: str | None) -> PromptableModel:
     if name == "nano":
         model = _open_folder(_require_nano(), "nano", preparation)
     else:
@@ -67,7 +71,7 @@ def open_model(
             model = _open_checkpoint(path, name, preparation)
         model.source = path.absolute()
     model.phrase = _fitting_phrase(model, name, phrase)
-    return model.to(device).eval()
+    return model
 
 
 def _fitting_phrase(model: PromptableModel, name: str, given: str) -> str:
@@ -172,7 +176,7 @@ def _open_adapted(folder: Path, told: dict[str, Any], preparation: str | None) -
     inside = folder / BASE
     name = str(inside) if inside.is_dir() else str(said[BASE].get("name"))
     try:
-        base = open_model(name)
+        base = _open(name, told.get(PHRASE, ""), None).eval()
     except ModelError as error:
         raise ModelError(
             f"The base of the adapter in {folder} is '{name}', which cannot be opened. Put the base's own folder as "

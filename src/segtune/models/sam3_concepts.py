@@ -2,12 +2,15 @@
 
 The phrase says what, the prompt says which: the network finds masks of everything the phrase names, each with a chance
 that it is one, and clicks, boxes and masks choose among them. So a prompt costs next to nothing once a phrase was
-looked for, nothing is found but what the phrase names, and a click corrects which mask is meant, not its outline.
+looked for, as long as the image, the phrase and the weights stay; nothing is found but what the phrase names, and a
+click corrects which mask is meant, not its outline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import weakref
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, cast
@@ -45,6 +48,9 @@ _AT_ONCE = 4
 class PhraseEncoder(nn.Module):
     """From a phrase's tokens to what the detector reads of it.
 
+    The text encoder stays as it was pretrained, whatever trains: one phrase teaches no language, and would spoil the
+    others. The projection behind it trains.
+
     Args:
         text_encoder: CLIP's.
         text_projection: to the detector's width.
@@ -52,8 +58,7 @@ class PhraseEncoder(nn.Module):
 
     def __init__(self, text_encoder: nn.Module, text_projection: nn.Module) -> None:
         super().__init__()
-        self.text_encoder = text_encoder
-        as_buffers(text_encoder.get_submodule("text_projection"))  # of CLIP's own answer, which nobody reads
+        self.text_encoder = as_buffers(text_encoder)
         self.text_projection = text_projection
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -119,12 +124,14 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
     """SAM 3's detector behind the contract.
 
     Of its masks those answer that go best with the prompt: by their chance, by their logits under the clicks, and by
-    how far they overlap the box and the mask given. Predicted quality is the chance, less where others go better with
-    the prompt; training teaches it to be the IoU.
+    how far they overlap the box and the mask given. Predicted quality is the chance, less where the prompt does not
+    fit: a click on the wrong side, an overlap of less than a half, or another mask that fits it better. Training
+    teaches the chance to be the IoU. A prompt on what was not found is answered too, by what fits it least badly; in
+    training that mask learns the object.
 
     Its geometry encoder, by which a box means "things like this one", is kept and written, but neither trained nor
-    read; likewise the head of its boxes, that of the one mask of all, and the pyramid's fourth level. Nothing is
-    dropped out in training: an answer must be that of its prompt alone.
+    read; likewise the text encoder's weights, the head of its boxes, that of the one mask of all, and the pyramid's
+    fourth level. Nothing is dropped out in training: an answer must be that of its prompt alone.
 
     Attributes:
         tokenizer: transformers' own, which goes with the text encoder.
@@ -135,6 +142,7 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
     backbone = "image_encoder.backbone"
     after = ("image_encoder.neck.",)
     accepts = frozenset({"points", "boxes", "masks", "text"})
+    ranked = True
     tokenizer: Any = None
 
     def __init__(self, network: Any, *, preparation: Preparation) -> None:
@@ -148,6 +156,7 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
         for module in self.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
+        self._known = _Known()
 
     @property
     def side(self) -> int:
@@ -193,11 +202,10 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
             some = lookups[start : start + at_once]
             for one, masks, chances in zip(some, *self._look(embedding, some), strict=True):
                 rows = torch.tensor(asked[one], device=device)
-                order, agreement = self._choose(masks, chances, prompts.select(rows), frames, slots)
+                order, fit = self._choose(masks, chances, prompts.select(rows), frames, slots)
                 present = multimask[rows, None] | (torch.arange(slots, device=device) == 0)
                 logits.append(masks[order] * present[..., None, None])
-                told = chances[order] * (agreement - agreement[:, :1]).clamp(max=0).exp()
-                quality.append(told.masked_fill(~present, float("-inf")))
+                quality.append((chances[order] * fit).masked_fill(~present, float("-inf")))
         back = torch.tensor(
             [row for rows in asked.values() for row in rows], dtype=torch.int64, device=device
         ).argsort()
@@ -205,6 +213,16 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
 
     def _look(self, embedding: Embedding, lookups: Sequence[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         """Look for phrases on images: logits [n, queries, h, w], and chances [n, queries]."""
+        if torch.is_grad_enabled():
+            return self._look_anew(embedding, lookups)
+        # Many clicks on one image ask for the same phrase, in everything mode a thousand.
+        device = self._encoder_device
+        versions = [value._version for part in (self.prompt_encoder, self.mask_decoder) for value in _tensors(part)]
+        state = (device, torch.is_autocast_enabled(device.type), versions)
+        found = self._known.get(embedding.features, state, lookups)
+        return found or self._known.put(embedding.features, state, lookups, self._look_anew(embedding, lookups))
+
+    def _look_anew(self, embedding: Embedding, lookups: Sequence[tuple[int, str]]) -> tuple[Tensor, Tensor]:
         like = self.prompt_encoder.text_projection.weight
         given = tokenize(self.tokenizer, [phrase for _, phrase in lookups]).to(like.device)
         words = given["attention_mask"].bool()
@@ -230,7 +248,7 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
             slots: how many masks answer.
 
         Returns:
-            int64 [p, slots], the best first, and [p, slots] the logarithm of how well each goes with its prompt.
+            int64 [p, slots], the best first, and [p, slots] how well each fits its prompt, in 0 to 1.
         """
         masks = masks.float()
         inside = masks > 0
@@ -240,15 +258,54 @@ class Sam3Concepts(Sam3VitModel, BorrowedModel):
         x, y = (points + 0.5 * masks.shape[-1] / self.side).long().clamp(0, masks.shape[-1] - 1).unbind(-1)
         under = masks[:, y, x].permute(1, 2, 0)  # [p, K, queries]
         signed = torch.where((labels == POINT_POSITIVE)[..., None], under, -under)
-        agreement = (F.logsigmoid(signed) * clicked[..., None]).sum(dim=1)
-        overlaps = _box_iou(boxes, _tight_boxes(inside))
-        agreement = agreement + overlaps.clamp(min=_NO_OVERLAP).log() * prompts.has_box[:, None]
+        clicks = F.logsigmoid(signed) * clicked[..., None]  # [p, K, queries]
+        overlaps = _box_iou(boxes, _tight_boxes(inside)).clamp(min=_NO_OVERLAP).log() * prompts.has_box[:, None]
+        fits = torch.cat([clicks, overlaps[:, None]], dim=1)
         own = prompts.has_mask.nonzero().flatten()
         if prompts.mask_logits is not None and len(own):
-            overlaps = _mask_iou(prompts.mask_logits[own] > 0, inside)
-            agreement = agreement.index_add(0, own, overlaps.clamp(min=_NO_OVERLAP).log())
+            drawn = _mask_iou(prompts.mask_logits[own] > 0, inside).clamp(min=_NO_OVERLAP).log()
+            fits = torch.cat(
+                [fits, fits.new_zeros(len(labels), 1, len(masks)).index_copy(0, own, drawn[:, None])], dim=1
+            )
+        agreement = fits.sum(dim=1)
         order = (agreement + chances.float().log()).topk(slots).indices
-        return order, agreement.gather(1, order)
+        # The same factor for all three, so that the best stays the best.
+        best = fits.gather(2, order[:, None, :1].expand(-1, fits.shape[1], -1))[..., 0]
+        misfit = (best + math.log(2)).clamp(max=0).sum(dim=1, keepdim=True)
+        agreement = agreement.gather(1, order)
+        return order, (misfit + (agreement - agreement[:, :1]).clamp(max=0)).exp()
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+class _Known:
+    """What was looked for last, as long as image and weights are the same; a copy of the model begins without."""
+
+    def __init__(self) -> None:
+        self._features: weakref.ref[Tensor] | None = None
+        self._key: tuple[object, ...] = ()
+        self._found: tuple[Tensor, Tensor] | None = None
+
+    def __deepcopy__(self, memo: object) -> _Known:
+        return _Known()
+
+    def __reduce__(self) -> tuple[type[_Known], tuple[()]]:
+        return _Known, ()
+
+    def get(self, features: Tensor, *key: object) -> tuple[Tensor, Tensor] | None:
+        """Return what was found for the very same tensor of features and an equal key; None where it was not."""
+        same = self._features is not None and self._features() is features and self._key == key
+        return self._found if same else None
+
+    def put(
+        self, features: Tensor, state: object, lookups: object, found: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Keep what was found in the place of what was before."""
+        self._features, self._key, self._found = weakref.ref(features), (state, lookups), found
+        return found
 
 
 def tokenize(tokenizer: Any, phrases: Sequence[str]) -> Any:
@@ -279,7 +336,9 @@ def _box_iou(given: Tensor, found: Tensor) -> Tensor:
 def _mask_iou(given: Tensor, found: Tensor) -> Tensor:
     """Return the IoU of masks [p, h, w] and [n, h, w], bool, as [p, n]."""
     one, other = given.flatten(1).float(), found.flatten(1).float()
-    common = one @ other.T
+    # Mixed precision would round how many pixels there are.
+    with torch.autocast(given.device.type, enabled=False):
+        common = one @ other.T
     return common / (one.sum(dim=1)[:, None] + other.sum(dim=1) - common).clamp(min=1)
 
 

@@ -52,6 +52,7 @@ def collate(
         torch.tensor([prompt.box is not None for prompt in object_prompts], dtype=torch.bool),
         torch.tensor([prompt.mask is not None for prompt in object_prompts], dtype=torch.bool),
         _mask_logits(object_prompts, image_index, frames, mask_size),
+        tuple(prompt.text for prompt in object_prompts) if any(prompt.text for prompt in object_prompts) else None,
     )
 
 

@@ -24,6 +24,7 @@ class ObjectPrompt:
         point_labels: int64 [K]: 1 object, 0 not object.
         box: float32 [4], x0, y0, x1, y1 with x1, y1 one past the last pixel, or None.
         mask: bool [H, W], a coarse mask, or None.
+        text: what the object is, for a model that accepts text, or None.
         drawn: what the generator gave, by name: with it the prompt can be made again.
     """
 
@@ -31,6 +32,7 @@ class ObjectPrompt:
     point_labels: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     box: npt.NDArray[np.float32] | None = None
     mask: BoolMask | None = None
+    text: str | None = None
     drawn: dict[str, float] = field(default_factory=dict)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segtune.core.progress import Progress
+from segtune.core.spec import part_phrase
 from segtune.models.family import Attached, PromptableModel
 from segtune.models.fingerprint import hash_weights
 from segtune.models.save import save_adapter
@@ -32,7 +33,7 @@ def write_adapter(
         base: the model that tuning started from, at its own side: what it is resampled to differs between devices.
         progress: hears it.
     """
-    named = str(about["base"])
+    named, _ = part_phrase(str(about["base"]))  # what is looked for has an entry of its own
     path = Path(named).expanduser()
     # What lies on this disk is found from anywhere; other names, nano's and a hub's, stay names.
     name = str(path.absolute()) if named != "nano" and path.exists() else named

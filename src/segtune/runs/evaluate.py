@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from segtune.core.errors import DataError, UsageError
 from segtune.core.progress import SILENT, Progress
+from segtune.core.spec import part_phrase
 from segtune.data.dataset import Dataset
 from segtune.data.splits import Split, parted_groups, read_split, resolve
 from segtune.evaluation.leakage import find_leaks
@@ -185,7 +186,8 @@ def name_contestants(specs: Sequence[str]) -> list[Contestant]:
         elif is_base:
             name = "pretrained"
         else:
-            name = Path(spec).name
+            path, phrase = part_phrase(spec)
+            name = "#".join([Path(path).name, *([phrase] if phrase else [])])
         if name in {one.name for one in found}:
             name = f"{name} ({spec})"
         found.append(Contestant(name, spec, run, start.preparation if start is not None and is_base else None))

@@ -99,6 +99,14 @@ class RunFolder:
         return self.settings.exists() or self.pretraining.exists()
 
     @property
+    def reads_text(self) -> bool:
+        """Whether the model that came of it looks for a phrase."""
+        from segtune.models.save import PHRASE, RECORD  # brings torch with it
+
+        records = [folder / RECORD for folder in (self.model, self.adapter) if (folder / RECORD).is_file()]
+        return any(PHRASE in read_json(record) for record in records)
+
+    @property
     def is_fit(self) -> bool:
         """Whether it is the folder of a fit, which has a split and a base; a pretraining has neither."""
         return self.settings.is_file()
@@ -183,12 +191,14 @@ def run_of(spec: str | Path) -> RunFolder | None:
     """
     if str(spec) == "nano":
         return None  # the built-in one, also where a folder of that name lies
-    path = Path(part_phrase(spec)[0]).expanduser().absolute()
+    name, phrase = part_phrase(spec)
+    path = Path(name).expanduser().absolute()
     for run in map(RunFolder, (path, path.parent, path.parent.parent)):
         is_named = run.path == path or not {run.model, run.adapter}.isdisjoint((path, path.parent))
         # Fingerprints alone will do: by them it is known what the model has seen.
         if is_named and (run.holds_a_run or run.fingerprints.is_file()):
-            return run
+            # A folder with that sign in its name may have gone, and one that is called like its beginning be there.
+            return run if not phrase or run.reads_text else None
     return None
 
 

@@ -63,8 +63,17 @@ def make_reference(
         recipe: says by what it is held.
         model: frozen as the run wants it, its weights still the base's.
         open_base: opens the base once more.
+
+    Raises:
+        UsageError: distillation was asked for, and the model's masks have no order that the base's share.
     """
     keep, rehearsal = recipe.keep, recipe.rehearsal
+    if keep.distill and model.ranked:
+        raise UsageError(
+            f"training.keep.distill is {keep.distill:g}, which holds a mask to the base's in the same place, but the "
+            f"masks of a {model.family} model come in an order of their own. Use training.keep.l2_start, rehearsal, or "
+            "segtune blend."
+        )
     is_asked = bool(keep.distill or rehearsal.share)
     if not is_asked and not keep.l2_start:
         return None

@@ -189,6 +189,8 @@ def parse_override(text: str, kind: type) -> tuple[str, Any]:
     except yaml.YAMLError as error:
         raise UsageError(f"--set {text}: the value is not valid YAML.") from error
     if isinstance(parsed, str):
+        # A sign that begins a comment in a file is part of a name here.
+        parsed = value.strip() if "#" in value and value.strip()[:1] not in {"'", '"'} else parsed
         # YAML reads 1e-4 as text; people mean the number.
         with suppress(ValueError):
             parsed = float(parsed)

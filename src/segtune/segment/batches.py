@@ -124,7 +124,10 @@ def _read_in_batches(
         try:
             image.check()
             values = task.reading.read(image.path)
-            asked = (*wishes.of(image), *(wishes.finder(values) if wishes.finder else ()))
+            found = wishes.finder(values) if wishes.finder else ()
+            if "text" in model.accepts:  # what was found is what the phrase names, and not the model's own
+                found = tuple(wish.model_copy(update={"text": wish.text or wish.label}) for wish in found)
+            asked = (*wishes.of(image), *found)
             prompts = [wish.prompt(values.shape[:2], wishes.folder) for wish in asked]
             pixels, (frame,) = model.prepare([values])
         except SegtuneError as error:

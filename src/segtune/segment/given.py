@@ -61,29 +61,33 @@ def given_prompt(
     points: Sequence[Point] = (),
     box: Box | None = None,
     mask: BoolMask | None = None,
+    text: str | None = None,
 ) -> ObjectPrompt:
-    """Return the prompt for one object; all three kinds may be joined.
+    """Return the prompt for one object; all four kinds may be joined.
 
     Args:
         size: (height, width) of the image.
         points: in original pixels (`core.geometry`).
         box: in original pixels; what of it lies beside the image is cut off.
         mask: bool [H, W], where the object roughly is.
+        text: what it is, for a model that accepts text.
 
     Raises:
         UsageError: no prompt at all, a point or box that is not on the image, a mask of another size or empty.
     """
     rows = [(*point, POINT_POSITIVE) if len(point) == 2 else point for point in _read_points(points)]
-    if not rows and box is None and mask is None:
-        raise UsageError("A prompt needs a point, a box or a mask, but holds none of them. Give at least one.")
+    text = " ".join((text or "").split()) or None
+    if not rows and box is None and mask is None and text is None:
+        raise UsageError("A prompt needs a point, a box, a mask or text, but holds none of them. Give at least one.")
     # First, so that each is known to have a place.
     labels: npt.NDArray[np.int64] = np.array([_label(row) for row in rows], dtype=np.int64)
     places: npt.NDArray[np.float32] = np.array([row[:2] for row in rows], dtype=np.float32).reshape(-1, 2)
     for x, y in places.tolist():
         _check_point(x, y, size)
     return ObjectPrompt(
-        places, labels, None if box is None else _on_image(box, size), None if mask is None else _checked(mask, size)
-    )
+        places, labels, None if box is None else _on_image(box, size), None if mask is None else _checked(mask, size),
+        text,
+    )  # fmt: skip
 
 
 def _read_points(points: Sequence[Point]) -> list[tuple[float, ...]]:

@@ -79,6 +79,7 @@ class Session:
         points: Sequence[Point] = (),
         box: Box | None = None,
         mask: BoolMask | None = None,
+        text: str | None = None,
         several: bool | None = None,
     ) -> Answer:
         """Segment one object.
@@ -87,12 +88,14 @@ class Session:
             points: (x, y) or (x, y, 1) on the object, (x, y, 0) not on it, in original pixels.
             box: x0, y0, x1, y1 with x1, y1 one past the last pixel.
             mask: bool [H, W], where the object roughly is.
+            text: what it is, for a model that accepts text; alone, the likeliest one answers.
             several: three masks (whole, part, sub-part), or one; None: three for a single point, which may mean any.
 
         Raises:
             UsageError: no prompt, or one that does not fit the image.
         """
-        (answer,) = self.segment_all([given_prompt(self.size, points=points, box=box, mask=mask)], several=several)
+        prompt = given_prompt(self.size, points=points, box=box, mask=mask, text=text)
+        (answer,) = self.segment_all([prompt], several=several)
         return answer
 
     def segment_all(self, prompts: Sequence[ObjectPrompt], *, several: bool | None = None) -> list[Answer]:

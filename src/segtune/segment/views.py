@@ -75,9 +75,14 @@ def averaged(model: PromptableModel, names: Sequence[str]) -> PromptableModel:
     """Return a model that answers with the mean over the plain view and those named; the model itself, without any.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name, or the model's masks have no order that views share.
     """
     check_views(names)
+    if names and model.ranked:
+        raise UsageError(
+            f"Views are averaged mask by mask, but of a {model.family} model the first of three masks in one view may "
+            "be the second in another. Leave --tta out."
+        )
     views = tuple(dict.fromkeys(view for name in names for view in VIEWS[name]))
     return Averaged(model, views) if views else model
 
@@ -103,6 +108,7 @@ class Averaged(PromptableModel):
         self.accepts = model.accepts
         self.preparation = model.preparation
         self.source = model.source
+        self.phrase = model.phrase
         self.variant = repr(self.views)
         self.quality_map = model.quality_map
         self.thresholds = dict(model.thresholds)  # a read-only view cannot be pickled

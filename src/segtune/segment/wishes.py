@@ -47,6 +47,7 @@ class Wish(BaseModel):
         points: x, y and 1 (on the object) or 0, in original pixels.
         box: x0, y0, x1, y1.
         mask: path of an image that is bright where the object roughly is; in a file, relative to that file.
+        text: what it is, in words, for a model that accepts text.
         label: its class in the results.
     """
 
@@ -55,6 +56,7 @@ class Wish(BaseModel):
     points: tuple[GivenPoint, ...] = ()
     box: tuple[float, float, float, float] | None = None
     mask: str | None = None
+    text: str | None = None
     label: Annotated[str, Field(min_length=1)] = OBJECT
 
     def prompt(self, size: tuple[int, int], folder: Path, pixel_limit: int = PIXEL_LIMIT) -> ObjectPrompt:
@@ -66,7 +68,7 @@ class Wish(BaseModel):
         """
         points = [(x, y, int(rest[0]) if rest else 1) for x, y, *rest in self.points]
         mask = None if self.mask is None else _read_mask(folder / self.mask, size, pixel_limit)
-        return given_prompt(size, points=points, box=self.box, mask=mask)
+        return given_prompt(size, points=points, box=self.box, mask=mask, text=self.text)
 
 
 _File = TypeAdapter(dict[str, tuple[Wish, ...]])
