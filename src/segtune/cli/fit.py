@@ -20,7 +20,8 @@ Model = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="What to start from: nano, a run or model folder, an original .pth or .pt, a hub id. [default: nano]",
+        help="What to start from: nano, a run or model folder, an original .pth or .pt, a hub id; "
+        "SAM 3 with what it looks for: SAM3#polyp. [default: nano]",
     ),
 ]
 Preset = Annotated[
